@@ -1,0 +1,51 @@
+"""Errors a user can mend, and the one place that turns them into an exit code."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """A failure whose message names the cause and the cure in one line (exit code 1)."""
+
+    exit_code = 1
+
+
+class UsageError(UserError):
+    """A command line or configuration that cannot be right (exit code 2)."""
+
+    exit_code = 2
+
+
+def describe_os_error(error: OSError, path: object) -> str:
+    """Return one line with the cause and the cure for an operating-system error at `path`."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full: could not write {path}; free some space or choose another folder"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"no permission for {path}; choose another folder or change its permissions"
+    return f"{path}: {error.strerror or error}"
+
+
+def run_command(main: Callable[[], int | None]) -> None:
+    """Run a command's `main` and leave the process: 0, 1 (failure), 2 (usage) or 130 (Ctrl-C).
+
+    A `UserError` prints one line to stderr; any other exception is a bug and keeps its traceback.
+    """
+    try:
+        code = main() or 0
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 1
+    except OSError as error:
+        print(f"error: {describe_os_error(error, error.filename or 'the system')}", file=sys.stderr)
+        code = 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    sys.exit(code)

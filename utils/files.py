@@ -1,0 +1,73 @@
+"""Files that are complete or absent: written aside, then renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from utils.errors import UserError, describe_os_error
+
+
+@contextmanager
+def written_aside(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` on success, delete it on failure.
+
+    Raises `UserError` (with cause and cure) where the disk is full or the folder is not writable.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+        os.close(handle)
+    except OSError as error:
+        raise UserError(describe_os_error(error, path)) from error
+    aside = Path(name)
+    try:
+        yield aside
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(aside, 0o666 & ~umask)
+        os.replace(aside, path)
+    except OSError as error:
+        raise UserError(describe_os_error(error, path)) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | os.PathLike, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all."""
+    with written_aside(path) as aside:
+        aside.write_bytes(data)
+
+
+def write_json(path: str | os.PathLike, value: object) -> None:
+    """Write `value` as indented UTF-8 JSON; infinities and NaN are an error, write `None` instead."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_bytes(path, text.encode("utf-8"))
+
+
+def read_json(path: str | os.PathLike) -> object:
+    """Read a UTF-8 JSON file; raises `UserError` where it is missing or broken."""
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(describe_os_error(error, path)) from error
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error}); restore it or write it anew") from error
+
+
+def require_writable_folder(path: str | os.PathLike) -> Path:
+    """Create `path` if needed and prove that a file can be written there, before any work starts."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path) as probe:
+            probe.write(b"0")
+    except OSError as error:
+        raise UserError(describe_os_error(error, path)) from error
+    return path
