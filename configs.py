@@ -6,15 +6,13 @@ the defaults below, `--preset`, `--config FILE` (JSON), the flags on the command
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import typing
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from utils.errors import UsageError
-from utils.files import read_json
+
+class ConfigError(ValueError):
+    """A setting that cannot be right; the message names it, what was expected and what to do."""
 
 
 @dataclass
@@ -162,3 +160,124 @@ class RunConfig:
     """Materials trained at once."""
     groups_verbose: bool = False
     """Show every material's full output."""
+
+
+@dataclass
+class Config:
+    """All settings of a run, as `config.json` holds them."""
+
+    run: RunConfig = field(default_factory=RunConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    quantize: QuantizeConfig = field(default_factory=QuantizeConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
+
+
+PRESETS: dict[str, dict[str, dict[str, object]]] = {
+    "ue5": {},
+    "quality": {
+        "model": {
+            "hash_grid_configs": [
+                {"texels_per_cell": 4, "quantize_bits": 4, "save_bits": 64, "interpolation": "gather"},
+                {"texels_per_cell": 8, "quantize_bits": 4, "save_bits": 32, "interpolation": "bilinear"}],
+            "n_frequencies": 3, "period_cells": 2, "n_neurons": 64, "n_hidden_layers": 2, "activation": "gelu",
+            "use_bias": True, "network_precision": "float16"},
+        "export": {"storage": "true_rate"},
+    },
+}
+"""Named sets of fields, by section, over the defaults above."""
+
+ACTIVATION_NAMES = ("none", "relu", "leaky_relu", "hard_swish", "hard_gelu", "gelu", "silu", "exponential", "sine",
+                    "sigmoid", "squareplus", "softplus", "tanh")
+TEXTURE_TYPES = ("diffuse", "normal", "roughness", "occlusion", "metallic", "specular", "displacement")
+
+_CHOICES = {
+    "quantize_bits": (2, 4, 8, 16), "save_bits": (8, 16, 32, 64), "interpolation": ("bilinear", "gather"),
+    "phases": (1, 2), "activation": ACTIVATION_NAMES, "output_activation": ACTIVATION_NAMES,
+    "network_precision": ("float32", "float16"), "diffuse_space": ("linear", "srgb"), "optimizer": ("muon", "adam"),
+    "backend": ("auto", "torch", "tcnn"), "device": ("auto", "cpu", "cuda", "mps"),
+    "precision": ("auto", "float32", "bfloat16"), "storage": ("rgba8", "true_rate"), "mode": ("train", "infer"),
+    "preset": tuple(PRESETS),
+}
+_AT_LEAST = {
+    "max_resolution": 0, "n_levels": 0, "n_frequencies": 0, "period_cells": 0, "n_neurons": 1, "n_hidden_layers": 0,
+    "noise_std": 0, "max_iter": 1, "batch_size": 1, "tile_size": 1, "learning_rate": 0, "learning_rate_final": 0,
+    "mip_floor": 0, "eval_interval": 1, "save_interval": 1, "early_stop_interval": 1, "groups_max_workers": 1,
+}
+
+
+def _check_type(name: str, value: object, expected: object) -> object:
+    """Return `value` in the type a field is annotated with; raises `ConfigError` where it does not fit."""
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if origin is list and isinstance(value, list):
+        return [_check_type(name, item, arguments[0]) for item in value]
+    if origin is dict and isinstance(value, dict):
+        return {key: _check_type(f"{name}.{key}", item, arguments[1]) for key, item in value.items()}
+    if dataclasses.is_dataclass(expected) and isinstance(value, dict):
+        return section_from_dict(expected, value, name)
+    if dataclasses.is_dataclass(expected) and isinstance(value, expected):
+        return value
+    if type(None) in arguments:
+        return None if value is None else _check_type(name, value, arguments[0])
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if origin is None and isinstance(value, expected) and not (expected is int and isinstance(value, bool)):
+        return value
+    wanted = getattr(expected, "__name__", str(expected))
+    raise ConfigError(f"{name} is {value!r}, expected {wanted}; correct it in the command line or the config file")
+
+
+def section_from_dict(section: type, values: dict[str, object], where: str = "") -> object:
+    """Build a settings dataclass from plain values; an unknown key or a wrong type raises `ConfigError`."""
+    hints = typing.get_type_hints(section)
+    for key in values:
+        if key not in hints:
+            raise ConfigError(f"unknown setting {key!r} in {where or section.__name__}; known are {', '.join(hints)}")
+    return section(**{key: _check_type(key, value, hints[key]) for key, value in values.items()})
+
+
+def config_from_dict(values: dict[str, dict[str, object]], base: Config | None = None) -> Config:
+    """Overlay nested plain values on `base` (the defaults where None) and return a new, checked `Config`."""
+    merged = config_to_dict(base or Config())
+    for section, fields in values.items():
+        if section not in merged:
+            raise ConfigError(f"unknown section {section!r}; known are {', '.join(merged)}")
+        merged[section] = {**merged[section], **fields}
+    hints = typing.get_type_hints(Config)
+    return Config(**{name: section_from_dict(hints[name], fields, name) for name, fields in merged.items()})
+
+
+def config_to_dict(config: Config) -> dict[str, dict[str, object]]:
+    """Return nested plain values, ready for JSON."""
+    return dataclasses.asdict(config)
+
+
+def validate(config: Config) -> None:
+    """Check every field, and those that depend on each other; raises `ConfigError` with one line."""
+    for section in (config.run, config.model, config.quantize, config.train, config.export,
+                    *config.model.hash_grid_configs):
+        for name, value in dataclasses.asdict(section).items():
+            if name in _CHOICES and value not in _CHOICES[name]:
+                raise ConfigError(f"{name} is {value!r}; choose one of {', '.join(map(str, _CHOICES[name]))}")
+            if name in _AT_LEAST and value < _AT_LEAST[name]:
+                raise ConfigError(f"{name} is {value}, expected at least {_AT_LEAST[name]}")
+    if not config.model.hash_grid_configs:
+        raise ConfigError("hash_grid_configs is empty; give at least one grid")
+    for index, grid in enumerate(config.model.hash_grid_configs):
+        if grid.save_bits < grid.quantize_bits:
+            raise ConfigError(f"save_bits {grid.save_bits} is less than quantize_bits {grid.quantize_bits} in grid "
+                              f"{index}: no feature would fit; raise save_bits or lower quantize_bits")
+        if grid.texels_per_cell <= 0:
+            raise ConfigError(f"texels_per_cell of grid {index} is {grid.texels_per_cell}; give a number above 0")
+    if config.model.n_hidden_layers and config.model.n_neurons % 16:
+        raise ConfigError(f"n_neurons is {config.model.n_neurons}; choose a multiple of 16 (tiny-cuda-nn's layout)")
+    train = config.train
+    if train.early_stop and train.early_stop_interval % train.eval_interval:
+        raise ConfigError(f"early_stop_interval {train.early_stop_interval} is not a multiple of eval_interval "
+                          f"{train.eval_interval}; change one of them")
+    if not 0 < config.quantize.noise_anneal_fraction <= 1:
+        raise ConfigError(f"noise_anneal_fraction is {config.quantize.noise_anneal_fraction}; give a number in (0, 1]")
+    for name, weight in train.texture_loss_weights.items():
+        if name not in TEXTURE_TYPES or weight < 0:
+            raise ConfigError(f"texture_loss_weights has {name!r}: {weight}; keys are {', '.join(TEXTURE_TYPES)}, "
+                              "weights are 0 or more")

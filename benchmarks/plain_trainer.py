@@ -1,0 +1,195 @@
+"""The trainer that the toolkit's speed is measured against: the same model in ordinary PyTorch, as it is usually written.
+
+    python -m benchmarks.plain_trainer --data_dir DIR --seconds 60
+
+Random texels of all mips, every level of every grid evaluated for every texel and the right one picked, whole grids
+rounded straight-through in every step, taps by advanced indexing, autograd throughout, one dense Adam over everything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from configs import ModelConfig
+from dataset import TextureSet, load_texture_set
+from loss import present_channels, texture_loss, to_file_coding
+from model.activations import ACTIVATIONS
+from model.backend import choose_device
+from model.layout import ModelLayout, mip_size, model_layout
+from quantize import clamp_range, quantize_ste
+from sampler import mip_probabilities
+from utils.errors import UsageError, run_command
+
+NETWORK_LEARNING_RATE = 0.005
+FINAL_FRACTION = 0.01
+"""The cosine schedule ends at this fraction of every learning rate."""
+
+
+class PlainTexture(torch.nn.Module):
+    """The model of a layout as one module, over texels `x`, `y` of `mip` (int64 [N] each)."""
+
+    def __init__(self, layout: ModelLayout, channels: list[int], generator: torch.Generator) -> None:
+        super().__init__()
+        self.layout, self.channels = layout, channels
+        self.grids = torch.nn.ModuleList()
+        for grid in layout.grids:
+            low, high = clamp_range(grid.quantize_bits)
+            self.grids.append(torch.nn.ParameterList(
+                (torch.rand(grid.resolution(level), grid.resolution(level), grid.n_features, generator=generator) - 0.5)
+                * (0.5 * (high - low)) for level in range(grid.n_levels)))
+        self.weights = torch.nn.ParameterList(
+            torch.randn(layer.rows, layer.cols, generator=generator) * math.sqrt(1 / layer.cols) for layer in layout.layers)
+        self.biases = torch.nn.ParameterList(
+            torch.zeros(layer.rows) for layer in layout.layers if layer.bias_offset is not None)
+        sizes = [mip_size(layout.width, layout.height, mip) for mip in range(layout.mips)]
+        self.register_buffer("sizes", torch.tensor(sizes, dtype=torch.float32))
+        self.register_buffer("levels", torch.tensor(layout.mip_levels()))
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor, mip: torch.Tensor, only_mip: int | None = None) -> torch.Tensor:
+        """Decode texels: float32 [N, C], not clamped. With `only_mip`, all are of that mip and one level is evaluated."""
+        position = (torch.stack([x, y], 1) + 0.5) / self.sizes[mip]
+        inputs = [self._encode(position, mip)]
+        for index, (grid, levels) in enumerate(zip(self.layout.grids, self.grids)):
+            if only_mip is not None:
+                inputs.append(self._sample(levels[grid.level_of_mip(only_mip)], grid, position))
+                continue
+            every = torch.stack([self._sample(level, grid, position) for level in levels], 1)
+            inputs.append(every[torch.arange(len(x), device=x.device), self.levels[mip, index]])
+        inputs.append((mip / max(self.layout.mips - 1, 1)).float()[:, None])
+        inputs.append(torch.ones(len(x), self.layout.layers[0].cols - self.layout.n_inputs, device=x.device))
+        value = torch.cat(inputs, 1)
+        for number, layer in enumerate(self.layout.layers):
+            value = torch.nn.functional.linear(value, self.weights[number], self.biases[number] if self.biases else None)
+            value = ACTIVATIONS[layer.activation](value)
+        return value[:, self.channels]
+
+    def _encode(self, position: torch.Tensor, mip: torch.Tensor) -> torch.Tensor:
+        x = position
+        if self.layout.period_cells:
+            grid = self.layout.grids[0]
+            x = 2 * x * (grid.base_resolution * 2.0 ** self.levels[mip, :1]) / self.layout.period_cells
+        values = [t + phase / 4 for octave in range(self.layout.n_frequencies)
+                  for t in [x * 2.0 ** (octave - 1) + octave / 4] for phase in range(self.layout.phases)]
+        if not values:
+            return x[:, :0]
+        t = torch.stack(values, 2)
+        return (4 * (t - t.floor() - 0.5).abs() - 1).flatten(1)
+
+    def _sample(self, level: torch.Tensor, grid, position: torch.Tensor) -> torch.Tensor:
+        values = quantize_ste(level, grid.quantize_bits)
+        resolution = level.shape[0]
+        place = position * resolution - 0.5
+        lower = place.floor()
+        fraction = place - lower
+        taps, blended = [], 0
+        for dy in (0, 1):
+            for dx in (0, 1):
+                tap = lower.long() + torch.tensor([dx, dy], device=level.device)
+                tap = tap % resolution if self.layout.wrap else tap.clamp(0, resolution - 1)
+                taps.append(values[tap[:, 1], tap[:, 0]])
+                weight = (fraction[:, 0] if dx else 1 - fraction[:, 0]) * (fraction[:, 1] if dy else 1 - fraction[:, 1])
+                blended = blended + weight[:, None] * taps[-1]
+        return blended if grid.interpolation == "bilinear" else torch.cat(taps, 1)
+
+    @torch.no_grad()
+    def psnr_db(self, target: torch.Tensor, batch: int = 1 << 16) -> float:
+        """PSNR of the finest mip against uint8 [H, W, C], on 8-bit rounded output in file coding."""
+        height, width, _ = target.shape
+        total = torch.zeros((), device=target.device, dtype=torch.float64)
+        linear = self.layout.diffuse_space == "linear" and self.channels[:1] == [0]
+        for start in range(0, height * width, batch):
+            index = torch.arange(start, min(start + batch, height * width), device=target.device)
+            values = self(index % width, index // width, torch.zeros_like(index), only_mip=0)
+            coded = to_file_coding(values.clamp(0, 1), linear).mul_(255).round_()
+            total += (coded - target.view(-1, target.shape[2])[index]).square().sum(dtype=torch.float64)
+        error = total.item() / target.numel()
+        return 10 * math.log10(255 ** 2 / error) if error else math.inf
+
+
+def wait(device: torch.device) -> float:
+    """Let the device finish and return the time, seconds."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def train_plain(texture_set: TextureSet, layout: ModelLayout, channels: list[int], *, seconds: float | None = None,
+                steps: int | None = None, device: torch.device = torch.device("cpu"), batch_size: int = 16384,
+                network_learning_rate: float = NETWORK_LEARNING_RATE, n_evaluations: int = 10, seed: int = 0,
+                on_step: Callable[[int], None] | None = None) -> list[dict[str, float]]:
+    """Train for `seconds` (evaluations not counted) or `steps`; returns the history of the finest mip.
+
+    Entries: `iteration`, `time_s` of training until then, `psnr_db`. Raises `UsageError` unless one limit is given.
+    """
+    if (seconds is None) == (steps is None):
+        raise UsageError("the plain trainer needs either seconds or steps; give one of them")
+    generator = torch.Generator().manual_seed(seed)
+    model = PlainTexture(layout, channels, generator).to(device)
+    decoder = [*model.weights, *model.biases]
+    optimizer = torch.optim.Adam(
+        [{"params": decoder, "lr": network_learning_rate}]
+        + [{"params": list(levels), "lr": grid.learning_rate} for grid, levels in zip(layout.grids, model.grids)],
+        betas=(0.9, 0.99), eps=1e-12)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    targets = [torch.from_numpy(np.ascontiguousarray(mip[..., channels])).to(device) for mip in texture_set.mips]
+    texels = torch.cat([mip.view(-1, len(channels)) for mip in targets])
+    sizes = [mip_size(layout.width, layout.height, mip) for mip in range(layout.mips)]
+    shares = torch.from_numpy(mip_probabilities(sizes, 0.02)).to(device)
+    width, count = (torch.tensor(values, device=device) for values in ([w for w, _ in sizes], [w * h for w, h in sizes]))
+    first = count.cumsum(0) - count
+    random = torch.Generator(device).manual_seed(seed)
+    linear = layout.diffuse_space == "linear" and channels[:1] == [0]
+
+    history, iteration, evaluation_s, started = [], 0, 0.0, wait(device)
+    progress, evaluated = 0.0, 0
+    while progress < 1:
+        for group, rate in zip(optimizer.param_groups, rates):
+            group["lr"] = rate * (FINAL_FRACTION + (1 - FINAL_FRACTION) * 0.5 * (1 + math.cos(math.pi * progress)))
+        mip = torch.multinomial(shares, batch_size, replacement=True, generator=random)
+        index = (torch.rand(batch_size, generator=random, device=device, dtype=torch.float64) * count[mip]).long()
+        values = model(index % width[mip], index // width[mip], mip)
+        texture_loss(values, texels[first[mip] + index], linear, None).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        with torch.no_grad():
+            for grid, levels in zip(layout.grids, model.grids):
+                for level in levels:
+                    level.clamp_(*clamp_range(grid.quantize_bits))
+        iteration += 1
+        if on_step:
+            on_step(iteration)
+        progress = iteration / steps if steps else (time.perf_counter() - started - evaluation_s) / seconds
+        if progress * n_evaluations >= evaluated + 1 or progress >= 1:
+            now = wait(device)
+            evaluated = int(progress * n_evaluations)
+            history.append({"iteration": iteration, "time_s": now - started - evaluation_s,
+                            "psnr_db": model.psnr_db(targets[0])})
+            evaluation_s += wait(device) - now
+    return history
+
+
+def main() -> None:
+    """Train a material and print its PSNR over time."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.plain_trainer",
+                                     description="Train the ue5 preset's model in ordinary PyTorch.")
+    parser.add_argument("--data_dir", type=Path, required=True, help="folder of images, one material")
+    parser.add_argument("--seconds", type=float, default=60.0, help="training time (default: 60)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
+    options = parser.parse_args()
+    device = choose_device(options.device)
+    texture_set = load_texture_set(options.data_dir)
+    layout = model_layout(ModelConfig(), texture_set.width, texture_set.height)
+    history = train_plain(texture_set, layout, present_channels(texture_set.present), seconds=options.seconds, device=device)
+    for entry in history:
+        print(f"{entry['time_s']:8.1f} s  {entry['iteration']:7d} steps  {entry['psnr_db']:6.2f} dB")
+
+
+if __name__ == "__main__":
+    run_command(main)

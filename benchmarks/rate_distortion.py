@@ -1,0 +1,155 @@
+"""Rate-distortion benchmark of this toolkit against conventional codecs: `python -m benchmarks.rate_distortion --help`.
+
+Every codec gives records of one schema in `results.json`; tables, plots and the report are made from those and from
+the crops. What was measured before on the same images is taken from the cache.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.codecs import CODECS, choose_codecs
+from benchmarks.results import ResultCache, measure
+from benchmarks.summary import (bjontegaard_table, crop_label, material_sections, materials_of, rate_distortion_chart,
+                                shown_beside, summary_table)
+from benchmarks.toolkit import toolkit_setting, train_and_measure
+from console import say
+from dataset import TextureSet, load_texture_set
+from pictures import zoom_crops
+from report import CROP_CAPTIONS, Picture, Section, markdown_table, write_report
+from utils.arguments import OneLineParser
+from utils.errors import UsageError, UserError, run_command
+from utils.files import read_json, require_writable_folder, write_bytes, write_json, written_aside
+
+TITLE = "Rate and distortion of PBR material codecs"
+
+
+def _parse(argv: Sequence[str] | None) -> Namespace:
+    parser = OneLineParser(prog="python -m benchmarks.rate_distortion", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--data_dir", nargs="+", required=True, metavar="DIR", help="folders of images, one material each")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="where results, plots, crops and runs are written")
+    parser.add_argument("--presets", nargs="*", default=["quality", "ue5"], metavar="PRESET",
+                        help="presets of this toolkit to train; none given: baselines alone (default quality ue5)")
+    parser.add_argument("--bpp", nargs="+", type=float, default=[5.0, 10.0], metavar="BPP",
+                        help="target bits per texel of every preset (default 5 10)")
+    parser.add_argument("--time_budget", type=float, default=60.0, metavar="S", help="seconds of training (default 60)")
+    parser.add_argument("--codecs", nargs="*", default=list(CODECS), metavar="CODEC",
+                        help=f"baselines, all by default: {', '.join(CODECS)}; one setting as codec:setting")
+    parser.add_argument("--fresh", action="store_true", help="measure again what was measured before")
+    options = parser.parse_args(argv)
+    if options.time_budget <= 0 or min(options.bpp) <= 0:
+        raise UsageError("--time_budget and --bpp must be above 0; give seconds and bits per texel")
+    return options
+
+
+def measure_baselines(textures: TextureSet, names: Sequence[str], cache: ResultCache) -> list[dict]:
+    """Return the records of the named codecs; a codec whose package is missing is left out with a line."""
+    records, missing = [], set()
+    for codec, setting in choose_codecs(names):
+        if codec.missing():
+            missing.add(codec.missing())
+            continue
+
+        def run() -> tuple[dict, np.ndarray]:
+            result = codec.run(textures, setting)
+            return measure(textures, result), result.decoded
+
+        records.append(_reported(*cache.get(textures, codec.name, setting, run)))
+    for line in sorted(missing):
+        say("note", line)
+    return records
+
+
+def _reported(record: dict, was_kept: bool) -> dict:
+    psnr, time_s = record["psnr"]["overall"], record["encode_time_s"]
+    say(record["material"], f"{record['label']:<28}{record['bpp']:7.2f} bpp"
+                            f"{'  identical' if psnr is None else f'{psnr:8.2f} dB'}{time_s:9.2f} s"
+                            + ("  (kept)" if was_kept else ""))
+    return record
+
+
+def _write_crops(textures: TextureSet, records: list[dict], cache: ResultCache, folder: Path) -> None:
+    """Write the worst and a typical region of one record beside the nearest rate of every other codec."""
+    trained = [record for record in records if record["codec"].startswith("neural")]
+    focus = min(trained, key=lambda record: record["bpp"]) if trained else records[len(records) // 2]
+    shown = {crop_label(record): cache.decoded(record) for record in [focus, *shown_beside(records, focus)]}
+    for name, image in zoom_crops(textures.mips[0], shown, textures.present).items():
+        with written_aside(folder / f"{textures.name}_{name}.png") as aside:
+            image.save(aside, "PNG")
+
+
+def write_results(out: Path) -> None:
+    """Make tables, plots and the report from `results.json` and the crops in `out`."""
+    results = read_json(out / "results.json")
+    records, command = results["records"], results["command"]
+    markdown, crops = [f"# {TITLE}\n\n`{command}`\n"], {}
+    for material in materials_of(records):
+        ours = [record for record in records if record["material"] == material]
+        write_bytes(out / f"rate_distortion_{material}.svg", rate_distortion_chart(ours))
+        markdown.append(f"## {material}\n\n{markdown_table(summary_table(ours))}")
+        crops[material] = []
+        for name, caption in CROP_CAPTIONS.items():
+            path = out / "crops" / f"{material}_{name}.png"
+            if path.is_file():
+                with Image.open(path) as image:
+                    crops[material].append(Picture(image.copy(), caption))
+    comparison = bjontegaard_table(records)
+    if comparison:
+        markdown.append(f"## Against ASTC\n\n{markdown_table(comparison)}")
+    text = "\n".join(markdown)
+    write_bytes(out / "summary.md", text.encode("utf-8"))
+    print(text)
+    head = Section("Summary", [f"Command: {command}", *([comparison] if comparison else [])])
+    write_report(out / "report.html", TITLE, [head, *material_sections(records, crops)])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark; returns 1 where a training failed, and keeps what else was measured."""
+    options = _parse(argv)
+    choose_codecs(options.codecs)
+    folders = [Path(folder) for folder in options.data_dir]
+    out = require_writable_folder(options.out)
+    cache = ResultCache(out / "cache", options.fresh)
+    records: list[dict] = []
+    failures, seen = [], set()
+    command = shlex.join(["python", "-m", "benchmarks.rate_distortion", *(sys.argv[1:] if argv is None else argv)])
+    for folder in folders:
+        textures = load_texture_set(folder)
+        if textures.name in seen:
+            raise UsageError(f"two materials are called {textures.name}; rename one of the folders")
+        seen.add(textures.name)
+        for notice in textures.notices:
+            say("note", notice)
+        ours = measure_baselines(textures, options.codecs, cache)
+        for preset in options.presets:
+            for bpp in options.bpp:
+                setting = toolkit_setting(bpp, options.time_budget)
+                save_dir = out / "runs" / textures.name / f"{preset}-{setting}"
+                try:
+                    ours.append(_reported(*cache.get(
+                        textures, f"neural-{preset}", setting, lambda: train_and_measure(
+                            textures, folder, save_dir, preset, bpp, options.time_budget))))
+                except UserError as error:
+                    failures.append(str(error))
+                    print(f"error: {error}", file=sys.stderr)
+        if ours:
+            _write_crops(textures, ours, cache, out / "crops")
+        records += ours
+        write_json(out / "results.json", {"format": "texture-rate-distortion", "version": 1, "command": command,
+                                          "records": records})
+    if not records:
+        raise UserError("nothing was measured; name a codec with --codecs or a preset with --presets")
+    write_results(out)
+    say("report", out / "report.html")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    run_command(main)

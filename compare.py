@@ -1,0 +1,73 @@
+"""Report on one trained run beside conventional codecs: `python compare.py --data_dir MATERIAL --load_dir RUN`."""
+
+from __future__ import annotations
+
+import tempfile
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.codecs import choose_codecs
+from benchmarks.rate_distortion import measure_baselines
+from benchmarks.results import ResultCache
+from benchmarks.summary import crop_label, rate_distortion_chart, shown_beside, summary_table
+from benchmarks.toolkit import find_export, measure_export
+from checkpoint import load_checkpoint
+from console import say
+from dataset import load_texture_set
+from reader import NeuralTextureReader
+from report import Picture, Section, run_sections, write_report
+from utils.arguments import OneLineParser
+from utils.errors import UsageError, run_command
+from utils.files import require_writable_folder
+
+
+def _parse(argv: Sequence[str] | None) -> Namespace:
+    parser = OneLineParser(prog="compare.py", description=__doc__.partition(":")[0])
+    parser.add_argument("--data_dir", required=True, metavar="MATERIAL", help="the images the run was trained on")
+    parser.add_argument("--load_dir", required=True, metavar="RUN", help="a run folder, or an exported folder")
+    parser.add_argument("--load_iter", type=int, default=-1, metavar="N", help="the iteration; -1, the default: the newest")
+    parser.add_argument("--out", metavar="FILE.html", help="the report (default RUN/compare.html)")
+    parser.add_argument("--codecs", nargs="*", default=["bc7", "bc7+bc5", "astc"], metavar="CODEC",
+                        help="baselines to show (default bc7 bc7+bc5 astc); none given: the run alone")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure a run and the baselines and write the report."""
+    options = _parse(argv)
+    run_dir = Path(options.load_dir)
+    if not run_dir.is_dir():
+        raise UsageError(f"load_dir {run_dir} is no folder; give a run folder such as outputs/2025-01-31-12-00-00")
+    choose_codecs(options.codecs)
+    out = Path(options.out) if options.out else run_dir / "compare.html"
+    export = find_export(run_dir, options.load_iter)
+    require_writable_folder(out.parent)
+    reader, textures = NeuralTextureReader(export), load_texture_set(options.data_dir)
+    for notice in textures.notices:
+        say("note", notice)
+
+    history, time_s = [], None
+    if (export / "model.pth").is_file():
+        checkpoint = load_checkpoint(export / "model.pth")
+        history, time_s = checkpoint.history, checkpoint.training_time_s
+    decoded = {mip: reader.decode_uint8(mip) for mip in reader.stored_mips}
+    ours = measure_export(textures, reader, decoded[0], time_s=time_s)
+    references = {mip: textures.mips[mip] for mip in decoded}
+    with tempfile.TemporaryDirectory() as folder:
+        cache = ResultCache(Path(folder))
+        records = [ours, *measure_baselines(textures, options.codecs, cache)]
+        others = {crop_label(record): cache.decoded(record) for record in shown_beside(records, ours)}
+    sections = run_sections(reader.manifest, references, decoded, history=history, time_s=time_s, others=others,
+                            label=crop_label(ours))
+    if len(records) > 1:
+        comparison = Section("Beside conventional codecs, finest mip", [
+            Picture(rate_distortion_chart(records), "Dashed: no random access."), summary_table(records)])
+        sections.insert(1, comparison)
+    write_report(out, f"{textures.name}: {run_dir.resolve().name}", sections)
+    say("report", out)
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

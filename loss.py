@@ -1,0 +1,42 @@
+"""The training loss: weighted squared error in the files' own coding."""
+
+from __future__ import annotations
+
+import torch
+
+from dataset import get_texture_config
+from utils.color import linear_to_srgb_torch
+
+
+def present_channels(present: dict[str, bool]) -> list[int]:
+    """Return the canonical channel numbers of the maps that are present."""
+    return [channel for kind in get_texture_config() if present.get(kind.name)
+            for channel in range(kind.first, kind.first + kind.count)]
+
+
+def channel_weights(weights: dict[str, float], present: dict[str, bool]) -> torch.Tensor | None:
+    """Return the loss weight of each present channel, float32 [C] of mean 1, or None where all are equal."""
+    per_channel = [weights.get(kind.name, 1.0) for kind in get_texture_config() if present.get(kind.name)
+                   for _ in range(kind.count)]
+    values = torch.tensor(per_channel)
+    if values.sum() == 0:
+        raise ValueError("every present map has loss weight 0")
+    return None if (values == values[0]).all() else values / values.mean()
+
+
+def to_file_coding(values: torch.Tensor, linear_diffuse: bool) -> torch.Tensor:
+    """Code network outputs [..., C] (diffuse first, if linear) as the files are, with gradients, not clamped."""
+    if not linear_diffuse:
+        return values
+    return torch.cat([linear_to_srgb_torch(values[..., :3]), values[..., 3:]], -1)
+
+
+def texture_loss(values: torch.Tensor, target: torch.Tensor, linear_diffuse: bool,
+                 weights: torch.Tensor | None) -> torch.Tensor:
+    """Return the mean squared error between outputs [N, C] and target texels uint8 [N, C], both in file coding.
+
+    `linear_diffuse`: the first three channels are linear light. `weights` [C] weigh the channels.
+    """
+    error = to_file_coding(values, linear_diffuse) - target.float().mul_(1 / 255)
+    squared = error.square()
+    return squared.mean() if weights is None else (squared * weights).mean()

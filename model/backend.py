@@ -1,0 +1,115 @@
+"""Which device, backend and precision a run uses; only `auto` falls back, and says so."""
+
+from __future__ import annotations
+
+import torch
+
+from model.layout import ModelLayout
+from model.precision import allow_tf32
+from model.torch_backend import TorchBackend
+from utils.errors import UsageError, UserError
+
+DOCTOR = "`python -m model.doctor` says how to get it"
+
+
+def _mps_available() -> bool:
+    mps = getattr(torch.backends, "mps", None)
+    return mps is not None and mps.is_available()
+
+
+def cuda_problem() -> str:
+    """Return why PyTorch cannot use an NVIDIA GPU, in a few words, or "" where it can."""
+    if torch.cuda.is_available():
+        return ""
+    if torch.version.cuda is None:
+        return "this PyTorch was built without CUDA"
+    return "PyTorch finds no NVIDIA GPU or no driver for it"
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device called `name`: auto (cuda, else mps, else cpu), cpu, cuda, cuda:N or mps.
+
+    Raises `UserError` where what was asked for is not there.
+    """
+    kind, _, number = name.partition(":")
+    if kind == "auto" and not number:
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if _mps_available() else "cpu")
+    if kind not in ("cpu", "cuda", "mps") or (":" in name and not (kind == "cuda" and number.isdecimal())):
+        raise UsageError(f"device {name!r} is unknown; choose auto, cpu, cuda or mps")
+    if kind == "cuda":
+        problem = cuda_problem()
+        if problem:
+            raise UserError(f"device {name} is not there: {problem}; {DOCTOR}, --device auto uses what there is")
+        if number and int(number) >= torch.cuda.device_count():
+            raise UserError(f"device {name} is not there: the last one is cuda:{torch.cuda.device_count() - 1}; "
+                            "choose a lower number")
+    if kind == "mps" and not _mps_available():
+        raise UserError("device mps is not there: it needs PyTorch on a Mac with an Apple GPU and macOS 12.3 or later; "
+                        "--device auto uses what there is")
+    return torch.device(name)
+
+
+def choose_backend(name: str, device: torch.device, layout: ModelLayout) -> tuple[str, str]:
+    """Return the backend, `tcnn` or `torch`, and one line on why (empty where it was asked for by name).
+
+    Raises `UserError` where `tcnn` was asked for and cannot run.
+    """
+    if name == "torch":
+        return name, ""
+    if name not in ("auto", "tcnn"):
+        raise UsageError(f"backend {name!r} is unknown; choose auto, torch or tcnn")
+    problem = "" if device.type == "cuda" else f"tiny-cuda-nn needs device cuda, this run uses {device.type}"
+    if name == "tcnn":
+        from model.tcnn_backend import import_tinycudann
+        if problem:
+            raise UserError(f"backend tcnn cannot run: {problem}; {DOCTOR}, --backend torch runs everywhere")
+        import_tinycudann()
+        return name, ""
+    if not problem:
+        from model.tcnn_backend import tinycudann_problem
+        from model.tcnn_layout import decoder_kind
+        kind, reason = decoder_kind(layout)
+        if kind == "torch" and all(grid.interpolation != "bilinear" for grid in layout.grids):
+            problem = f"tiny-cuda-nn has nothing to do here: all grids are gathered, and {reason}"
+        else:
+            problem = tinycudann_problem()
+    return ("torch", f"torch: {problem}") if problem else ("tcnn", "tcnn: tiny-cuda-nn is installed and the device is "
+                                                                   "an NVIDIA GPU")
+
+
+def _has_fast_bf16(device: torch.device) -> bool:
+    """Whether matrix products in bfloat16 are faster than in float32."""
+    if device.type == "cuda":
+        # Emulated bfloat16 is slower than float32, and is_bf16_supported counts it where it can be told not to.
+        return torch.cuda.get_device_capability(device)[0] >= 8 if torch.version.hip is None \
+            else torch.cuda.is_bf16_supported()
+    if device.type == "cpu":
+        probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+    return False
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """Return the arithmetic of the decoder while training: `name`, or for auto bfloat16 where the device is fast at it.
+
+    Raises `UsageError` for anything but auto, float32 and bfloat16.
+    """
+    if name == "auto":
+        return "bfloat16" if _has_fast_bf16(device) else "float32"
+    if name not in ("float32", "bfloat16"):
+        raise UsageError(f"precision {name!r} is unknown; choose auto, float32 or bfloat16")
+    return name
+
+
+def make_backend(name: str, layout: ModelLayout, channels: list[int], device: torch.device, precision: str,
+                 generator: torch.Generator) -> TorchBackend:
+    """Create the backend `name` (of `choose_backend`) with fresh parameters.
+
+    `generator` is one of the CPU's, so that the same seed starts from the same numbers on every device. Allows TF32 in
+    the training pass on CUDA; evaluations run in full float32.
+    """
+    allow_tf32(device)
+    if name == "tcnn":
+        from model.tcnn_backend import TcnnBackend
+        return TcnnBackend(layout, channels, device, precision, generator)
+    return TorchBackend(layout, channels, device, precision, generator)

@@ -1,0 +1,140 @@
+"""Where the texels of a tile lie on a grid level: taps, weights, encoding.
+
+Everything is separable: a tile is a set of columns times a set of rows, so taps and weights are kept per axis.
+Positions are worked out in float64 on the host, where a batch has a few hundred of them.
+
+Letters: `B` tiles, `T` texels of a tile along one axis, `K` grid texels along one axis, `P` encoding values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from model.layout import GridLayout, ModelLayout, mip_size
+
+
+@dataclass(frozen=True)
+class TileGroup:
+    """Equal-sized tiles of one mip: texel columns `x` [B, Tx] and rows `y` [B, Ty], int64, inside the mip.
+
+    Columns (and rows) of a tile follow one another; on a wrapping material they may run across the border,
+    in which case they continue past the width (`x >= W`) instead of jumping back.
+    """
+
+    mip: int
+    x: np.ndarray
+    y: np.ndarray
+
+    @property
+    def n_texels(self) -> int:
+        return self.x.shape[0] * self.x.shape[1] * self.y.shape[1]
+
+
+@dataclass
+class AxisTaps:
+    """One axis of a group's tiles on one grid level."""
+
+    index: np.ndarray
+    """Grid texels of the slab under each tile, wrapped or clamped, int64 [B, K]."""
+    cell: np.ndarray
+    """Per texel, its lower tap as a position in the slab, int64 [B, T]."""
+    fraction: np.ndarray
+    """Per texel, the weight of the upper tap, float32 [B, T]."""
+    cell_texels: int
+    """Texels per cell where every tile starts on a cell border and ends on one, else 0."""
+
+    @property
+    def n_cells(self) -> int:
+        return self.index.shape[1] - 1
+
+    def interpolation_matrix(self) -> np.ndarray:
+        """Return the [B, T, K] matrix that blends slab texels into texels (two entries a row)."""
+        matrix = np.zeros((*self.cell.shape, self.index.shape[1]), np.float32)
+        np.put_along_axis(matrix, self.cell[..., None], 1 - self.fraction[..., None], 2)
+        np.put_along_axis(matrix, self.cell[..., None] + 1, self.fraction[..., None], 2)
+        return matrix
+
+    def cell_matrix(self) -> np.ndarray:
+        """Return the [B, T, K - 1] matrix that gives every texel its cell (one entry a row)."""
+        matrix = np.zeros((*self.cell.shape, self.n_cells), np.float32)
+        np.put_along_axis(matrix, self.cell[..., None], 1, 2)
+        return matrix
+
+
+def axis_taps(texels: np.ndarray, size: int, resolution: int, wrap: bool) -> AxisTaps:
+    """Place texels [B, T] of an axis of `size` texels on a grid axis of `resolution`: p = (x + 0.5) / size * r - 0.5."""
+    position = (texels + 0.5) * (resolution / size) - 0.5
+    lower = np.floor(position).astype(np.int64)
+    start = lower[:, :1]
+    count = int((lower[:, -1:] - start).max()) + 2
+    index = start + np.arange(count)
+    index = index % resolution if wrap else index.clip(0, resolution - 1)
+    cell = lower - start
+    ratio = size // resolution if size % resolution == 0 else 0
+    aligned = ratio > 0 and texels.shape[1] % ratio == 0 and bool((cell[:, ratio - 1] == 0).all()) \
+        and (count - 1) * ratio == texels.shape[1]
+    return AxisTaps(index, cell, (position - lower).astype(np.float32), ratio if aligned else 0)
+
+
+def cell_alignment(layout: ModelLayout, mip: int) -> tuple[int, int]:
+    """Step and phase of tile origins that start on a cell border of the finest gathered grid; (1, 0) if there is none.
+
+    Only grids whose cells are whole texels on both axes can be aligned to.
+    """
+    width, height = mip_size(layout.width, layout.height, mip)
+    best = None
+    for grid in layout.grids:
+        resolution = grid.resolution(grid.level_of_mip(mip))
+        if grid.interpolation == "gather" and width % resolution == 0 and width == height:
+            ratio = width // resolution
+            best = ratio if best is None else min(best, ratio)
+    return (best, best // 2) if best and best % 2 == 0 else (1, 0)
+
+
+def axis_encoding(texels: np.ndarray, size: int, layout: ModelLayout, mip: int) -> np.ndarray:
+    """Return the positional encoding of one axis, float32 [B, T, P]: tiny-cuda-nn's TriangleWave, or its tiled form."""
+    x = (texels % size + 0.5) / size
+    if layout.period_cells:
+        grid = layout.grids[0]
+        x = 2 * x * grid.resolution(grid.level_of_mip(mip)) / layout.period_cells
+    values = []
+    for octave in range(layout.n_frequencies):
+        t = x * 2.0 ** (octave - 1) + octave / 4
+        for phase in range(layout.phases):
+            shifted = t + phase / 4
+            values.append(4 * np.abs(shifted - np.floor(shifted) - 0.5) - 1)
+    return np.stack(values, -1).astype(np.float32) if values else np.zeros((*texels.shape, 0), np.float32)
+
+
+def lod_of_mip(layout: ModelLayout, mip: int) -> float:
+    """The network's lod input: m / (M - 1), 0 where there is one mip."""
+    return mip / (layout.mips - 1) if layout.mips > 1 else 0.0
+
+
+def grid_resolution(grid: GridLayout, mip: int) -> int:
+    """Resolution of the level that a mip reads."""
+    return grid.resolution(grid.level_of_mip(mip))
+
+
+def flat_index(rows: np.ndarray, columns: np.ndarray, width: int) -> np.ndarray:
+    """Combine row indices [B, Ty] and column indices [B, Tx] into flat ones, int64 [B, Ty, Tx]."""
+    return rows[:, :, None] * width + columns[:, None, :]
+
+
+def full_cover(width: int, height: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Origins of tiles of at most `side` that cover a `width x height` image; the last ones overlap their neighbours."""
+    def starts(size: int) -> np.ndarray:
+        tile = min(side, size)
+        return np.minimum(np.arange(0, size, tile), size - tile)
+    y, x = np.meshgrid(starts(height), starts(width), indexing="ij")
+    return x.reshape(-1), y.reshape(-1)
+
+
+def to_device(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Move a host array to the device without waiting for it."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True) \
+        if device.type == "cuda" else tensor.to(device)

@@ -1,0 +1,246 @@
+"""The reference backend: the texture function in plain PyTorch, on the CPU, CUDA or Apple's GPU."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from model.activations import ACTIVATIONS
+from model.fused_mlp import CellSpread, FusedMLP
+from model.geometry import (AxisTaps, TileGroup, axis_encoding, axis_taps, flat_index, full_cover, grid_resolution,
+                            lod_of_mip, to_device)
+from model.layout import ModelLayout, mip_size
+from model.optimizers import Adam, Muon, TouchedAdam
+from quantize import clamp_range, quantize_ste
+
+
+class TorchBackend:
+    """Feature grids, decoder and their optimisers.
+
+    grids[g][level]: master values [r, r, F], float32, level 0 the coarsest.
+    matrices[layer]: the weights that can matter, [out, in] without padding: real inputs and ones in the first layer,
+    the rows of present channels in the last. The canonical flat array is made from them by `network()`.
+    """
+
+    name = "torch"
+
+    def __init__(self, layout: ModelLayout, channels: list[int], device: torch.device, precision: str,
+                 generator: torch.Generator) -> None:
+        self.layout, self.channels, self.device = layout, channels, device
+        self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        self.grids = [[self._initial_level(grid, level, generator).to(device) for level in range(grid.n_levels)]
+                      for grid in layout.grids]
+        columns = layout.layers[0].cols
+        self.n_ones = 0 if layout.layers[0].bias_offset is not None else columns - layout.n_inputs
+        self.matrices, self.biases = [], []
+        for index, layer in enumerate(layout.layers):
+            cols = layout.n_inputs if index == 0 else layer.cols
+            rows = len(channels) if index == len(layout.layers) - 1 else layer.rows
+            weight = torch.randn(rows, cols, generator=generator) * math.sqrt(1 / cols)
+            self.matrices.append(weight.to(device).requires_grad_())
+            bias = None if layer.bias_offset is None else torch.zeros(rows, device=device).requires_grad_()
+            self.biases.append(bias)
+        self.ones = (torch.randn(self.matrices[0].shape[0], self.n_ones, generator=generator) * math.sqrt(1 / columns)
+                     ).to(device).requires_grad_() if self.n_ones else None
+        self._touches: dict[tuple[int, int], list[tuple[torch.Tensor, torch.Tensor]]] = {}
+
+    @staticmethod
+    def _initial_level(grid, level: int, generator: torch.Generator) -> torch.Tensor:
+        resolution = grid.resolution(level)
+        values = torch.rand(resolution, resolution, grid.n_features, generator=generator)
+        low, high = clamp_range(grid.quantize_bits)
+        return (values - 0.5) * (0.5 * (high - low))
+
+    def make_optimizers(self, kind: str, learning_rate: float) -> None:
+        """Create the optimisers: `kind` muon or adam for the matrices, Adam on touched texels for the grids."""
+        vectors = [tensor for tensor in [*self.biases, self.ones] if tensor is not None]
+        if kind == "muon":
+            self.optimizers = {"matrices": Muon(self.matrices, learning_rate), "vectors": Adam(vectors, learning_rate / 5)}
+        else:
+            self.optimizers = {"matrices": Adam(self.matrices, learning_rate), "vectors": Adam(vectors, learning_rate)}
+        self.grid_optimizers = [
+            [TouchedAdam(level.view(-1, grid.n_features), grid.learning_rate, clamp_range(grid.quantize_bits))
+             for level in levels] for grid, levels in zip(self.layout.grids, self.grids)]
+
+    # --- the function -------------------------------------------------------------------------------------------
+
+    def predict(self, groups: list[TileGroup], quantize: bool, noise: list[float] | None = None,
+                generator: torch.Generator | None = None, train: bool = True) -> torch.Tensor:
+        """Decode the texels of tile groups: [N, C] over the present channels, float32, not clamped.
+
+        `noise[g]` is the amplitude of the uniform noise before grid g's rounding. With `train`, gradients are kept.
+        """
+        dtype = self.dtype if train else torch.float32
+        inputs, spreads, cells = [], [], []
+        weight = self.matrices[0].to(dtype)
+        gathered = self._gathered_columns()
+        first_texel = 0
+        for group in groups:
+            shape = (group.x.shape[0], group.y.shape[1], group.x.shape[1])
+            parts = [self._encoding(group)]
+            for index, grid in enumerate(self.layout.grids):
+                x, y = self._taps(group, grid)
+                slab = self._slab(index, grid.level_of_mip(group.mip), x, y, quantize,
+                                  noise[index] if noise else 0.0, generator, train)
+                if grid.interpolation == "bilinear":
+                    parts.append(self._blend(slab, x, y))
+                else:
+                    taps = torch.cat([slab[:, dy:dy + y.n_cells, dx:dx + x.n_cells]
+                                      for dy in (0, 1) for dx in (0, 1)], -1).to(dtype)
+                    cells.append(torch.matmul(taps, weight[:, gathered[index]].t()))
+                    spreads.append((first_texel, shape, self._spread(x, y)))
+            parts.append(torch.full((*shape, 1), lod_of_mip(self.layout, group.mip), device=self.device))
+            if self.n_ones:
+                parts.append(torch.ones((*shape, self.n_ones), device=self.device))
+            inputs.append(torch.cat([part.to(dtype) for part in parts], -1).view(group.n_texels, -1))
+            first_texel += group.n_texels
+        first = weight if not gathered else torch.cat([weight[:, a:b] for a, b in self._texel_columns()], 1)
+        if self.ones is not None:
+            first = torch.cat([first, self.ones.to(dtype)], 1)
+        weights = [first, *(matrix.to(dtype) for matrix in self.matrices[1:])]
+        biases = [None if bias is None else bias.to(dtype) for bias in self.biases]
+        names = tuple(layer.activation for layer in self.layout.layers)
+        texels = inputs[0] if len(inputs) == 1 else torch.cat(inputs)
+        output = FusedMLP.apply(texels, spreads, names, len(weights), *weights, *biases, *cells).float()
+        return ACTIVATIONS[names[-1]](output)
+
+    def _gathered_columns(self) -> dict[int, slice]:
+        """First-layer columns of each gathered grid."""
+        columns, start = {}, self.layout.n_encoding
+        for index, grid in enumerate(self.layout.grids):
+            if grid.interpolation == "gather":
+                columns[index] = slice(start, start + grid.n_inputs)
+            start += grid.n_inputs
+        return columns
+
+    def _texel_columns(self) -> list[tuple[int, int]]:
+        """First-layer columns that differ from texel to texel, as ranges."""
+        ranges, start = [], 0
+        for columns in self._gathered_columns().values():
+            ranges.append((start, columns.start))
+            start = columns.stop
+        return [*ranges, (start, self.layout.n_inputs)]
+
+    def _encoding(self, group: TileGroup) -> torch.Tensor:
+        width, height = mip_size(self.layout.width, self.layout.height, group.mip)
+        shape = (group.x.shape[0], group.y.shape[1], group.x.shape[1])
+        if not self.layout.n_frequencies:
+            return torch.zeros((*shape, 0), device=self.device)
+        u = to_device(axis_encoding(group.x, width, self.layout, group.mip), self.device)
+        v = to_device(axis_encoding(group.y, height, self.layout, group.mip), self.device)
+        return torch.cat([u[:, None].expand(*shape, -1), v[:, :, None].expand(*shape, -1)], -1)
+
+    def _taps(self, group: TileGroup, grid) -> tuple[AxisTaps, AxisTaps]:
+        width, height = mip_size(self.layout.width, self.layout.height, group.mip)
+        resolution = grid_resolution(grid, group.mip)
+        return (axis_taps(group.x, width, resolution, self.layout.wrap),
+                axis_taps(group.y, height, resolution, self.layout.wrap))
+
+    def _slab(self, grid_index: int, level: int, x: AxisTaps, y: AxisTaps, quantize: bool, noise: float,
+              generator: torch.Generator | None, train: bool) -> torch.Tensor:
+        """Fetch the grid texels under each tile, [B, Ky, Kx, F], rounded straight through."""
+        values = self.grids[grid_index][level]
+        grid = self.layout.grids[grid_index]
+        index = to_device(flat_index(y.index, x.index, values.shape[1]).reshape(-1), self.device)
+        slab = values.detach().view(-1, grid.n_features).index_select(0, index)
+        if train:
+            slab.requires_grad_()
+            self._touches.setdefault((grid_index, level), []).append((index, slab))
+        if quantize:
+            slab = quantize_ste(slab, grid.quantize_bits, noise, generator)
+        return slab.view(*y.index.shape, x.index.shape[1], grid.n_features)
+
+    def _blend(self, slab: torch.Tensor, x: AxisTaps, y: AxisTaps) -> torch.Tensor:
+        """Blend slab texels into texels, [B, Ty, Tx, F], one axis after the other."""
+        b, ky, kx, f = slab.shape
+        rows = to_device(y.interpolation_matrix(), self.device)
+        columns = to_device(x.interpolation_matrix(), self.device)
+        blended = torch.bmm(rows, slab.reshape(b, ky, kx * f)).view(b, -1, kx, f)
+        return torch.matmul(columns[:, None], blended)
+
+    def _spread(self, x: AxisTaps, y: AxisTaps) -> CellSpread:
+        if x.cell_texels and y.cell_texels:
+            return CellSpread((y.cell_texels, x.cell_texels), None)
+        return CellSpread((0, 0), (to_device(y.cell_matrix(), self.device), to_device(x.cell_matrix(), self.device)))
+
+    @torch.no_grad()
+    def decode(self, mip: int, quantize: bool = True, side: int = 128) -> torch.Tensor:
+        """Decode a whole mip: [H, W, C] over the present channels, float32, not clamped."""
+        width, height = mip_size(self.layout.width, self.layout.height, mip)
+        x0, y0 = full_cover(width, height, side)
+        columns, rows = torch.arange(min(side, width)).numpy(), torch.arange(min(side, height)).numpy()
+        out = torch.empty(height, width, len(self.channels), device=self.device)
+        for start in range(0, len(x0), 4):
+            group = TileGroup(mip, x0[start:start + 4, None] + columns, y0[start:start + 4, None] + rows)
+            values = self.predict([group], quantize, train=False).view(-1, len(rows), len(columns), len(self.channels))
+            for tile, x, y in zip(values, x0[start:start + 4], y0[start:start + 4]):
+                out[y:y + len(rows), x:x + len(columns)] = tile
+        return out
+
+    # --- the step -----------------------------------------------------------------------------------------------
+
+    def step(self, lr_scale: float) -> None:
+        """Apply the gradients of the last `predict(..., train=True)` to decoder and touched grid texels, and clear them."""
+        for optimizer in self.optimizers.values():
+            optimizer.step(lr_scale)
+        for tensor in [*self.matrices, *self.biases, self.ones]:
+            if tensor is not None:
+                tensor.grad = None
+        for (grid, level), touches in self._touches.items():
+            self.grid_optimizers[grid][level].step([(index, slab.grad) for index, slab in touches], lr_scale)
+        self._touches.clear()
+
+    # --- canonical form -----------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def network(self) -> torch.Tensor:
+        """Return the decoder as the canonical flat array, float32, on the host."""
+        flat = torch.zeros(self.layout.n_weights)
+        last = len(self.matrices) - 1
+        for index, (layer, matrix, bias) in enumerate(zip(self.layout.layers, self.matrices, self.biases)):
+            rows = self.channels if index == last else slice(None)
+            view = flat[layer.offset:layer.offset + layer.rows * layer.cols].view(layer.rows, layer.cols)
+            full = matrix.detach().cpu()
+            if index == 0 and self.ones is not None:
+                full = torch.cat([full, self.ones.detach().cpu()], 1)
+            view[rows, :full.shape[1]] = full
+            if bias is not None:
+                flat[layer.bias_offset:layer.bias_offset + layer.rows][rows] = bias.detach().cpu()
+        return flat
+
+    @torch.no_grad()
+    def load_network(self, flat: torch.Tensor) -> None:
+        """Set the decoder from the canonical flat array."""
+        last = len(self.matrices) - 1
+        for index, (layer, matrix, bias) in enumerate(zip(self.layout.layers, self.matrices, self.biases)):
+            rows = self.channels if index == last else slice(None)
+            view = flat[layer.offset:layer.offset + layer.rows * layer.cols].view(layer.rows, layer.cols)[rows]
+            matrix.copy_(view[:, :matrix.shape[1]])
+            if index == 0 and self.ones is not None:
+                self.ones.copy_(view[:, matrix.shape[1]:])
+            if bias is not None:
+                bias.copy_(flat[layer.bias_offset:layer.bias_offset + layer.rows][rows])
+
+    @torch.no_grad()
+    def load_grids(self, grids: list[list[torch.Tensor]]) -> None:
+        """Set the master values of every grid level."""
+        for levels, values in zip(self.grids, grids):
+            for level, value in zip(levels, values):
+                level.copy_(value)
+
+    def optimizer_state(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Return all optimiser state as named tensors."""
+        state = {name: optimizer.state() for name, optimizer in self.optimizers.items()}
+        for grid, levels in enumerate(self.grid_optimizers):
+            for level, optimizer in enumerate(levels):
+                state[f"grid_{grid}_{level}"] = optimizer.state()
+        return state
+
+    def load_optimizer_state(self, state: dict[str, dict[str, torch.Tensor]]) -> None:
+        """Restore what `optimizer_state` gave."""
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state(state[name])
+        for grid, levels in enumerate(self.grid_optimizers):
+            for level, optimizer in enumerate(levels):
+                optimizer.load_state(state[f"grid_{grid}_{level}"])

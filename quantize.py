@@ -1,0 +1,152 @@
+"""Quantisation of grid features: levels, straight-through rounding with noise, codes and their texel containers.
+
+A feature of `b` bits takes the values `(k - (2^b - 1) / 2) / 2^b`, `k = 0 .. 2^b - 1`: symmetric about zero,
+one step of `2^-b` apart. All of them are exact in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from dds import B4G4R4A4_UNORM, FORMATS, R8G8B8A8_UNORM, R16G16B16A16_UNORM, pack_channels, unpack_channels
+from utils.errors import UsageError
+
+BITS = (2, 4, 8, 16)
+"""Bits that a feature can have."""
+STORAGES = ("rgba8", "true_rate")
+"""Ways to store codes in texture files."""
+
+
+def _check_bits(bits: int) -> int:
+    if bits not in BITS:
+        raise UsageError(f"quantize_bits {bits} is not one of {', '.join(map(str, BITS))}; choose one of these")
+    return bits
+
+
+def level_values(bits: int) -> np.ndarray:
+    """Return the `2^bits` feature values in rising order, float32; raises `UsageError` for other bits.
+
+    >>> level_values(2)
+    array([-0.375, -0.125,  0.125,  0.375], dtype=float32)
+    """
+    return codes_to_values(np.arange(1 << _check_bits(bits)), bits)
+
+
+def clamp_range(bits: int) -> tuple[float, float]:
+    """Return the least and the greatest feature value; parameters are clamped to them.
+
+    >>> clamp_range(2)
+    (-0.375, 0.375)
+    """
+    high = ((1 << _check_bits(bits)) - 1) / (2 << bits)
+    return -high, high
+
+
+def noise_amplitude(iteration: int, max_iter: int, noise_std: float, fraction: float, bits: int) -> float:
+    """Return the half width of the uniform noise at an iteration, in feature units.
+
+    `noise_std` counts half quantisation steps; it falls linearly to zero at `fraction * max_iter` iterations.
+
+    >>> [noise_amplitude(iteration, 100, 1.0, 0.5, 2) for iteration in (0, 25, 50)]
+    [0.125, 0.0625, 0.0]
+    """
+    end = fraction * max_iter
+    if end <= 0:
+        return 0.0
+    return noise_std * max(0.0, 1 - iteration / end) / (2 << _check_bits(bits))
+
+
+def _nearest_codes(x, bits: int):
+    """Round to the nearest code, still as floats; the same steps for NumPy and torch, so both agree bit for bit."""
+    top = (1 << bits) - 1
+    # The product with a power of two is exact, so a fused multiply-add on another device rounds the same way.
+    position = x * float(1 << bits) + top / 2
+    return position.round().clip(0, top)
+
+
+class _RoundStraightThrough(torch.autograd.Function):
+    """Rounding to the levels whose gradient is one inside the clamp range and zero outside."""
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor, bits: int, noise: torch.Tensor | None) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        ctx.bits = bits
+        top = (1 << bits) - 1
+        return (_nearest_codes(x if noise is None else x + noise, bits) - top / 2) / float(1 << bits)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        x, = ctx.saved_tensors
+        low, high = clamp_range(ctx.bits)
+        return gradient * ((x >= low) & (x <= high)), None, None
+
+
+def quantize_ste(x: torch.Tensor, bits: int, noise_amplitude: float = 0.0,
+                 generator: torch.Generator | None = None) -> torch.Tensor:
+    """Round features to exactly the levels, straight-through, same shape and dtype (float32).
+
+    Uniform noise in `[-noise_amplitude, noise_amplitude]` is added before rounding. The gradient passes unchanged
+    where `x` itself lies inside the clamp range, and is zero elsewhere.
+    """
+    _check_bits(bits)
+    noise = None
+    if noise_amplitude > 0:
+        noise = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        noise = noise.mul_(2 * noise_amplitude).sub_(noise_amplitude)
+    return _RoundStraightThrough.apply(x, bits, noise)
+
+
+def values_to_codes(values: np.ndarray | torch.Tensor, bits: int) -> np.ndarray | torch.Tensor:
+    """Return the int32 code `0 .. 2^bits - 1` nearest to each feature; values outside the range are clamped."""
+    _check_bits(bits)
+    if isinstance(values, torch.Tensor):
+        return _nearest_codes(values.detach().float(), bits).to(torch.int32)
+    return _nearest_codes(np.asarray(values, np.float32), bits).astype(np.int32)
+
+
+def codes_to_values(codes: np.ndarray | torch.Tensor, bits: int) -> np.ndarray | torch.Tensor:
+    """Return the float32 features that integer codes stand for."""
+    top = (1 << _check_bits(bits)) - 1
+    codes = codes.float() if isinstance(codes, torch.Tensor) else np.asarray(codes, np.float32)
+    return (codes - top / 2) / float(1 << bits)
+
+
+def container_format(bits: int, storage: str) -> int:
+    """Return the DXGI format that holds features of `bits` bits, four to a texel.
+
+    `rgba8` spreads 2, 4 and 8 bits over 8-bit channels. `true_rate` stores 4 bits as B4G4R4A4; 2 bits stay in 8-bit
+    channels, since DXGI has no plain container of four 2-bit channels. 16 bits need R16G16B16A16 either way.
+    """
+    _check_bits(bits)
+    if storage not in STORAGES:
+        raise UsageError(f"storage {storage!r} is not one of {', '.join(STORAGES)}; choose one of these")
+    if bits == 16:
+        return R16G16B16A16_UNORM
+    return B4G4R4A4_UNORM if bits == 4 and storage == "true_rate" else R8G8B8A8_UNORM
+
+
+def pack_codes(codes: np.ndarray, bits: int, storage: str) -> list[np.ndarray]:
+    """Pack codes `[r, r, F]` into level arrays of `container_format`, features `4j .. 4j + 3` in array `j`.
+
+    Code `k` is stored as `k * channel_max / (2^bits - 1)`, which is an integer; a missing feature is 0.
+    """
+    dxgi_format = container_format(bits, storage)
+    spread = FORMATS[dxgi_format].channel_max // ((1 << bits) - 1)
+    groups = []
+    for first in range(0, codes.shape[-1], 4):
+        part = codes[..., first:first + 4]
+        channels = np.zeros(codes.shape[:-1] + (4,), np.int32)
+        channels[..., :part.shape[-1]] = part * spread
+        groups.append(pack_channels(channels, dxgi_format))
+    return groups
+
+
+def unpack_codes(containers: Sequence[np.ndarray], bits: int, n_features: int, storage: str) -> np.ndarray:
+    """Undo `pack_codes`: int32 codes `[r, r, F]`."""
+    dxgi_format = container_format(bits, storage)
+    spread = FORMATS[dxgi_format].channel_max // ((1 << bits) - 1)
+    channels = np.concatenate([unpack_channels(level, dxgi_format) for level in containers], axis=-1)
+    return channels[..., :n_features].astype(np.int32) // spread

@@ -1,0 +1,108 @@
+"""Draws the training texels: square tiles over all mips, every texel of a mip once before any comes again."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from dataset import TextureSet
+from model.geometry import TileGroup, cell_alignment, flat_index, to_device
+from model.layout import ModelLayout
+
+
+def mip_probabilities(sizes: list[tuple[int, int]], floor: float) -> np.ndarray:
+    """Return each mip's share of the draws: its area's, but at least `floor`; float64 [M], sums to 1.
+
+    >>> mip_probabilities([(2, 2), (1, 1)], 0.3).round(2).tolist()
+    [0.7, 0.3]
+    """
+    area = np.array([width * height for width, height in sizes], np.float64)
+    floor = min(floor, 1 / len(sizes))
+    share = area / area.sum()
+    while True:
+        low = share <= floor
+        scaled = np.where(low, floor, area)
+        scaled[~low] *= (1 - floor * low.sum()) / max(area[~low].sum(), 1e-30)
+        if ((scaled <= floor) == low).all():
+            return scaled
+        share = scaled
+
+
+class TileSampler:
+    """Batches of tiles with their target texels.
+
+    A step takes about `batch_size` texels: three quarters of them in tiles of one mip, drawn with `mip_probabilities`,
+    where the finest mip's turn is shared with a second, coarser mip so that no step forgets the chain.
+    Tiles of a mip come from a shuffled partition whose offset is new in every round; the partition of a round follows
+    from (seed, mip, round) alone, so the sampler's whole state is a few counters.
+    """
+
+    def __init__(self, texture_set: TextureSet, layout: ModelLayout, channels: list[int], *, batch_size: int,
+                 tile_size: int, mip_floor: float, seed: int, device: torch.device) -> None:
+        self.layout, self.seed, self.device = layout, seed, device
+        self.batch_size, self.tile_size = batch_size, tile_size
+        self.sizes = [(mip.shape[1], mip.shape[0]) for mip in texture_set.mips]
+        self.probabilities = mip_probabilities(self.sizes, mip_floor)
+        self.targets = [torch.from_numpy(np.ascontiguousarray(mip[..., channels])).view(-1, len(channels)).to(device)
+                        for mip in texture_set.mips]
+        self.drawn = [0] * len(self.sizes)
+        self.steps = 0
+        self._rounds: dict[int, tuple[int, np.ndarray]] = {}
+
+    def state(self) -> dict[str, object]:
+        return {"drawn": list(self.drawn), "steps": self.steps}
+
+    def load_state(self, state: dict[str, object]) -> None:
+        self.drawn, self.steps = [int(count) for count in state["drawn"]], int(state["steps"])
+
+    def draw(self) -> tuple[list[TileGroup], torch.Tensor]:
+        """Draw one batch: its tile groups, and their target texels uint8 [N, C] in the same order."""
+        random = np.random.default_rng((self.seed, 1, self.steps))
+        self.steps += 1
+        coarse = 1 - self.probabilities[0]
+        groups = []
+        if len(self.sizes) == 1:
+            groups.append(self._tiles(0, self.batch_size))
+        else:
+            mip = 1 + int(random.choice(len(self.sizes) - 1, p=self.probabilities[1:] / coarse))
+            groups.append(self._tiles(0, int(self.batch_size * (1 - coarse))))
+            groups.append(self._tiles(mip, int(self.batch_size * coarse)))
+        return groups, torch.cat([self._target(group) for group in groups])
+
+    def _tiles(self, mip: int, texels: int) -> TileGroup:
+        width, height = self.sizes[mip]
+        tile_w, tile_h = min(self.tile_size, width), min(self.tile_size, height)
+        count = max(1, round(texels / (tile_w * tile_h)))
+        count = min(count, max(1, -(-width // tile_w) * -(-height // tile_h)))
+        origins = np.stack([self._next_origin(mip, tile_w, tile_h) for _ in range(count)])
+        return TileGroup(mip, origins[:, :1] + np.arange(tile_w), origins[:, 1:] + np.arange(tile_h))
+
+    def _next_origin(self, mip: int, tile_w: int, tile_h: int) -> np.ndarray:
+        width, height = self.sizes[mip]
+        per_round = -(-width // tile_w) * -(-height // tile_h)
+        round_index, position = divmod(self.drawn[mip], per_round)
+        self.drawn[mip] += 1
+        if self._rounds.get(mip, (-1, None))[0] != round_index:
+            self._rounds[mip] = (round_index, self._partition(mip, round_index, tile_w, tile_h))
+        return self._rounds[mip][1][position]
+
+    def _partition(self, mip: int, round_index: int, tile_w: int, tile_h: int) -> np.ndarray:
+        """Return shuffled tile origins (x, y) that cover the mip, int64 [n, 2]."""
+        random = np.random.default_rng((self.seed, 2, mip, round_index))
+        width, height = self.sizes[mip]
+        step, phase = cell_alignment(self.layout, mip)
+        def starts(size: int, tile: int) -> np.ndarray:
+            count = -(-size // tile)
+            offset = int(random.integers(0, max(tile // step, 1))) * step + phase
+            origins = offset + np.arange(count) * tile
+            if self.layout.wrap:
+                return origins % size
+            return (origins - tile // 2).clip(0, size - tile)
+        x, y = np.meshgrid(starts(width, tile_w), starts(height, tile_h))
+        origins = np.stack([x.reshape(-1), y.reshape(-1)], 1)
+        return origins[random.permutation(len(origins))]
+
+    def _target(self, group: TileGroup) -> torch.Tensor:
+        width, height = self.sizes[group.mip]
+        index = flat_index(group.y % height, group.x % width, width).reshape(-1)
+        return self.targets[group.mip].index_select(0, to_device(index, self.device))
