@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 
 
 def say(title: str, text: object) -> None:
@@ -58,6 +59,6 @@ def print_summary(manifest: dict, folder: Path, texel_bits: int, training_time_s
     say("runtime cost", f"{manifest['network']['macs_per_texel']} multiply-adds and "
                         f"{manifest['bytes_per_texel']:g} bytes fetched per texel")
     say("UE5 plugin", "reads these files" if manifest["ue5_plugin"] else
-        "does not read these files (it knows RGBA8 bilinear grids of 4 features, no period, no bias)")
+        f"does not read these files: {'; '.join(manifest['ue5_plugin_obstacles'])}")
     say("training time", f"{training_time_s:.1f} s")
     say("files", folder)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
+from PIL import Image
 
-from dataset import TextureSet
+from dataset import TextureSet, get_texture_config
 from loss import to_file_coding
 from metrics import material_psnr
 from model.layout import N_CHANNELS
@@ -41,3 +44,11 @@ class stored_precision:
     def __exit__(self, *_) -> None:
         if self.precision == "float16":
             self.backend.load_network(self.masters)
+
+
+def map_images(texels: np.ndarray, present: dict[str, bool]) -> Iterator[tuple[str, Image.Image]]:
+    """Yield each present map of uint8 [H, W, 11] with its name, as an 8-bit RGB or grey image."""
+    for kind in get_texture_config():
+        if present.get(kind.name):
+            image = np.ascontiguousarray(texels[..., kind.channels])
+            yield kind.name, Image.fromarray(image if kind.count == 3 else image[..., 0])

@@ -309,23 +309,20 @@ def decode_to_pngs(folder: str | os.PathLike, out: str | os.PathLike, mip: int =
 
     `mip` -1 decodes every stored mip. Raises `UserError` where the export is damaged or has no such mip.
     """
-    from PIL import Image
+    from evaluate import map_images
     from tqdm import tqdm
 
     reader = NeuralTextureReader(folder)
     out = require_writable_folder(out)
     mips, written = reader.stored_mips if mip == -1 else [mip], []
-    with tqdm(total=sum(reader.mip_size(m)[1] for m in mips), desc="decoding", unit="row", file=sys.stderr) as bar:
+    with tqdm(total=sum(reader.mip_size(m)[1] for m in mips), desc="decoding", unit="row", file=sys.stderr, disable=None) as bar:
         for m in mips:
             decoded = reader.decode_uint8(m, bar.update)
-            for channel in reader.manifest["channels"]:
-                if channel["present"]:
-                    image = decoded[..., channel["first"]:channel["first"] + channel["count"]]
-                    path = out / f"{channel['name']}{f'_mip{m}' if m else ''}.png"
-                    with written_aside(path) as aside:
-                        Image.fromarray(np.ascontiguousarray(image.squeeze(-1) if channel["count"] == 1 else image)
-                                        ).save(aside, format="PNG")
-                    written.append(path)
+            for name, image in map_images(decoded, reader.present):
+                path = out / f"{name}{f'_mip{m}' if m else ''}.png"
+                with written_aside(path) as aside:
+                    image.save(aside, format="PNG")
+                written.append(path)
     return written
 
 

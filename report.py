@@ -22,7 +22,7 @@ _STYLE = """
 :root { color-scheme: light dark; --ink: #1d1d1f; --soft: #6e6e73; --ground: #ffffff; --line: #d8d8dc; --row: #f5f5f7; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e8e8ea; --soft: #9a9aa0; --ground: #18181a; --line: #3a3a3e; --row: #222225; } }
-body { margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: var(--ink); background: var(--ground);
+body { margin: 2rem auto; max-width: 84rem; padding: 0 1rem; color: var(--ink); background: var(--ground);
   font: 15px/1.5 system-ui, "Segoe UI", Roboto, sans-serif; }
 h1 { font-size: 1.6rem; margin: 0 0 .5rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
 p { margin: .4rem 0; } .table, figure { overflow-x: auto; margin: .8rem 0; }
@@ -157,12 +157,12 @@ def training_section(history: Sequence[Mapping[str, float]]) -> Section:
     section = Section("Training")
     for key, y_label, log_y in (("psnr_db", "PSNR, dB", False), ("loss", "loss", True)):
         points = [(entry["iteration"], entry[key]) for entry in history if math.isfinite(entry.get(key, math.nan))]
-        if points:
+        if len(points) > 1:
             x, y = zip(*points)
             section.blocks.append(Picture(line_chart([Series(y_label, x, y)], "iteration", y_label, log_y=log_y,
                                                      markers=len(points) < 50, size=(8, 2.8))))
     if not section.blocks:
-        section.blocks.append("No training curve was recorded.")
+        section.blocks.append("There is no training curve: fewer than two evaluations were recorded.")
     return section
 
 

@@ -14,7 +14,7 @@ from checkpoint import Checkpoint, checkpoint_folder, find_checkpoint, load_chec
 from configs import Config, config_to_dict
 from console import console, decibels, print_summary, say, training_bar
 from dataset import TextureSet, load_texture_set
-from evaluate import decode_mip, evaluate_psnr, stored_precision
+from evaluate import decode_mip, evaluate_psnr, map_images, stored_precision
 from loss import channel_weights, present_channels, texture_loss
 from model.backend import choose_backend, choose_device, choose_precision, make_backend
 from model.layout import ModelLayout, model_layout
@@ -230,7 +230,7 @@ def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path 
 
 def infer(config: Config, saved: Checkpoint, path: Path) -> Path:
     """Decode every mip of a checkpoint, write metrics and pictures into `<load_dir>/infer`; returns that folder."""
-    from metrics import material_ssim
+    from metrics import material_psnr, material_ssim
     from pictures import contact_sheet
     from utils.files import written_aside
     device = choose_device(config.train.device)
@@ -245,7 +245,6 @@ def infer(config: Config, saved: Checkpoint, path: Path) -> Path:
     folder = require_writable_folder(Path(config.run.load_dir) / "infer")
     say("checkpoint", path)
     metrics = {"iteration": saved.iteration, "checkpoint": str(path), "mips": []}
-    from metrics import material_psnr
     with stored_precision(backend, config.model.network_precision):
         for mip, reference in enumerate(texture_set.mips):
             decoded = decode_mip(backend, channels, mip, True)
@@ -256,7 +255,7 @@ def infer(config: Config, saved: Checkpoint, path: Path) -> Path:
                                     "ssim": similarity})
             say(f"mip {mip}", f"{reference.shape[1]} x {reference.shape[0]}, PSNR {decibels(psnr['overall'])} dB"
                 + (f", SSIM {similarity['overall']:.4f}" if similarity["overall"] is not None else ""))
-            for kind, image in maps_of(decoded, texture_set.present):
+            for kind, image in map_images(decoded, texture_set.present):
                 with written_aside(folder / f"mip{mip}_{kind}.png") as aside:
                     image.save(aside)
             with written_aside(folder / f"mip{mip}_compare.png") as aside:

@@ -31,11 +31,13 @@ def rising_curve(points: Sequence[Point]) -> list[Point]:
 
 def _mean_difference(anchor: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> float | None:
     """Return the mean of test's y minus anchor's y over the x that both cover; `None` where they share no interval."""
+    if len(anchor[0]) < 2 or len(test[0]) < 2:
+        return None
     low, high = max(anchor[0][0], test[0][0]), min(anchor[0][-1], test[0][-1])
-    if len(anchor[0]) < 2 or len(test[0]) < 2 or high <= low:
+    if high <= low:
         return None
     ours, theirs = (PchipInterpolator(x, y).integrate(low, high) for x, y in (test, anchor))
-    return float(ours - theirs) / (high - low)
+    return float((ours - theirs) / (high - low))
 
 
 def _axes(points: Sequence[Point]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The trainer that the toolkit's speed is measured against: the same model in ordinary PyTorch, as it is usually written.
+"""The trainer that the toolkit's speed is measured against: the same model in PyTorch, as it is usually written.
 
     python -m benchmarks.plain_trainer --data_dir DIR --seconds 60
 
@@ -27,7 +27,8 @@ from quantize import clamp_range, quantize_ste
 from sampler import mip_probabilities
 from utils.errors import UsageError, run_command
 
-NETWORK_LEARNING_RATE = 0.005
+NETWORK_LEARNING_RATE = 0.02
+"""1.1 dB better than 0.005 after 300 steps of Ground068, grids at 0.05 0.6 dB better than at 0.02."""
 FINAL_FRACTION = 0.01
 """The cosine schedule ends at this fraction of every learning rate."""
 
@@ -45,7 +46,8 @@ class PlainTexture(torch.nn.Module):
                 (torch.rand(grid.resolution(level), grid.resolution(level), grid.n_features, generator=generator) - 0.5)
                 * (0.5 * (high - low)) for level in range(grid.n_levels)))
         self.weights = torch.nn.ParameterList(
-            torch.randn(layer.rows, layer.cols, generator=generator) * math.sqrt(1 / layer.cols) for layer in layout.layers)
+            torch.randn(layer.rows, layer.cols, generator=generator) * math.sqrt(1 / layer.cols)
+            for layer in layout.layers)
         self.biases = torch.nn.ParameterList(
             torch.zeros(layer.rows) for layer in layout.layers if layer.bias_offset is not None)
         sizes = [mip_size(layout.width, layout.height, mip) for mip in range(layout.mips)]
@@ -53,7 +55,7 @@ class PlainTexture(torch.nn.Module):
         self.register_buffer("levels", torch.tensor(layout.mip_levels()))
 
     def forward(self, x: torch.Tensor, y: torch.Tensor, mip: torch.Tensor, only_mip: int | None = None) -> torch.Tensor:
-        """Decode texels: float32 [N, C], not clamped. With `only_mip`, all are of that mip and one level is evaluated."""
+        """Decode texels: float32 [N, C], not clamped. With `only_mip`, all are of it and only its level is evaluated."""
         position = (torch.stack([x, y], 1) + 0.5) / self.sizes[mip]
         inputs = [self._encode(position, mip)]
         for index, (grid, levels) in enumerate(zip(self.layout.grids, self.grids)):
@@ -66,8 +68,8 @@ class PlainTexture(torch.nn.Module):
         inputs.append(torch.ones(len(x), self.layout.layers[0].cols - self.layout.n_inputs, device=x.device))
         value = torch.cat(inputs, 1)
         for number, layer in enumerate(self.layout.layers):
-            value = torch.nn.functional.linear(value, self.weights[number], self.biases[number] if self.biases else None)
-            value = ACTIVATIONS[layer.activation](value)
+            bias = self.biases[number] if self.biases else None
+            value = ACTIVATIONS[layer.activation](torch.nn.functional.linear(value, self.weights[number], bias))
         return value[:, self.channels]
 
     def _encode(self, position: torch.Tensor, mip: torch.Tensor) -> torch.Tensor:
@@ -126,7 +128,7 @@ def train_plain(texture_set: TextureSet, layout: ModelLayout, channels: list[int
                 on_step: Callable[[int], None] | None = None) -> list[dict[str, float]]:
     """Train for `seconds` (evaluations not counted) or `steps`; returns the history of the finest mip.
 
-    Entries: `iteration`, `time_s` of training until then, `psnr_db`. Raises `UsageError` unless one limit is given.
+    Entries: `iteration`, `texels` and `time_s` of training until then, `psnr_db`. Raises `UsageError` unless one limit is given.
     """
     if (seconds is None) == (steps is None):
         raise UsageError("the plain trainer needs either seconds or steps; give one of them")
@@ -142,7 +144,8 @@ def train_plain(texture_set: TextureSet, layout: ModelLayout, channels: list[int
     texels = torch.cat([mip.view(-1, len(channels)) for mip in targets])
     sizes = [mip_size(layout.width, layout.height, mip) for mip in range(layout.mips)]
     shares = torch.from_numpy(mip_probabilities(sizes, 0.02)).to(device)
-    width, count = (torch.tensor(values, device=device) for values in ([w for w, _ in sizes], [w * h for w, h in sizes]))
+    width = torch.tensor([w for w, _ in sizes], device=device)
+    count = torch.tensor([w * h for w, h in sizes], device=device)
     first = count.cumsum(0) - count
     random = torch.Generator(device).manual_seed(seed)
     linear = layout.diffuse_space == "linear" and channels[:1] == [0]
@@ -169,8 +172,8 @@ def train_plain(texture_set: TextureSet, layout: ModelLayout, channels: list[int
         if progress * n_evaluations >= evaluated + 1 or progress >= 1:
             now = wait(device)
             evaluated = int(progress * n_evaluations)
-            history.append({"iteration": iteration, "time_s": now - started - evaluation_s,
-                            "psnr_db": model.psnr_db(targets[0])})
+            history.append({"iteration": iteration, "texels": iteration * batch_size,
+                            "time_s": now - started - evaluation_s, "psnr_db": model.psnr_db(targets[0])})
             evaluation_s += wait(device) - now
     return history
 
@@ -186,7 +189,8 @@ def main() -> None:
     device = choose_device(options.device)
     texture_set = load_texture_set(options.data_dir)
     layout = model_layout(ModelConfig(), texture_set.width, texture_set.height)
-    history = train_plain(texture_set, layout, present_channels(texture_set.present), seconds=options.seconds, device=device)
+    channels = present_channels(texture_set.present)
+    history = train_plain(texture_set, layout, channels, seconds=options.seconds, device=device)
     for entry in history:
         print(f"{entry['time_s']:8.1f} s  {entry['iteration']:7d} steps  {entry['psnr_db']:6.2f} dB")
 

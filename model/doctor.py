@@ -66,8 +66,8 @@ def find_compiler(windows: bool) -> tuple[str, str]:
 def find_vcvars() -> str:
     """Return the newest vcvars64.bat of this machine, or ""."""
     roots = [os.environ.get("ProgramFiles", r"C:\Program Files"), os.environ.get("ProgramFiles(x86)", "")]
-    found = [path for root in roots if root for path in
-             glob.glob(os.path.join(root, "Microsoft Visual Studio", "*", "*", "VC", "Auxiliary", "Build", "vcvars64.bat"))]
+    script = os.path.join("Microsoft Visual Studio", "*", "*", "VC", "Auxiliary", "Build", "vcvars64.bat")
+    found = [path for root in roots if root for path in glob.glob(os.path.join(root, script))]
     return sorted(found)[-1] if found else ""
 
 
@@ -100,7 +100,8 @@ def torch_commands(driver_cuda: str | None) -> list[str]:
 def tcnn_commands(windows: bool, arches: str, cuda: str | None) -> list[str]:
     """Return the commands that build tiny-cuda-nn for GPUs of the given capabilities, visible or not."""
     # Its setup.py imports torch and pkg_resources, so it builds in this environment, with a setuptools that has it.
-    install = ['python -m pip install "setuptools<81" wheel ninja', f'python -m pip install --no-build-isolation "{TCNN_SOURCE}"']
+    install = ['python -m pip install "setuptools<81" wheel ninja',
+               f'python -m pip install --no-build-isolation "{TCNN_SOURCE}"']
     if windows:
         vcvars = find_vcvars() or (r"C:\Program Files\Microsoft Visual Studio\2022\Community"
                                    r"\VC\Auxiliary\Build\vcvars64.bat")

@@ -66,8 +66,8 @@ class AxisTaps:
 
 def axis_taps(texels: np.ndarray, size: int, resolution: int, wrap: bool) -> AxisTaps:
     """Place texels [B, T] of an axis of `size` texels on a grid axis of `resolution`: p = (x + 0.5) / size * r - 0.5."""
-    position = (texels + 0.5) * (resolution / size) - 0.5
-    lower = np.floor(position).astype(np.int64)
+    # Whole numbers all the way, so that a texel on a cell border takes the same taps here as in every reader.
+    lower, rest = np.divmod((2 * texels + 1) * resolution - size, 2 * size)
     start = lower[:, :1]
     count = int((lower[:, -1:] - start).max()) + 2
     index = start + np.arange(count)
@@ -76,7 +76,7 @@ def axis_taps(texels: np.ndarray, size: int, resolution: int, wrap: bool) -> Axi
     ratio = size // resolution if size % resolution == 0 else 0
     aligned = ratio > 0 and texels.shape[1] % ratio == 0 and bool((cell[:, ratio - 1] == 0).all()) \
         and (count - 1) * ratio == texels.shape[1]
-    return AxisTaps(index, cell, (position - lower).astype(np.float32), ratio if aligned else 0)
+    return AxisTaps(index, cell, (rest / (2 * size)).astype(np.float32), ratio if aligned else 0)
 
 
 def cell_alignment(layout: ModelLayout, mip: int) -> tuple[int, int]:

@@ -214,7 +214,7 @@ class TcnnBackend(TorchBackend):
 
     @torch.no_grad()
     def step(self, lr_scale: float) -> None:
-        """Apply the gradients of the last `predict` unless one of them is not finite; the host does not wait to know."""
+        """Apply the gradients of the last `predict` unless one is not finite; the host does not wait to know."""
         if not self.reduced:
             super().step(lr_scale)
             return

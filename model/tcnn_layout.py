@@ -4,7 +4,7 @@ tiny-cuda-nn's dense grid of resolution `R` places an input `x` at `x * (R - 1) 
 `column + row * R`, F values each, padded to a multiple of 8 entries. It neither wraps nor clamps per axis, so a level
 of `r` texels is handed over as `R = r + 2`: a ring around it repeats the opposite border, or the nearest texel.
 
-Letters: `r` texels per side of a level, `R = r + 2`, `F` features, `n` slab texels, `B` tiles, `T` texels along an axis.
+Letters: `r` texels per side of a level, `R = r + 2`, `F` features, `n` slab texels, `B` tiles, `T` texels of an axis.
 """
 
 from __future__ import annotations

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def srgb_to_linear(coded: np.ndarray) -> np.ndarray:
@@ -29,5 +33,6 @@ def linear_to_srgb(linear: np.ndarray) -> np.ndarray:
 
 def linear_to_srgb_torch(linear: torch.Tensor) -> torch.Tensor:
     """Code linear light as sRGB with a gradient everywhere: below 0 the line of slope 12.92 goes on."""
+    import torch  # here, so that the reader of exported files does without it
     return torch.where(linear <= 0.0031308, linear * 12.92,
                        1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
