@@ -6,6 +6,7 @@ import argparse
 import ast
 import dataclasses
 import json
+import math
 import re
 import typing
 from pathlib import Path
@@ -57,6 +58,18 @@ def _json_or_file(text: str) -> object:
         except ValueError as error:
             raise argparse.ArgumentTypeError(f"not valid JSON ({error}); quote it, or give the name of a JSON file")
     return read_json(text)
+
+
+def _reject_non_finite(value: object, name: str) -> None:
+    """Raise `ConfigError` where a number anywhere in nested plain values is infinite or NaN."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _reject_non_finite(item, key)
+    elif isinstance(value, list):
+        for item in value:
+            _reject_non_finite(item, name)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{name} is {value}; give a finite number")
 
 
 def field_comments(section: type) -> dict[str, str]:
@@ -128,19 +141,33 @@ def _apply_grid_flags(config: Config, flags: dict[str, object]) -> None:
                 setattr(grid, "learning_rate" if name == "grid_learning_rate" else name, flags[name])
 
 
+def read_config_file(flags: dict[str, object]) -> dict[str, dict[str, object]]:
+    """Return the sections of the file that `--config` names, none where the flag is missing.
+
+    Raises `UsageError` where it holds something else. `lineage`, a record in a run's config.json, is left out.
+    """
+    if not flags.get("config"):
+        return {}
+    values = read_json(flags["config"])
+    if isinstance(values, dict):
+        values = {name: section for name, section in values.items() if name != "lineage"}
+    if not isinstance(values, dict) or not all(isinstance(section, dict) for section in values.values()):
+        raise UsageError(f"{flags['config']} holds no sections; give an object like a run's config.json")
+    return values
+
+
 def make_config(flags: dict[str, object]) -> Config:
     """Build a run's settings: defaults, preset, config file, flags; raises `UsageError` where they do not fit."""
+    values = read_config_file(flags)
     try:
-        values = read_json(flags["config"]) if flags.get("config") else {}
-        if not isinstance(values, dict) or not all(isinstance(section, dict) for section in values.values()):
-            raise ConfigError(f"{flags['config']} holds no sections; give an object like a run's config.json")
         preset = flags.get("preset", values.get("run", {}).get("preset", Config().run.preset))
-        if preset not in configs.PRESETS:
+        if not isinstance(preset, str) or preset not in configs.PRESETS:
             raise ConfigError(f"preset is {preset!r}; choose one of {', '.join(configs.PRESETS)}")
         config = configs.config_from_dict(configs.PRESETS[preset])
         config = configs.config_from_dict(values, config)
         config = configs.config_from_dict(_place(flags), config)
         _apply_grid_flags(config, flags)
+        _reject_non_finite(configs.config_to_dict(config), "config")
         configs.validate(config)
         return config
     except ConfigError as error:
@@ -148,33 +175,40 @@ def make_config(flags: dict[str, object]) -> Config:
 
 
 def resume_config(saved: dict[str, dict[str, object]], flags: dict[str, object], checkpoint: Path) -> Config:
-    """Overlay flags on a checkpoint's settings; raises `UsageError` where a flag contradicts its model.
+    """Overlay config file and flags on a checkpoint's settings; raises `UsageError` where they contradict its model.
 
-    The model and what its quantisation is trained for stay as saved; where to read and write comes from the flags.
+    The model and what its training relies on stay as saved; where to read and write comes from the flags.
     """
+    values = read_config_file(flags)
     try:
         base = configs.config_from_dict(saved)
-        placed = _place(flags)
-        config = configs.config_from_dict(placed, base)
+        config = configs.config_from_dict(values, base)
+        config = configs.config_from_dict(_place(flags), config)
         _apply_grid_flags(config, flags)
-        if flags.get("preset", base.run.preset) != base.run.preset:
-            raise ConfigError(f"--preset {flags['preset']} contradicts {checkpoint}, trained with preset "
-                              f"{base.run.preset}; leave the flag out")
-        for section, names in (("model", placed["model"]), ("quantize", ["quantize"] if "quantize" in flags else [])):
-            for name in names:
-                asked, stored = getattr(getattr(config, section), name), getattr(getattr(base, section), name)
-                if asked != stored:
-                    raise ConfigError(f"--{name} {asked} contradicts {checkpoint}, trained with {name} {stored}; "
-                                      "leave the flag out")
-        for name in GRID_FLAGS:
-            attribute = "learning_rate" if name == "grid_learning_rate" else name
-            for index, (asked, stored) in enumerate(zip(config.model.hash_grid_configs,
-                                                        base.model.hash_grid_configs)):
-                if name != "grid_learning_rate" and getattr(asked, attribute) != getattr(stored, attribute):
-                    raise ConfigError(f"--{name} {getattr(asked, attribute)} contradicts {checkpoint}, whose grid "
-                                      f"{index} was trained with {name} {getattr(stored, attribute)}; leave the flag out")
-        config.run.mode = flags.get("mode", "train")
+        _reject_non_finite(configs.config_to_dict(config), "config")
+        for section, name in [("run", "preset"), ("quantize", "quantize"), ("train", "optimizer"),
+                              *(("model", field.name) for field in dataclasses.fields(configs.ModelConfig))]:
+            asked, stored = getattr(getattr(config, section), name), getattr(getattr(base, section), name)
+            if name == "hash_grid_configs":
+                _check_same_grids(asked, stored, checkpoint)
+            elif asked != stored:
+                raise ConfigError(f"--{name} {asked} contradicts {checkpoint}, trained with {name} {stored}; "
+                                  "leave it out")
+        config.run.mode = flags.get("mode", values.get("run", {}).get("mode", "train"))
         configs.validate(config)
         return config
     except ConfigError as error:
         raise UsageError(str(error)) from error
+
+
+def _check_same_grids(asked: list[HashGridConfig], stored: list[HashGridConfig], checkpoint: Path) -> None:
+    """Raise `ConfigError` where grids differ from a checkpoint's in more than their learning rate."""
+    if len(asked) != len(stored):
+        raise ConfigError(f"--hash_grid_configs has {len(asked)} grids, which contradicts {checkpoint}, trained with "
+                          f"{len(stored)}; leave it out")
+    for index, (ours, theirs) in enumerate(zip(asked, stored)):
+        for field in dataclasses.fields(HashGridConfig):
+            new, old = getattr(ours, field.name), getattr(theirs, field.name)
+            if field.name != "learning_rate" and new != old:
+                raise ConfigError(f"{field.name} {new} of grid {index} contradicts {checkpoint}, trained with "
+                                  f"{field.name} {old}; leave it out")

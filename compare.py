@@ -26,7 +26,8 @@ def _parse(argv: Sequence[str] | None) -> Namespace:
     parser = OneLineParser(prog="compare.py", description=__doc__.partition(":")[0])
     parser.add_argument("--data_dir", required=True, metavar="MATERIAL", help="the images the run was trained on")
     parser.add_argument("--load_dir", required=True, metavar="RUN", help="a run folder, or an exported folder")
-    parser.add_argument("--load_iter", type=int, default=-1, metavar="N", help="the iteration; -1, the default: the newest")
+    parser.add_argument("--load_iter", type=int, default=-1, metavar="N",
+                        help="the iteration; -1, the default: the newest")
     parser.add_argument("--out", metavar="FILE.html", help="the report (default RUN/compare.html)")
     parser.add_argument("--codecs", nargs="*", default=["bc7", "bc7+bc5", "astc"], metavar="CODEC",
                         help="baselines to show (default bc7 bc7+bc5 astc); none given: the run alone")

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import utils.threads  # noqa: F401, before torch
+
 import argparse
 import hashlib
 import io

@@ -42,7 +42,7 @@ def _row_blocks(reference: np.ndarray, decoded: np.ndarray) -> Iterator[tuple[np
 
 
 def mean_squared_error(reference: np.ndarray, decoded: np.ndarray) -> np.ndarray:
-    """Return the mean squared error of each channel of `[H, W, C]` uint8 images: `[C]` float64, in 8-bit steps squared."""
+    """Return the mean squared error of each channel of uint8 `[H, W, C]`: `[C]` float64, in 8-bit steps squared."""
     total = np.zeros(reference.shape[2], np.float64)
     for ours, theirs in _row_blocks(reference, decoded):
         difference = ours.astype(np.float32)
@@ -101,7 +101,7 @@ def ssim(reference: np.ndarray, decoded: np.ndarray) -> float | None:
         return None
     reference, decoded = (image.reshape(height, width, -1) for image in (reference, decoded))
     margin = SSIM_WINDOW // 2
-    strip = max(SSIM_WINDOW, (1 << 20) // width)
+    strip = max(SSIM_WINDOW, (1 << 18) // width)
     total = 0.0
     for channel in range(reference.shape[2]):
         for first in range(0, height, strip):
@@ -180,7 +180,8 @@ class Lpips:
             from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
             from torchvision.models import AlexNet_Weights
         except ImportError as error:
-            self.reason = f"LPIPS is off: {error.name or 'torchvision'} is missing; pip install torchmetrics torchvision"
+            missing = error.name or "torchvision"
+            self.reason = f"LPIPS is off: {missing} is missing; pip install torchmetrics torchvision"
             return
         from utils.weights import ensure_weights
 
@@ -192,7 +193,8 @@ class Lpips:
             with _safe_unpickling():
                 metric = LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True)
         except Exception as error:  # a damaged file fails in many ways, and LPIPS must never stop a run
-            self.reason = f"LPIPS is off: its weights do not load ({type(error).__name__}); delete them to fetch them anew"
+            self.reason = (f"LPIPS is off: its weights do not load ({type(error).__name__}); "
+                           "delete them to fetch them anew")
             return
         self._network = metric.net.to(device).eval()
         self.available = True

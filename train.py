@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import utils.threads  # noqa: F401, before torch
+
 import math
 import time
 from datetime import datetime, timedelta

@@ -136,7 +136,7 @@ def measure(texture_set: TextureSet, preset: str, trainer: str, device: torch.de
 
 
 def ceilings(device: torch.device, scale: Scale) -> dict[str, float]:
-    """Measure what the device reaches: bytes per second of a large copy, FLOP per second of a large bfloat16 product."""
+    """Measure what the device reaches: bytes/s of a large copy, FLOP/s of a large bfloat16 product."""
     def best(run, repeats: int = 10) -> float:
         run()
         times = []
@@ -148,7 +148,6 @@ def ceilings(device: torch.device, scale: Scale) -> dict[str, float]:
     source = torch.zeros(scale.copy_bytes // 4, device=device)
     target = torch.empty_like(source)
     copy_s = best(lambda: target.copy_(source))
-    del source, target
     a = torch.randn(scale.matmul, scale.matmul, device=device).to(torch.bfloat16)
     product_s = best(lambda: torch.mm(a, a))
     return {"copy_bytes_per_s": 2 * scale.copy_bytes / copy_s, "bf16_flop_per_s": 2 * scale.matmul ** 3 / product_s}

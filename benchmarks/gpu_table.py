@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 
 
-def seconds_to_psnr(history: list[dict[str, float]]) -> dict[str, float]:
-    """Return the time at which each whole dB is first seen, from the first evaluation's on.
+LOWEST_DB = 10
+COLUMNS = 12
+"""Most levels in a table, the highest ones."""
 
-    >>> seconds_to_psnr([{"time_s": 1.0, "psnr_db": 20.5}, {"time_s": 2.0, "psnr_db": 22.1}])
-    {'20': 1.0, '21': 2.0, '22': 2.0}
+
+def seconds_to_psnr(history: list[dict[str, float]]) -> dict[str, float]:
+    """Return, per whole dB from 10 on, the training time of the first evaluation that reaches it.
+
+    >>> seconds_to_psnr([{"time_s": 1.0, "psnr_db": 10.5}, {"time_s": 2.0, "psnr_db": 12.1}])
+    {'10': 1.0, '11': 2.0, '12': 2.0}
     """
     times = {}
     for entry in history:
         if math.isfinite(entry["psnr_db"]):
-            top = math.floor(entry["psnr_db"])
-            lowest = min((int(level) for level in times), default=top)
-            for level in range(lowest, top + 1):
+            for level in range(LOWEST_DB, math.floor(entry["psnr_db"]) + 1):
                 times.setdefault(str(level), entry["time_s"])
     return times
 
@@ -33,22 +36,22 @@ def table(results: dict) -> str:
     for run in results["runs"]:
         peak = "-" if run["peak_bytes"] is None else f"{run['peak_bytes'] / 2 ** 30:.2f}"
         lines.append(
-            f"| {run['material']} | {run['preset']} | {run['trainer']} ({run['precision']}) | {run['steps_per_s']:.1f} | "
-            f"{run['texels_per_s'] / 1e6:.2f} | {run['flop_per_s'] / 1e12:.4f} "
+            f"| {run['material']} | {run['preset']} | {run['trainer']} ({run['precision']}) | "
+            f"{run['steps_per_s']:.1f} | {run['texels_per_s'] / 1e6:.2f} | {run['flop_per_s'] / 1e12:.4f} "
             f"({run['flop_per_s'] / top['bf16_flop_per_s']:.1%}) | {run['grid_bytes_per_s'] / 1e9:.2f} "
             f"({run['grid_bytes_per_s'] / top['copy_bytes_per_s']:.1%}) | {peak} | "
             f"{run['history'][-1]['psnr_db']:.2f} |")
     for material, preset in dict.fromkeys((run["material"], run["preset"]) for run in results["runs"]):
         runs = [run for run in results["runs"] if (run["material"], run["preset"]) == (material, preset)]
-        levels = sorted({int(level) for run in runs for level in run["seconds_to_psnr"]})
+        levels = sorted({int(level) for run in runs for level in run["seconds_to_psnr"]})[-COLUMNS:]
         lines += ["", f"Seconds of training until the finest mip of {material} has this PSNR ({preset}):", "",
                   "| dB | " + " | ".join(map(str, levels)) + " |", "|---|" + "---|" * len(levels)]
         for run in runs:
             times = [run["seconds_to_psnr"].get(str(level)) for level in levels]
             lines.append(f"| {run['trainer']} | "
                          + " | ".join("-" if seconds is None else f"{seconds:.1f}" for seconds in times) + " |")
-    together = results["at_once"]
-    lines += ["", f"Two materials at once ({together['backend']}, ue5): "
-              f"{', '.join(f'{rate:.1f}' for rate in together['together'])} steps/s, alone {together['alone']:.1f}.", ""]
+    pair = results["at_once"]
+    rates = ", ".join(f"{rate:.1f}" for rate in pair["together"])
+    lines += ["", f"Two materials at once ({pair['backend']}, ue5): {rates} steps/s, alone {pair['alone']:.1f}.", ""]
     lines += [f"{note}." for note in results["notes"]]
     return "\n".join(lines).rstrip() + "\n"

@@ -55,7 +55,7 @@ class PlainTexture(torch.nn.Module):
         self.register_buffer("levels", torch.tensor(layout.mip_levels()))
 
     def forward(self, x: torch.Tensor, y: torch.Tensor, mip: torch.Tensor, only_mip: int | None = None) -> torch.Tensor:
-        """Decode texels: float32 [N, C], not clamped. With `only_mip`, all are of it and only its level is evaluated."""
+        """Decode texels: float32 [N, C], not clamped. With `only_mip` all are of it, and no other level is read."""
         position = (torch.stack([x, y], 1) + 0.5) / self.sizes[mip]
         inputs = [self._encode(position, mip)]
         for index, (grid, levels) in enumerate(zip(self.layout.grids, self.grids)):
@@ -128,7 +128,8 @@ def train_plain(texture_set: TextureSet, layout: ModelLayout, channels: list[int
                 on_step: Callable[[int], None] | None = None) -> list[dict[str, float]]:
     """Train for `seconds` (evaluations not counted) or `steps`; returns the history of the finest mip.
 
-    Entries: `iteration`, `texels` and `time_s` of training until then, `psnr_db`. Raises `UsageError` unless one limit is given.
+    Entries: `iteration`, `texels` and `time_s` of training until then, `psnr_db`. Raises `UsageError` unless one
+    limit is given.
     """
     if (seconds is None) == (steps is None):
         raise UsageError("the plain trainer needs either seconds or steps; give one of them")

@@ -33,8 +33,10 @@ TITLE = "Rate and distortion of PBR material codecs"
 
 def _parse(argv: Sequence[str] | None) -> Namespace:
     parser = OneLineParser(prog="python -m benchmarks.rate_distortion", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--data_dir", nargs="+", required=True, metavar="DIR", help="folders of images, one material each")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="where results, plots, crops and runs are written")
+    parser.add_argument("--data_dir", nargs="+", required=True, metavar="DIR",
+                        help="folders of images, one material each")
+    parser.add_argument("--out", required=True, metavar="FOLDER",
+                        help="where results, plots, crops and runs are written")
     parser.add_argument("--presets", nargs="*", default=["quality", "ue5"], metavar="PRESET",
                         help="presets of this toolkit to train; none given: baselines alone (default quality ue5)")
     parser.add_argument("--bpp", nargs="+", type=float, default=[5.0, 10.0], metavar="BPP",

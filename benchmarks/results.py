@@ -40,7 +40,7 @@ def hardware_name() -> str:
 
 
 def fingerprint(textures: TextureSet) -> str:
-    """Return a digest of the finest mip and the maps present, by which a kept record is known to be of this material."""
+    """Return a digest of the finest mip and of which maps are present, to know a kept record's material by."""
     digest = hashlib.sha256(np.ascontiguousarray(textures.mips[0]).data)
     digest.update(",".join(name for name, present in textures.present.items() if present).encode())
     return digest.hexdigest()
@@ -69,7 +69,8 @@ def measure(textures: TextureSet, result: CodecResult, *, macs_per_texel: int = 
         if textures.present["normal"] else None,
         "flip": flip(reference[..., diffuse], decoded[..., diffuse]) if textures.present["diffuse"] else None,
         "macs_per_texel": macs_per_texel, "bytes_fetched_per_texel": result.bytes_fetched_per_texel,
-        "random_access": result.random_access, "hardware": hardware_name(), "fingerprint": fingerprint(textures), **more}
+        "random_access": result.random_access, "hardware": hardware_name(),
+        "fingerprint": fingerprint(textures), **more}
 
 
 class ResultCache:

@@ -20,7 +20,7 @@ def materials_of(records: Sequence[dict]) -> list[str]:
 
 
 def curves_of(records: Sequence[dict]) -> dict[str, list[Point]]:
-    """Return codec -> (bits per texel, overall PSNR in dB) of one material's records; identical outputs have no point."""
+    """Return codec -> (bits per texel, overall PSNR in dB) of one material; identical outputs have no point."""
     curves: dict[str, list[Point]] = {}
     for record in records:
         if record["psnr"]["overall"] is not None:

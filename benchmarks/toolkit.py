@@ -58,8 +58,8 @@ def measure_export(textures: TextureSet, reader: NeuralTextureReader, decoded: n
     manifest = reader.manifest
     if (manifest["width"], manifest["height"]) != (textures.width, textures.height) \
             or any(textures.present[name] != present for name, present in reader.present.items()):
-        raise UsageError(f"{reader.folder} was trained on another material than {textures.name} (sizes or maps differ); "
-                         "give the folder of images that it was trained on")
+        raise UsageError(f"{reader.folder} was trained on another material than {textures.name} (sizes or maps "
+                         "differ); give the folder of images that it was trained on")
     size_bytes = round(manifest["bpp"] * manifest["width"] * manifest["height"] / 8)
     fetched = manifest.get("bytes_per_texel")
     if fetched is None:

@@ -12,6 +12,7 @@ from model.geometry import (AxisTaps, TileGroup, axis_encoding, axis_taps, flat_
                             lod_of_mip, to_device)
 from model.layout import ModelLayout, mip_size
 from model.optimizers import Adam, Muon, TouchedAdam
+from model.precision import full_float32
 from quantize import clamp_range, quantize_ste
 
 
@@ -171,11 +172,12 @@ class TorchBackend:
         x0, y0 = full_cover(width, height, side)
         columns, rows = torch.arange(min(side, width)).numpy(), torch.arange(min(side, height)).numpy()
         out = torch.empty(height, width, len(self.channels), device=self.device)
-        for start in range(0, len(x0), 4):
-            group = TileGroup(mip, x0[start:start + 4, None] + columns, y0[start:start + 4, None] + rows)
-            values = self.predict([group], quantize, train=False).view(-1, len(rows), len(columns), len(self.channels))
-            for tile, x, y in zip(values, x0[start:start + 4], y0[start:start + 4]):
-                out[y:y + len(rows), x:x + len(columns)] = tile
+        with full_float32():
+            for start in range(0, len(x0), 4):
+                group = TileGroup(mip, x0[start:start + 4, None] + columns, y0[start:start + 4, None] + rows)
+                tiles = self.predict([group], quantize, train=False).view(-1, len(rows), len(columns), out.shape[2])
+                for tile, x, y in zip(tiles, x0[start:start + 4], y0[start:start + 4]):
+                    out[y:y + len(rows), x:x + len(columns)] = tile
         return out
 
     # --- the step -----------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ def test_ssim_equals_its_definition_and_is_the_mean_over_channels():
 
 
 def test_ssim_in_strips_equals_ssim_at_once():
-    # A width of 2**17 makes strips of 11 rows; 24 rows leave a thin last one.
+    # This width makes strips of 11 rows; 24 rows leave a thin last one.
     a = _noise((24, 1 << 17), 5)
     b = a // 2 + _noise(a.shape, 6) // 2
     columns = slice(1000, 1040)

@@ -1,0 +1,369 @@
+"""The tiny-cuda-nn backend: its conversions on the CPU against hand-worked values, and parity where a GPU has it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from configs import HashGridConfig, ModelConfig
+from model.fused_mlp import CellSpread
+from model.geometry import TileGroup, axis_taps, flat_index
+from model.layout import model_layout
+from model.tcnn_backend import explain_import_error, tinycudann_problem
+from model.tcnn_layout import (LossScale, SlabTable, all_finite, decoder_kind, encoding_config, feature_split,
+                               fill_ring, flat_weights, fold_ring, network_config, ring_coordinates, ring_entries,
+                               spread_cells, table_entries)
+from model.torch_backend import TorchBackend
+
+CPU = torch.device("cpu")
+
+
+def dense_grid(table: torch.Tensor, position: np.ndarray, resolution: int) -> torch.Tensor:
+    """What a dense grid of `resolution` gives at `position` [N, 2], by the definition of tiny-cuda-nn's kernel:
+    place x * (R - 1) + 0.5, entry column + row * R, four taps, modulo the number of entries."""
+    place = torch.from_numpy(position).double() * (resolution - 1) + 0.5
+    lower = place.floor()
+    fraction = place - lower
+    result = 0
+    for dy in (0, 1):
+        for dx in (0, 1):
+            column, row = lower[:, 0].long() + dx, lower[:, 1].long() + dy
+            weight = ((fraction[:, 0] if dx else 1 - fraction[:, 0]) * (fraction[:, 1] if dy else 1 - fraction[:, 1]))
+            result = result + weight[:, None] * table[(column + row * resolution) % table.shape[0]].double()
+    return result
+
+
+# --- grids ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_level_of_two_texels_wraps_into_a_ring_worked_by_hand():
+    square = torch.zeros(4, 4, 1)
+    square[1:3, 1:3, 0] = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert fill_ring(square, True)[..., 0].tolist() == [[4, 3, 4, 3], [2, 1, 2, 1], [4, 3, 4, 3], [2, 1, 2, 1]]
+
+
+def test_a_level_of_two_texels_clamps_into_a_ring_worked_by_hand():
+    square = torch.zeros(4, 4, 1)
+    square[1:3, 1:3, 0] = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert fill_ring(square, False)[..., 0].tolist() == [[1, 1, 2, 2], [1, 1, 2, 2], [3, 3, 4, 4], [3, 3, 4, 4]]
+
+
+def test_a_ring_of_ones_folds_back_as_the_number_of_times_each_texel_is_repeated():
+    clamped = fold_ring(torch.ones(5, 5, 1), False)[1:-1, 1:-1, 0]
+    assert clamped.tolist() == [[4, 2, 4], [2, 1, 2], [4, 2, 4]]
+    assert fold_ring(torch.ones(3, 3, 1), True)[1, 1, 0] == 9
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+@pytest.mark.parametrize("resolution", [1, 2, 5])
+def test_folding_is_the_transpose_of_filling(resolution, wrap):
+    generator = torch.Generator().manual_seed(0)
+    inside = torch.zeros(resolution + 2, resolution + 2, 3, dtype=torch.float64)
+    inside[1:-1, 1:-1] = torch.randn(resolution, resolution, 3, generator=generator, dtype=torch.float64)
+    gradient = torch.randn(inside.shape, generator=generator, dtype=torch.float64)
+    filled = (fill_ring(inside.clone(), wrap) * gradient).sum()
+    folded = (inside * fold_ring(gradient.clone(), wrap))[1:-1, 1:-1].sum()
+    assert filled.item() == pytest.approx(folded.item(), rel=1e-12)
+
+
+def test_a_tables_entries_run_along_the_rows_and_are_padded_to_a_multiple_of_eight():
+    level = torch.arange(1.0, 10.0).view(9, 1)
+    table = SlabTable.apply(level, torch.arange(9), 3, True, torch.float32)
+    assert table.shape == (32, 1) and table_entries(3) == 32
+    assert table[:25].view(5, 5).tolist() == [[9, 7, 8, 9, 7], [3, 1, 2, 3, 1], [6, 4, 5, 6, 4], [9, 7, 8, 9, 7],
+                                              [3, 1, 2, 3, 1]]
+    assert table[25:].abs().sum() == 0
+    assert ring_entries(torch.arange(9), 3).tolist() == [6, 7, 8, 11, 12, 13, 16, 17, 18]
+
+
+def test_a_texel_that_occurs_twice_in_the_slab_gets_its_gradient_once_in_all():
+    index = torch.tensor([0, 3, 0])
+    slab = torch.tensor([[1.0], [2.0], [1.0]], requires_grad=True)
+    table = SlabTable.apply(slab, index, 4, True, torch.float16)
+    table[ring_entries(torch.tensor([0]), 4)].sum().mul(6).backward()
+    assert slab.grad.flatten().tolist() == [3, 0, 3]
+
+
+def test_gradients_of_the_ring_reach_the_texels_that_it_repeats():
+    slab = torch.zeros(16, 1, requires_grad=True)
+    table = SlabTable.apply(slab, torch.arange(16), 4, True, torch.float32)
+    table[:36].view(6, 6)[0, 0].backward()
+    assert slab.grad.view(4, 4).nonzero().tolist() == [[3, 3]]
+
+
+def test_sixteen_features_are_split_in_order_and_none_is_lost():
+    values = torch.arange(32.0).view(2, 16)
+    parts = [values[:, part] for part in feature_split(16)]
+    assert [part.shape[1] for part in parts] == [8, 8] and torch.equal(torch.cat(parts, 1), values)
+    assert [part.stop - part.start for part in feature_split(1)] == [1]
+
+
+def test_an_encoding_is_one_dense_level_with_room_for_the_ring():
+    assert encoding_config(4, 8) == {"otype": "Grid", "type": "Dense", "n_levels": 1, "n_features_per_level": 8,
+                                     "base_resolution": 6, "per_level_scale": 1.0, "interpolation": "Linear"}
+
+
+@pytest.mark.parametrize("size, resolution", [(8, 4), (4, 4), (3, 4), (6, 2), (7, 3)])
+def test_inputs_are_u_times_r_over_r_plus_one(size, resolution):
+    taps = axis_taps(np.arange(size)[None], size, resolution, False)
+    u = (np.arange(size) + 0.5) / size
+    expected = u * resolution / (resolution + 1)
+    np.testing.assert_allclose(ring_coordinates(taps, resolution, False)[0], expected, atol=1e-7)
+    wrapped = ring_coordinates(axis_taps(np.arange(size)[None], size, resolution, True), resolution, True)[0]
+    off = np.abs(wrapped - expected)
+    # On a wrapping material the place before the first texel is also the one after the last.
+    assert (np.minimum(off, np.abs(off - resolution / (resolution + 1))) < 1e-6).all()
+    assert (wrapped >= 0).all() and (wrapped * (resolution + 1) + 0.5 < resolution + 1 + 1e-5).all()
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+@pytest.mark.parametrize("width, height, resolution", [(8, 8, 4), (8, 8, 8), (12, 5, 4), (7, 9, 16), (4, 4, 1)])
+def test_a_dense_grid_fed_this_way_blends_as_the_reference_does(width, height, resolution, wrap):
+    grid = HashGridConfig(max_resolution=resolution, n_levels=1, save_bits=16)
+    config = ModelConfig(hash_grid_configs=[grid], wrap=wrap)
+    backend = TorchBackend(model_layout(config, width, height), [0], CPU, "float32", torch.Generator().manual_seed(3))
+    x_texels, y_texels = np.arange(width)[None], np.arange(height)[None]
+    x, y = axis_taps(x_texels, width, resolution, wrap), axis_taps(y_texels, height, resolution, wrap)
+    index = torch.from_numpy(flat_index(y.index, x.index, resolution)).view(-1)
+    results, gradients = [], []
+    for through_table in (False, True):
+        slab = backend.grids[0][0].view(-1, 2)[index].detach().double().requires_grad_()
+        if through_table:
+            table = SlabTable.apply(slab, index, resolution, wrap, torch.float64)
+            u = ring_coordinates(x, resolution, wrap)[0].astype(np.float64)
+            v = ring_coordinates(y, resolution, wrap)[0].astype(np.float64)
+            position = np.stack([np.tile(u, height), np.repeat(v, width)], 1)
+            values = dense_grid(table, position, resolution + 2)
+        else:
+            square = slab.float().view(1, y.index.shape[1], x.index.shape[1], 2)
+            values = backend._blend(square, x, y).view(-1, 2).double()
+        (values * torch.linspace(-1, 1, values.numel()).view_as(values)).sum().backward()
+        results.append(values.detach())
+        gradients.append(torch.zeros(resolution ** 2, 2, dtype=torch.float64).index_add_(0, index, slab.grad))
+    torch.testing.assert_close(results[1], results[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(gradients[1], gradients[0], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_cells_spread_over_their_texels_either_way(aligned):
+    cells = torch.arange(8.0).view(1, 2, 2, 2)
+    place = torch.tensor([[[1.0, 0], [1, 0], [0, 1], [0, 1]]])
+    spread = CellSpread((2, 2), None) if aligned else CellSpread((0, 0), (place, place))
+    expected = cells.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    assert torch.equal(spread_cells(cells, spread), expected)
+
+
+# --- decoder --------------------------------------------------------------------------------------------------------
+
+
+def layout_of(**settings):
+    return model_layout(ModelConfig(**settings), 64, 64)
+
+
+@pytest.mark.parametrize("settings, kind", [
+    ({}, "FullyFusedMLP"), ({"n_neurons": 128, "n_hidden_layers": 3}, "FullyFusedMLP"),
+    ({"output_activation": "hard_swish"}, "FullyFusedMLP"), ({"n_neurons": 48}, "CutlassMLP"),
+    ({"n_neurons": 256}, "CutlassMLP"), ({"activation": "silu"}, "CutlassMLP"), ({"n_hidden_layers": 0}, "CutlassMLP"),
+    ({"activation": "gelu"}, "torch"), ({"activation": "hard_gelu"}, "torch"), ({"use_bias": True}, "torch"),
+    ({"n_neurons": 24}, "torch")])
+def test_the_decoder_runs_in_the_fastest_network_that_can_compute_it(settings, kind):
+    found, reason = decoder_kind(layout_of(**settings))
+    assert found == kind and (reason == "") == (kind == "FullyFusedMLP")
+
+
+def test_a_network_has_the_hidden_layers_of_the_layout_and_leaves_the_last_activation_to_torch():
+    assert network_config(layout_of(output_activation="relu", n_hidden_layers=2), "FullyFusedMLP") == {
+        "otype": "FullyFusedMLP", "activation": "LeakyReLU", "output_activation": "None", "n_neurons": 16,
+        "n_hidden_layers": 2}
+    assert network_config(layout_of(n_hidden_layers=0), "CutlassMLP")["n_hidden_layers"] == 0
+
+
+@pytest.mark.parametrize("hidden", [0, 1, 3])
+def test_flat_weights_are_the_canonical_array_padding_included(hidden):
+    layout = layout_of(n_hidden_layers=hidden, n_frequencies=1)
+    channels = [0, 1, 2, 6]
+    backend = TorchBackend(layout, channels, CPU, "float32", torch.Generator().manual_seed(0))
+    flat = flat_weights(backend.matrices, backend.ones, torch.tensor(channels), layout.layers)
+    assert torch.equal(flat.detach(), backend.network())
+    assert flat.numel() == sum(layer.rows * layer.cols for layer in layout.layers)
+
+
+def test_flat_weights_of_a_hand_worked_layer_put_the_ones_after_the_inputs_and_zeros_in_missing_rows():
+    layout = layout_of(n_hidden_layers=0)
+    first = torch.arange(1.0, 19.0).view(2, 9).requires_grad_()
+    flat = flat_weights([first], torch.full((2, 7), 0.5), torch.tensor([0, 3]), layout.layers)
+    rows = flat.view(16, 16)
+    assert rows[0].tolist() == [*range(1, 10), *[0.5] * 7] and rows[3].tolist() == [*range(10, 19), *[0.5] * 7]
+    assert rows[[1, 2, *range(4, 16)]].abs().sum() == 0
+    flat[3 * 16 + 1].backward()
+    assert first.grad.nonzero().tolist() == [[1, 1]]
+
+
+# --- loss scale -----------------------------------------------------------------------------------------------------
+
+
+def test_the_loss_scale_halves_after_an_overflow_and_doubles_after_enough_good_steps():
+    scale = LossScale(CPU, start=8.0, interval=2)
+    seen = []
+    for finite in (False, True, True, True, False):
+        scale.update(torch.tensor(finite))
+        seen.append(scale.scale.item())
+    assert seen == [4, 4, 8, 8, 4]
+
+
+def test_the_loss_scale_stays_within_its_limits():
+    scale = LossScale(CPU, start=1.0, interval=1)
+    scale.update(torch.tensor(False))
+    assert scale.scale == 1
+    for _ in range(30):
+        scale.update(torch.tensor(True))
+    assert scale.scale == 2 ** 24
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("-inf"), float("nan")])
+def test_one_element_that_is_not_finite_is_found(bad):
+    tensors = [torch.ones(3), torch.ones(2, 2)]
+    assert all_finite(tensors)
+    tensors[1][1, 0] = bad
+    assert not all_finite(tensors)
+
+
+# --- import ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error, words", [
+    (ModuleNotFoundError("No module named 'tinycudann'", name="tinycudann"), "not installed"),
+    (EnvironmentError("Unknown compute capability. Ensure PyTorch with CUDA support is installed."), "no NVIDIA GPU"),
+    (EnvironmentError("Could not find compatible tinycudann extension for compute capability 89."), "other GPUs"),
+    (ImportError("_89_C.so: undefined symbol: _ZN3c10"), "another PyTorch"),
+    (ImportError("DLL load failed while importing _89_C"), "another PyTorch"),
+    (RuntimeError("driver\nshutting down"), "RuntimeError: driver shutting down")])
+def test_each_way_an_import_fails_has_its_own_one_line_reason(error, words):
+    reason = explain_import_error(error)
+    assert words in reason and "\n" not in reason
+
+
+# --- with a GPU -----------------------------------------------------------------------------------------------------
+
+needs_tcnn = pytest.mark.skipif(
+    not torch.cuda.is_available() or bool(tinycudann_problem()),
+    reason="needs an NVIDIA GPU" if not torch.cuda.is_available() else f"needs tiny-cuda-nn: {tinycudann_problem()}")
+
+BILINEAR = [HashGridConfig(max_resolution=16), HashGridConfig(max_resolution=8)]
+GATHER = [HashGridConfig(max_resolution=16, quantize_bits=4, save_bits=64, interpolation="gather"),
+          HashGridConfig(max_resolution=8, quantize_bits=4, save_bits=64)]
+MODELS = {"bilinear": ModelConfig(hash_grid_configs=BILINEAR),
+          "clamped": ModelConfig(hash_grid_configs=BILINEAR, wrap=False, n_frequencies=2, n_neurons=64,
+                                 output_activation="hard_swish"),
+          "gather": ModelConfig(hash_grid_configs=GATHER, n_hidden_layers=2),
+          "layers in torch": ModelConfig(hash_grid_configs=GATHER, activation="gelu", use_bias=True, n_neurons=32),
+          "linear": ModelConfig(hash_grid_configs=BILINEAR, n_hidden_layers=0)}
+SIZES = [(64, 64), (48, 20)]
+CHANNELS = [0, 1, 2, 3, 4, 5, 6]
+
+
+def pair(name, size, precision):
+    from model.tcnn_backend import TcnnBackend
+    layout = model_layout(MODELS[name], *size)
+    device = torch.device("cuda")
+    reference = TorchBackend(layout, CHANNELS, device, "float32", torch.Generator().manual_seed(0))
+    other = TcnnBackend(layout, CHANNELS, device, precision, torch.Generator().manual_seed(1))
+    other.load_grids(reference.grids)
+    other.load_network(reference.network())
+    for backend in (reference, other):
+        backend.make_optimizers("muon", 0.03)
+    return reference, other
+
+
+def border_tiles(layout, mip):
+    """Tiles at both ends and, on a wrapping material, across the border."""
+    width, height = max(layout.width >> mip, 1), max(layout.height >> mip, 1)
+    tile_w, tile_h = min(8, width), min(8, height)
+    across = 2 if layout.wrap else 1
+    x = np.array([[0], [width - tile_w], [width - tile_w // across]]) + np.arange(tile_w)
+    y = np.array([[0], [height - tile_h], [height - tile_h // across]]) + np.arange(tile_h)
+    return [TileGroup(mip, x, y)]
+
+
+def gradients(backend, groups):
+    """Output, decoder gradients and dense grid gradients of one pass."""
+    values = backend.predict(groups, True)
+    (values * torch.linspace(-1, 1, values.numel(), device=values.device).view_as(values)).mean().backward()
+    decoder = [matrix.grad for matrix in backend.matrices]
+    grids = {}
+    for (grid, level), touches in backend._touches.items():
+        master = backend.grids[grid][level]
+        grids[grid, level] = torch.zeros_like(master).view(-1, master.shape[2])
+        for index, slab in touches:
+            grids[grid, level].index_add_(0, index, slab.grad)
+    return values.detach(), decoder, grids
+
+
+def close(found, expected, tolerance):
+    return (found - expected).norm() <= tolerance * expected.norm().clamp(min=1e-12)
+
+
+@needs_tcnn
+@pytest.mark.parametrize("precision, tolerance", [("float32", 2e-3), ("bfloat16", 3e-2)])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", MODELS)
+def test_shared_weights_give_equal_outputs_and_gradients_on_both_backends(name, size, precision, tolerance):
+    layout = model_layout(MODELS[name], *size)
+    for mip in range(layout.mips):
+        reference, other = pair(name, size, precision)
+        expected, found = (gradients(backend, border_tiles(layout, mip)) for backend in (reference, other))
+        assert close(found[0], expected[0], tolerance), f"values of mip {mip}"
+        assert all(close(a, b, 2 * tolerance) for a, b in zip(found[1], expected[1])), f"decoder of mip {mip}"
+        assert found[2].keys() == expected[2].keys()
+        assert all(close(found[2][key], expected[2][key], 2 * tolerance) for key in expected[2]), f"grids of mip {mip}"
+        assert all(gradient.abs().sum() > 0 for gradient in [*found[1], *found[2].values()])
+
+
+@needs_tcnn
+@pytest.mark.parametrize("name", MODELS)
+def test_checkpoints_move_both_ways_and_training_goes_on(name):
+    reference, other = pair(name, SIZES[0], "bfloat16")
+    for source, target in ((reference, other), (other, reference)):
+        for backend in (source, target):
+            gradients(backend, border_tiles(backend.layout, 0))
+            backend.step(1.0)
+        target.load_grids(source.grids)
+        target.load_network(source.network())
+        target.load_optimizer_state(source.optimizer_state())
+        assert torch.equal(target.network(), source.network())
+        assert torch.equal(target.decode(0), source.decode(0))
+        for key, tensors in target.optimizer_state().items():
+            for part, tensor in tensors.items():
+                assert key == "loss_scale" or torch.equal(tensor, source.optimizer_state()[key][part])
+        gradients(target, border_tiles(target.layout, 1))
+        target.step(1.0)
+        assert not torch.equal(target.network(), source.network())
+
+
+@needs_tcnn
+def test_a_step_whose_gradients_are_not_finite_changes_nothing_but_the_loss_scale():
+    _, backend = pair("bilinear", SIZES[0], "bfloat16")
+    network, grids = backend.network(), [[level.clone() for level in levels] for levels in backend.grids]
+    scale = backend.loss_scale.scale.item()
+    (backend.predict(border_tiles(backend.layout, 0), True).sum() * float("inf")).backward()
+    backend.step(1.0)
+    assert torch.equal(backend.network(), network)
+    assert all(torch.equal(a, b) for x, y in zip(backend.grids, grids) for a, b in zip(x, y))
+    assert backend.loss_scale.scale.item() == scale / 2
+
+
+@needs_tcnn
+def test_a_step_in_tiny_cuda_nn_never_waits_for_the_gpu():
+    _, backend = pair("bilinear", SIZES[0], "bfloat16")
+    gradients(backend, border_tiles(backend.layout, 0))
+    backend.step(1.0)
+    noise = torch.Generator("cuda")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        values = backend.predict(border_tiles(backend.layout, 0), True, [0.01, 0.01], noise)
+        values.square().mean().backward()
+        backend.step(1.0)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert values.isfinite().all()
