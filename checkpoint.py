@@ -6,9 +6,7 @@ run no code.
 
 from __future__ import annotations
 
-import pickle
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +97,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(describe_os_error(error, path)) from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile, ValueError, KeyError) as error:
+    except Exception as error:  # damaged bytes fail in many ways, and no code of the file has run
         raise UserError(f"{path} is damaged or no checkpoint of this toolkit; load another iteration "
                         "or train anew") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -111,4 +109,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     missing = [name for name in fields if name not in content]
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}; load another iteration or train anew")
+    types = {"dict": dict, "list": list, "str": str, "int": int, "float": float, "torch.Tensor": torch.Tensor}
+    for name, field in fields.items():
+        if type(content[name]) is not types[field.type.split("[")[0]]:
+            raise UserError(f"{path} is damaged: its {name} is of type {type(content[name]).__name__}; "
+                            "load another iteration or train anew")
     return Checkpoint(**{name: content[name] for name in fields})

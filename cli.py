@@ -156,6 +156,15 @@ def read_config_file(flags: dict[str, object]) -> dict[str, dict[str, object]]:
     return values
 
 
+def run_settings(flags: dict[str, object]) -> configs.RunConfig:
+    """Return what to do and where, of config file and flags alone; raises `UsageError` where a type is wrong."""
+    try:
+        return configs.section_from_dict(configs.RunConfig, {**read_config_file(flags).get("run", {}),
+                                                             **_place(flags)["run"]}, "run")
+    except ConfigError as error:
+        raise UsageError(str(error)) from error
+
+
 def make_config(flags: dict[str, object]) -> Config:
     """Build a run's settings: defaults, preset, config file, flags; raises `UsageError` where they do not fit."""
     values = read_config_file(flags)

@@ -30,7 +30,7 @@ def train_groups(config: Config, flags: dict[str, object]) -> int:
 
     A material that fails is reported and the next one begins. Without `groups_verbose` each has one line.
     """
-    from train import train
+    from train import memory_error, train
     folders = material_folders(Path(config.run.groups_batch_dir))
     save_root = require_writable_folder(config.run.groups_save_dir)
     if config.run.groups_max_workers > 1:
@@ -51,7 +51,8 @@ def train_groups(config: Config, flags: dict[str, object]) -> int:
                        f"{decibels(manifest['psnr']['overall'][0])} dB at {manifest['bpp']:.2f} bits per texel, {result}")
         except (UserError, OSError, MemoryError, RuntimeError) as error:
             failed.append(folder.name)
-            print(f"error: {folder.name} failed: {str(error) or type(error).__name__}", file=sys.stderr, flush=True)
+            cause = str(memory_error(error) or error).strip().split("\n")[0] or type(error).__name__
+            print(f"error: {folder.name} failed: {cause}", file=sys.stderr, flush=True)
     say("summary", f"{len(folders) - len(failed)} of {len(folders)} materials trained into {save_root}"
                    + (f"; failed: {', '.join(failed)}" if failed else ""))
     return 1 if failed else 0

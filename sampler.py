@@ -73,13 +73,17 @@ class TileSampler:
         width, height = self.sizes[mip]
         tile_w, tile_h = min(self.tile_size, width), min(self.tile_size, height)
         count = max(1, round(texels / (tile_w * tile_h)))
-        count = min(count, max(1, -(-width // tile_w) * -(-height // tile_h)))
+        count = min(count, self._tiles_per_axis(width, tile_w) * self._tiles_per_axis(height, tile_h))
         origins = np.stack([self._next_origin(mip, tile_w, tile_h) for _ in range(count)])
         return TileGroup(mip, origins[:, :1] + np.arange(tile_w), origins[:, 1:] + np.arange(tile_h))
 
+    def _tiles_per_axis(self, size: int, tile: int) -> int:
+        """Tiles that cover an axis whatever their offset; without wrapping, part of one more is needed."""
+        return -(-size // tile) + (not self.layout.wrap and tile < size)
+
     def _next_origin(self, mip: int, tile_w: int, tile_h: int) -> np.ndarray:
         width, height = self.sizes[mip]
-        per_round = -(-width // tile_w) * -(-height // tile_h)
+        per_round = self._tiles_per_axis(width, tile_w) * self._tiles_per_axis(height, tile_h)
         round_index, position = divmod(self.drawn[mip], per_round)
         self.drawn[mip] += 1
         if self._rounds.get(mip, (-1, None))[0] != round_index:
@@ -92,12 +96,11 @@ class TileSampler:
         width, height = self.sizes[mip]
         step, phase = cell_alignment(self.layout, mip)
         def starts(size: int, tile: int) -> np.ndarray:
-            count = -(-size // tile)
             offset = int(random.integers(0, max(tile // step, 1))) * step + phase
-            origins = offset + np.arange(count) * tile
+            origins = offset + np.arange(self._tiles_per_axis(size, tile)) * tile
             if self.layout.wrap:
                 return origins % size
-            return (origins - tile // 2).clip(0, size - tile)
+            return (origins - tile).clip(0, size - tile)
         x, y = np.meshgrid(starts(width, tile_w), starts(height, tile_h))
         origins = np.stack([x.reshape(-1), y.reshape(-1)], 1)
         return origins[random.permutation(len(origins))]

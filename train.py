@@ -9,6 +9,7 @@ import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import cli
@@ -23,8 +24,11 @@ from model.layout import ModelLayout, model_layout
 from quantize import noise_amplitude
 from sampler import TileSampler
 from utils.errors import UsageError, UserError, run_command
-from utils.files import require_writable_folder, write_json
+from utils.files import require_writable_folder, write_json, written_aside
+from utils.interrupt import deferred_interrupt
 
+MAX_GRID_SIDE = 16384
+"""Largest side of a 2D texture in Direct3D 12, texels."""
 LOG_INTERVAL = 50
 """Iterations between two readings of the loss, which makes the device wait."""
 
@@ -50,9 +54,13 @@ def stalled(history: list[dict[str, float]], interval: int, threshold_db: float)
         values = [entry["psnr_db"] for entry in history if first < entry["iteration"] <= last]
         return sum(values) / len(values) if values else None
     before, after = mean(end - 2 * interval, end - interval), mean(end - interval, end)
-    if before is None or after is None or not after - before < threshold_db:
+    if before is None or after is None:
         return None
-    return (f"mean PSNR of iterations {end - interval} to {end} is {after:.3f} dB, {after - before:+.3f} dB on the "
+    # Two exact intervals are both infinite, and their difference is not a number.
+    gain = 0.0 if after == before else after - before
+    if not gain < threshold_db:
+        return None
+    return (f"mean PSNR of iterations {end - interval} to {end} is {after:.3f} dB, {gain:+.3f} dB on the "
             f"{interval} before, below early_stop_psnr_threshold {threshold_db}")
 
 
@@ -108,14 +116,22 @@ def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path 
             raise UsageError(f"{resumed_path} has done {resumed.iteration} iterations, max_iter is {settings.max_iter}; "
                              "raise --max_iter, the absolute end")
     layout = model_layout(config.model, texture_set.width, texture_set.height)
+    for index, grid in enumerate(layout.grids):
+        if grid.max_resolution > MAX_GRID_SIDE:
+            raise UsageError(f"grid {index} has max_resolution {grid.max_resolution}, GPUs take {MAX_GRID_SIDE} at most; "
+                             "lower max_resolution or raise texels_per_cell")
     channels = present_channels(texture_set.present)
+    try:
+        weights = channel_weights(settings.texture_loss_weights, texture_set.present)
+    except ValueError as error:
+        raise UsageError(f"texture_loss_weights: {error}; give one of them a weight above 0") from error
     backend_name, why = choose_backend(settings.backend, device, layout)
     if resumed and settings.precision == "auto":
         precision = resumed.precision
     else:
         precision = choose_precision(settings.precision, device)
-    if settings.seed < 0:
-        raise UsageError(f"seed is {settings.seed}; give 0 or more")
+    if not 0 <= settings.seed < 1 << 64:
+        raise UsageError(f"seed is {settings.seed}; give 0 or more, below 2^64")
     save_dir = require_writable_folder(config.run.save_dir)
 
     generator = torch.Generator().manual_seed(settings.seed)
@@ -156,68 +172,64 @@ def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path 
             precision, backend.optimizer_state(), sampler.state(), noise_generator.get_state(), history, lineage), folder)
         return folder
 
-    weights = channel_weights(settings.texture_loss_weights, texture_set.present)
     weights = None if weights is None else weights.to(device)
     linear_diffuse = layout.diffuse_space == "linear" and texture_set.present["diffuse"]
     quantize, stop_reason, loss_value, latest_db = config.quantize, None, math.nan, math.nan
-    saved_at, started, outside_s = None, time.perf_counter(), 0.0
-    training_time_s = time_before
+    started, outside_s, training_time_s = time.perf_counter(), 0.0, time_before
 
-    with training_bar(settings.max_iter, iteration) as bar:
-        try:
-            while iteration < settings.max_iter and not stop_reason:
-                fraction = iteration / settings.max_iter
-                groups, target = sampler.draw()
-                noise = [noise_amplitude(iteration, settings.max_iter, quantize.noise_std,
-                                         quantize.noise_anneal_fraction, grid.quantize_bits) for grid in layout.grids]
-                values = backend.predict(groups, quantize.quantize, noise if quantize.quantize else None, noise_generator)
-                loss = texture_loss(values, target, linear_diffuse, weights)
-                loss.backward()
-                backend.step(schedule(fraction, settings.learning_rate_final))
-                iteration += 1
+    with training_bar(settings.max_iter, iteration) as bar, deferred_interrupt() as interrupted:
+        while iteration < settings.max_iter and not stop_reason and not interrupted():
+            fraction = iteration / settings.max_iter
+            groups, target = sampler.draw()
+            noise = [noise_amplitude(iteration, settings.max_iter, quantize.noise_std,
+                                     quantize.noise_anneal_fraction, grid.quantize_bits) for grid in layout.grids]
+            values = backend.predict(groups, quantize.quantize, noise if quantize.quantize else None, noise_generator)
+            loss = texture_loss(values, target, linear_diffuse, weights)
+            loss.backward()
+            backend.step(schedule(fraction, settings.learning_rate_final))
+            iteration += 1
 
-                if iteration % LOG_INTERVAL == 0:
-                    loss_value = loss.item()
-                    if not math.isfinite(loss_value):
-                        raise UserError(f"the loss is {loss_value} at iteration {iteration}; lower --learning_rate or "
-                                        "use --precision float32; checkpoints so far are kept")
-                    log.loss(iteration, loss_value)
-                    bar.update(iteration - bar.n)
-                    bar.set_postfix_str(f"loss {loss_value:.6f}, PSNR {decibels(latest_db)} dB")
-                training_time_s = time_before + time.perf_counter() - started - outside_s
-                if iteration % settings.eval_interval == 0 or iteration == settings.max_iter:
-                    pause = time.perf_counter()
-                    psnr = evaluate_psnr(backend, texture_set, channels, quantize.quantize)
-                    history.append({"iteration": iteration, "psnr_db": psnr[0]["overall"], "loss": loss_value,
-                                    "time_s": training_time_s})
-                    log.psnr(iteration, [mip["overall"] for mip in psnr])
-                    latest_db = psnr[0]["overall"]
-                    if not console.is_terminal:
-                        say(f"iteration {iteration}", f"loss {loss_value:.6f}, PSNR {decibels(psnr[0]['overall'])} dB, "
-                                                      f"{training_time_s:.1f} s")
-                    if settings.early_stop:
-                        stop_reason = stalled(history, settings.early_stop_interval, settings.early_stop_psnr_threshold)
-                    if iteration % settings.save_interval == 0 and iteration < settings.max_iter and not stop_reason:
-                        save()
-                        saved_at = iteration
-                    outside_s += time.perf_counter() - pause
-                elif iteration % settings.save_interval == 0:
-                    pause = time.perf_counter()
-                    save()
-                    outside_s += time.perf_counter() - pause
-        except KeyboardInterrupt:
-            bar.close()
-            if iteration != saved_at:
-                say("interrupted", f"saved {save()}")
-            raise
+            evaluates = iteration % settings.eval_interval == 0 or iteration == settings.max_iter
+            saves = iteration % settings.save_interval == 0 and iteration < settings.max_iter
+            if evaluates or saves or iteration % LOG_INTERVAL == 0:
+                loss_value = loss.item()
+                if not math.isfinite(loss_value):
+                    raise UserError(f"the loss is {loss_value} at iteration {iteration}; lower --learning_rate or "
+                                    "use --precision float32; checkpoints so far are kept")
+                log.loss(iteration, loss_value)
+                bar.update(iteration - bar.n)
+                bar.set_postfix_str(f"loss {loss_value:.6f}, PSNR {decibels(latest_db)} dB")
+            pause = time.perf_counter()
+            training_time_s = time_before + pause - started - outside_s
+            if evaluates:
+                psnr = evaluate_psnr(backend, texture_set, channels, quantize.quantize)
+                latest_db = psnr[0]["overall"]
+                history.append({"iteration": iteration, "psnr_db": latest_db, "loss": loss_value,
+                                "time_s": training_time_s})
+                log.psnr(iteration, [mip["overall"] for mip in psnr])
+                if not console.is_terminal:
+                    say(f"iteration {iteration}", f"loss {loss_value:.6f}, PSNR {decibels(latest_db)} dB, "
+                                                  f"{training_time_s:.1f} s")
+                if settings.early_stop:
+                    stop_reason = stalled(history, settings.early_stop_interval, settings.early_stop_psnr_threshold)
+            if saves and not stop_reason:
+                save()
+            outside_s += time.perf_counter() - pause
+    if interrupted():
+        say("interrupted", f"saved {save()}; --load_dir {run_dir} goes on from there")
+        raise KeyboardInterrupt
     if stop_reason:
         say("early stop", stop_reason)
     folder = save()
 
     with stored_precision(backend, config.model.network_precision):
-        log.decoded(iteration, [decode_mip(backend, channels, mip, True) for mip in range(layout.mips)])
+        decoded = [decode_mip(backend, channels, mip, True) for mip in range(layout.mips)]
         trained = evaluate_psnr(backend, texture_set, channels, quantize.quantize)[0]["overall"]
+    log.decoded(iteration, decoded)
     log.close()
+    for mip, reference in enumerate(texture_set.mips):
+        save_sheet(run_dir / "media" / f"iteration_{iteration}_mip{mip}.png", reference, decoded[mip],
+                   texture_set.present)
     manifest = export_material(ExportSource(
         layout, [[level.detach().cpu().numpy() for level in levels] for levels in backend.grids],
         backend.network().numpy(), texture_set.present, texture_set.normal_convention, config.model.network_precision,
@@ -230,11 +242,16 @@ def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path 
     return folder
 
 
+def save_sheet(path: Path, reference: np.ndarray, decoded: np.ndarray, present: dict[str, bool]) -> None:
+    """Write a contact sheet of a decoded mip beside its reference, both uint8 [H, W, 11], as PNG."""
+    from pictures import contact_sheet
+    with written_aside(path) as aside:
+        contact_sheet(reference, decoded, present).save(aside)
+
+
 def infer(config: Config, saved: Checkpoint, path: Path) -> Path:
     """Decode every mip of a checkpoint, write metrics and pictures into `<load_dir>/infer`; returns that folder."""
     from metrics import material_psnr, material_ssim
-    from pictures import contact_sheet
-    from utils.files import written_aside
     device = choose_device(config.train.device)
     texture_set = load_texture_set(config.run.data_dir)
     check_same_material(saved, texture_set, path)
@@ -260,8 +277,7 @@ def infer(config: Config, saved: Checkpoint, path: Path) -> Path:
             for kind, image in map_images(decoded, texture_set.present):
                 with written_aside(folder / f"mip{mip}_{kind}.png") as aside:
                     image.save(aside)
-            with written_aside(folder / f"mip{mip}_compare.png") as aside:
-                contact_sheet(reference, decoded, texture_set.present).save(aside)
+            save_sheet(folder / f"mip{mip}_compare.png", reference, decoded, texture_set.present)
     write_json(folder / "metrics.json", metrics)
     say("files", folder)
     return folder
@@ -270,20 +286,43 @@ def infer(config: Config, saved: Checkpoint, path: Path) -> Path:
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and do what it says; returns the exit code."""
     flags = cli.parse_flags(argv)
-    if flags.get("groups_batching"):
+    run = cli.run_settings(flags)
+    resumes = bool(run.load_dir) or run.load_iter is not None or run.mode == "infer"
+    if run.groups_batching:
         from groups import train_groups
+        if resumes:
+            raise UsageError("--groups_batching trains every material anew; leave out --load_dir, --load_iter and "
+                             "--mode infer")
         return train_groups(cli.make_config(flags), flags)
-    if flags.get("load_dir") or "load_iter" in flags or flags.get("mode") == "infer":
-        if not flags.get("load_dir"):
-            raise UsageError("--load_dir is missing; give the run folder, such as outputs/2025-01-31-12-00-00")
-        path = find_checkpoint(flags["load_dir"], flags.get("load_iter"))
-        saved = load_checkpoint(path)
-        config = cli.resume_config(saved.config, flags, path)
-        (infer if config.run.mode == "infer" else train)(config, saved, path)
-    else:
+    if not resumes:
         train(cli.make_config(flags))
+        return 0
+    if not run.load_dir:
+        raise UsageError("--load_dir is missing; give the run folder, such as outputs/2025-01-31-12-00-00")
+    path = find_checkpoint(run.load_dir, run.load_iter)
+    saved = load_checkpoint(path)
+    config = cli.resume_config(saved.config, flags, path)
+    (infer if config.run.mode == "infer" else train)(config, saved, path)
     return 0
 
 
+def memory_error(error: Exception) -> UserError | None:
+    """Return the one line for memory that ran out, of the host or of the GPU; None for any other error."""
+    text = str(error)
+    if not isinstance(error, MemoryError) and not any(words in text for words in ("out of memory", "allocate memory")):
+        return None
+    return UserError("not enough memory; lower n_neurons, the grids' max_resolution or batch_size, or use smaller images")
+
+
+def run() -> int:
+    """Run `main`; memory that runs out ends it like any other `UserError`."""
+    try:
+        return main()
+    except (MemoryError, RuntimeError) as error:
+        if memory_error(error):
+            raise memory_error(error) from error
+        raise
+
+
 if __name__ == "__main__":
-    run_command(main)
+    run_command(run)

@@ -1,0 +1,188 @@
+"""Speed and memory of training on this machine: `python -m benchmarks.speed --data_dir DIR --out speed.json`.
+
+Measures the time of a training step, the time to a PSNR, peak memory at the material's size and at 4096 x 4096 x 11,
+and, side by side in one run, our trainer against a plain one (`--plain`) and sleeping against spinning worker
+threads (`--threads`). Every measurement runs in a process of its own, so that peak memory is its own too.
+"""
+
+from __future__ import annotations
+
+import utils.threads  # noqa: F401, before torch
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.results import hardware_name
+from utils.arguments import OneLineParser
+from utils.errors import UserError, run_command
+from utils.files import write_json
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def peak_memory_bytes() -> int:
+    """Return the most memory this process has held, bytes."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        import ctypes
+        from ctypes import wintypes
+        class Counters(ctypes.Structure):
+            _fields_ = [("cb", wintypes.DWORD), ("faults", wintypes.DWORD)] + [
+                (name, ctypes.c_size_t) for name in ("peak", "working", "a", "b", "c", "d", "pagefile", "peak_pagefile")]
+        counters = Counters()
+        counters.cb = ctypes.sizeof(counters)
+        handle = ctypes.WinDLL("kernel32").GetCurrentProcess
+        handle.restype = wintypes.HANDLE
+        ctypes.WinDLL("psapi").GetProcessMemoryInfo(wintypes.HANDLE(handle()), ctypes.byref(counters), counters.cb)
+        return counters.peak
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def run_training(options: argparse.Namespace) -> dict[str, object]:
+    """Train for `options.seconds` of clock, evaluating mip 0 off the clock; returns steps, times, history, memory."""
+    import torch
+
+    import cli
+    from configs import Config
+    from dataset import load_texture_set
+    from evaluate import decode_mip
+    from loss import present_channels, texture_loss
+    from metrics import material_psnr
+    from model.backend import choose_precision, make_backend
+    from model.layout import model_layout
+    from rates import estimated_bpp
+    from sampler import TileSampler
+    from train import schedule
+    config: Config = cli.make_config({"preset": options.preset, **json.loads(options.flags)})
+    texture_set = load_texture_set(options.data_dir, max_size=options.size or None)
+    layout = model_layout(config.model, texture_set.width, texture_set.height)
+    channels, device = present_channels(texture_set.present), torch.device("cpu")
+    precision = choose_precision(config.train.precision, device)
+    backend = make_backend("torch", layout, channels, device, precision, torch.Generator().manual_seed(0))
+    backend.make_optimizers(config.train.optimizer, config.train.learning_rate)
+    sampler = TileSampler(texture_set, layout, channels, batch_size=config.train.batch_size,
+                          tile_size=config.train.tile_size, mip_floor=config.train.mip_floor, seed=0, device=device)
+    linear = layout.diffuse_space == "linear"
+    clock, steps, texels, history, next_look = 0.0, 0, 0, [], 1.0
+    while clock < options.seconds:
+        start = time.perf_counter()
+        groups, target = sampler.draw()
+        texture_loss(backend.predict(groups, True), target, linear, None).backward()
+        backend.step(schedule(clock / options.seconds, config.train.learning_rate_final))
+        clock += time.perf_counter() - start
+        steps += 1
+        texels += len(target)
+        if options.look and clock >= next_look:
+            next_look += options.look
+            psnr = material_psnr(texture_set.mips[0], decode_mip(backend, channels, 0, True), texture_set.present)
+            history.append({"time_s": round(clock, 2), "iteration": steps, "psnr_db": round(psnr["overall"], 3)})
+    psnr = material_psnr(texture_set.mips[0], decode_mip(backend, channels, 0, True), texture_set.present)
+    history.append({"time_s": round(clock, 2), "iteration": steps, "psnr_db": round(psnr["overall"], 3)})
+    return {"material": texture_set.name, "width": texture_set.width, "height": texture_set.height,
+            "preset": options.preset, "precision": precision, "steps": steps, "step_ms": 1000 * clock / steps,
+            "texels_per_step": texels / steps, "nanoseconds_per_texel": 1e9 * clock / texels,
+            "bpp": estimated_bpp(layout, config.export.storage, config.model.network_precision),
+            "psnr_db": history[-1]["psnr_db"], "history": history, "peak_memory_bytes": peak_memory_bytes()}
+
+
+def run_plain(options: argparse.Namespace) -> dict[str, object]:
+    """Train the same model with the plain trainer for `options.seconds` of clock."""
+    import torch
+
+    import cli
+    from benchmarks.plain_trainer import train_plain
+    from dataset import load_texture_set
+    from loss import present_channels
+    from model.layout import model_layout
+    config = cli.make_config({"preset": options.preset, **json.loads(options.flags)})
+    texture_set = load_texture_set(options.data_dir, max_size=options.size or None)
+    layout = model_layout(config.model, texture_set.width, texture_set.height)
+    history = train_plain(texture_set, layout, present_channels(texture_set.present), seconds=options.seconds,
+                          device=torch.device("cpu"))
+    return {"material": texture_set.name, "preset": options.preset, "history": history,
+            "peak_memory_bytes": peak_memory_bytes()}
+
+
+def in_process(job: str, environment: dict[str, str] | None = None, **options: object) -> dict[str, object]:
+    """Run one job of this module in a fresh process and return what it measured."""
+    command = [sys.executable, "-m", "benchmarks.speed", "--job", job]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **(environment or {})}, capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"the measurement failed: {done.stderr.strip().splitlines()[-1] if done.stderr else 'no output'}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def seconds_to(history: list[dict[str, float]], psnr_db: float) -> float | None:
+    """Return the first time at which a history reaches a PSNR, None where it never does."""
+    return next((entry["time_s"] for entry in history if entry["psnr_db"] >= psnr_db), None)
+
+
+def main() -> int:
+    parser = OneLineParser(prog="benchmarks.speed", description=__doc__.splitlines()[0])
+    parser.add_argument("--data_dir", required=True, help="material folder")
+    parser.add_argument("--preset", default="ue5")
+    parser.add_argument("--seconds", type=float, default=8, help="training clock of each measurement, s")
+    parser.add_argument("--size", type=int, default=0, help="longer side that the material is reduced to; 0: as it is")
+    parser.add_argument("--look", type=float, default=1, help="clock between two evaluations, s; 0: at the end alone")
+    parser.add_argument("--flags", default="{}", help="JSON object of further train.py flags")
+    parser.add_argument("--plain", type=float, default=0, metavar="S", help="also run the plain trainer for S seconds")
+    parser.add_argument("--threads", action="store_true", help="also compare sleeping with spinning worker threads")
+    parser.add_argument("--memory_4k", action="store_true", help="also train a 4096 x 4096 x 11 set for a few steps")
+    parser.add_argument("--sizes", action="store_true", help="also time 512 to 4096 on a side (linear cost)")
+    parser.add_argument("--out", default="", help="JSON file for the results")
+    parser.add_argument("--job", choices=("train", "plain"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.job:
+        print(json.dumps((run_training if options.job == "train" else run_plain)(options)))
+        return 0
+
+    common = {"data_dir": Path(options.data_dir).resolve(), "preset": options.preset, "size": options.size,
+              "flags": options.flags}
+    results: dict[str, object] = {"hardware": hardware_name(), "command": " ".join(["python -m benchmarks.speed",
+                                                                                    *sys.argv[1:]])}
+    ours = in_process("train", seconds=options.seconds, look=options.look, **common)
+    results["training"] = ours
+    print(f"{'step':<24}{ours['step_ms']:.2f} ms for {ours['texels_per_step']:.0f} texels, {ours['precision']}")
+    print(f"{'quality':<24}{ours['psnr_db']:.2f} dB after {options.seconds:g} s at {ours['bpp']:.2f} bits per texel")
+    print(f"{'peak memory':<24}{ours['peak_memory_bytes'] / 2**30:.2f} GiB at {ours['width']} x {ours['height']}")
+    if options.plain:
+        plain = in_process("plain", seconds=options.plain, look=0, **common)
+        results["plain"] = plain
+        best = plain["history"][-1]["psnr_db"]
+        reached = seconds_to(ours["history"], best)
+        factor = f"{options.plain / reached:.1f} times faster" if reached else "our run did not reach it"
+        print(f"{'plain trainer':<24}{best:.2f} dB after {options.plain:g} s; ours {reached} s: {factor}")
+    if options.threads:
+        for policy in ("PASSIVE", "ACTIVE"):
+            timed = in_process("train", {"OMP_WAIT_POLICY": policy}, seconds=options.seconds / 2, look=0, **common)
+            results[f"threads_{policy.lower()}"] = timed
+            print(f"{'OMP_WAIT_POLICY ' + policy:<24}{timed['step_ms']:.2f} ms a step")
+    if options.sizes or options.memory_4k:
+        import tempfile
+
+        from benchmarks.materials import make_materials
+        with tempfile.TemporaryDirectory() as folder:
+            made = make_materials(Path(folder), 4096, ["painted_metal"])[0]
+            for side in (512, 1024, 2048, 4096) if options.sizes else (4096,):
+                timed = in_process("train", seconds=options.seconds, look=0, preset=options.preset, data_dir=made,
+                                   size=side, flags=options.flags)
+                results[f"side_{side}"] = timed
+                print(f"{f'{side} x {side}':<24}{timed['nanoseconds_per_texel']:.0f} ns a texel, peak memory "
+                      f"{timed['peak_memory_bytes'] / 2**30:.2f} GiB")
+    if options.out:
+        write_json(options.out, results)
+        print(f"{'results':<24}{options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)
