@@ -21,7 +21,8 @@ def material_folders(batch_dir: Path) -> list[Path]:
         raise UsageError(f"groups_batch_dir {batch_dir} is no folder; give a folder with one sub-folder per material")
     folders = sorted(path for path in batch_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not folders:
-        raise UsageError(f"groups_batch_dir {batch_dir} has no sub-folder; give a folder with one sub-folder per material")
+        raise UsageError(f"groups_batch_dir {batch_dir} has no sub-folder; give a folder with one sub-folder per "
+                         "material")
     return folders
 
 
@@ -48,7 +49,8 @@ def train_groups(config: Config, flags: dict[str, object]) -> int:
                 result = train(material)
             manifest = read_json(result / "manifest.json")
             say(title, f"{folder.name} done in {time.perf_counter() - started:.0f} s, "
-                       f"{decibels(manifest['psnr']['overall'][0])} dB at {manifest['bpp']:.2f} bits per texel, {result}")
+                       f"{decibels(manifest['psnr']['overall'][0])} dB at {manifest['bpp']:.2f} bits per texel, "
+                       f"{result}")
         except (UserError, OSError, MemoryError, RuntimeError) as error:
             failed.append(folder.name)
             cause = str(memory_error(error) or error).strip().split("\n")[0] or type(error).__name__

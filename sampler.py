@@ -75,7 +75,10 @@ class TileSampler:
         count = max(1, round(texels / (tile_w * tile_h)))
         count = min(count, self._tiles_per_axis(width, tile_w) * self._tiles_per_axis(height, tile_h))
         origins = np.stack([self._next_origin(mip, tile_w, tile_h) for _ in range(count)])
-        return TileGroup(mip, origins[:, :1] + np.arange(tile_w), origins[:, 1:] + np.arange(tile_h))
+        step, phase = cell_alignment(self.layout, mip)
+        aligned = self.layout.wrap and tile_w % step == 0 and tile_h % step == 0
+        alignment = (step, phase) if aligned else (1, 0)
+        return TileGroup(mip, origins[:, :1] + np.arange(tile_w), origins[:, 1:] + np.arange(tile_h), alignment)
 
     def _tiles_per_axis(self, size: int, tile: int) -> int:
         """Tiles that cover an axis whatever their offset; without wrapping, part of one more is needed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import utils.threads  # noqa: F401, before torch
 
 import math
+import sys
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -113,13 +114,13 @@ def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path 
     if resumed:
         check_same_material(resumed, texture_set, resumed_path)
         if resumed.iteration >= settings.max_iter:
-            raise UsageError(f"{resumed_path} has done {resumed.iteration} iterations, max_iter is {settings.max_iter}; "
-                             "raise --max_iter, the absolute end")
+            raise UsageError(f"{resumed_path} has done {resumed.iteration} iterations, max_iter is "
+                             f"{settings.max_iter}; raise --max_iter, the absolute end")
     layout = model_layout(config.model, texture_set.width, texture_set.height)
     for index, grid in enumerate(layout.grids):
         if grid.max_resolution > MAX_GRID_SIDE:
-            raise UsageError(f"grid {index} has max_resolution {grid.max_resolution}, GPUs take {MAX_GRID_SIDE} at most; "
-                             "lower max_resolution or raise texels_per_cell")
+            raise UsageError(f"grid {index} has max_resolution {grid.max_resolution}, GPUs take {MAX_GRID_SIDE} at "
+                             "most; lower max_resolution or raise texels_per_cell")
     channels = present_channels(texture_set.present)
     try:
         weights = channel_weights(settings.texture_loss_weights, texture_set.present)
@@ -169,7 +170,8 @@ def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path 
             config_to_dict(config), layout.width, layout.height, dict(texture_set.present),
             texture_set.normal_convention, iteration, training_time_s,
             [[level.detach().cpu() for level in levels] for levels in backend.grids], backend.network(), backend_name,
-            precision, backend.optimizer_state(), sampler.state(), noise_generator.get_state(), history, lineage), folder)
+            precision, backend.optimizer_state(), sampler.state(), noise_generator.get_state(), history, lineage),
+            folder)
         return folder
 
     weights = None if weights is None else weights.to(device)
@@ -311,11 +313,15 @@ def memory_error(error: Exception) -> UserError | None:
     text = str(error)
     if not isinstance(error, MemoryError) and not any(words in text for words in ("out of memory", "allocate memory")):
         return None
-    return UserError("not enough memory; lower n_neurons, the grids' max_resolution or batch_size, or use smaller images")
+    return UserError("not enough memory; lower n_neurons, the grids' max_resolution or batch_size, or use smaller "
+                     "images")
 
 
 def run() -> int:
     """Run `main`; memory that runs out ends it like any other `UserError`."""
+    # A terminal that lacks a letter of a path shows ? for it.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
     try:
         return main()
     except (MemoryError, RuntimeError) as error:

@@ -8,7 +8,8 @@ Letters: `B` tiles, `T` texels of a tile along one axis, `K` grid texels along o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -27,6 +28,8 @@ class TileGroup:
     mip: int
     x: np.ndarray
     y: np.ndarray
+    alignment: tuple[int, int] | None = None
+    """Step and phase that all origins share, where the tiles were drawn that way; makes look-ups cheap."""
 
     @property
     def n_texels(self) -> int:
@@ -45,23 +48,37 @@ class AxisTaps:
     """Per texel, the weight of the upper tap, float32 [B, T]."""
     cell_texels: int
     """Texels per cell where every tile starts on a cell border and ends on one, else 0."""
+    _matrices: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     @property
     def n_cells(self) -> int:
         return self.index.shape[1] - 1
 
     def interpolation_matrix(self) -> np.ndarray:
-        """Return the [B, T, K] matrix that blends slab texels into texels (two entries a row)."""
-        matrix = np.zeros((*self.cell.shape, self.index.shape[1]), np.float32)
-        np.put_along_axis(matrix, self.cell[..., None], 1 - self.fraction[..., None], 2)
-        np.put_along_axis(matrix, self.cell[..., None] + 1, self.fraction[..., None], 2)
-        return matrix
+        """Return the float32 [B, T, K] matrix that blends slab texels into texels (two entries a row)."""
+        if "blend" not in self._matrices:
+            matrix = np.zeros((*self.cell.shape, self.index.shape[1]), np.float32)
+            np.put_along_axis(matrix, self.cell[..., None], 1 - self.fraction[..., None], 2)
+            np.put_along_axis(matrix, self.cell[..., None] + 1, self.fraction[..., None], 2)
+            self._matrices["blend"] = matrix
+        return self._matrices["blend"]
 
     def cell_matrix(self) -> np.ndarray:
-        """Return the [B, T, K - 1] matrix that gives every texel its cell (one entry a row)."""
-        matrix = np.zeros((*self.cell.shape, self.n_cells), np.float32)
-        np.put_along_axis(matrix, self.cell[..., None], 1, 2)
-        return matrix
+        """Return the float32 [B, T, K - 1] matrix that gives every texel its cell (one entry a row)."""
+        if "cell" not in self._matrices:
+            matrix = np.zeros((*self.cell.shape, self.n_cells), np.float32)
+            np.put_along_axis(matrix, self.cell[..., None], 1, 2)
+            self._matrices["cell"] = matrix
+        return self._matrices["cell"]
+
+    def take(self, tiles: np.ndarray, gathered: bool) -> AxisTaps:
+        """Return the taps of some of the tiles, with the matrix that a gathered or a bilinear grid needs."""
+        matrices = {}
+        if not gathered:
+            matrices["blend"] = self.interpolation_matrix()[tiles]
+        elif not self.cell_texels:
+            matrices["cell"] = self.cell_matrix()[tiles]
+        return AxisTaps(self.index[tiles], self.cell[tiles], self.fraction[tiles], self.cell_texels, matrices)
 
 
 def axis_taps(texels: np.ndarray, size: int, resolution: int, wrap: bool) -> AxisTaps:
@@ -79,6 +96,28 @@ def axis_taps(texels: np.ndarray, size: int, resolution: int, wrap: bool) -> Axi
     return AxisTaps(index, cell, (rest / (2 * size)).astype(np.float32), ratio if aligned else 0)
 
 
+def _all_origins(n_texels: int, size: int, alignment: tuple[int, int]) -> np.ndarray:
+    """Texels [O, T] of every tile that can be drawn with an alignment."""
+    step, phase = alignment
+    return np.arange(phase, size + phase, step)[:, None] + np.arange(n_texels)
+
+
+@lru_cache(maxsize=256)
+def axis_table(n_texels: int, size: int, resolution: int, wrap: bool, alignment: tuple[int, int]) -> AxisTaps:
+    """Return the taps of all tiles of `n_texels` that an aligned sampler can draw, one row per origin."""
+    return axis_taps(_all_origins(n_texels, size, alignment), size, resolution, wrap)
+
+
+def drawn_taps(texels: np.ndarray, size: int, grid: GridLayout, resolution: int, wrap: bool,
+               alignment: tuple[int, int] | None) -> AxisTaps:
+    """Return `axis_taps`, looked up where the tiles [B, T] have an alignment."""
+    if alignment is None:
+        return axis_taps(texels, size, resolution, wrap)
+    step, phase = alignment
+    table = axis_table(texels.shape[1], size, resolution, wrap, alignment)
+    return table.take((texels[:, 0] - phase) // step, grid.interpolation == "gather")
+
+
 def cell_alignment(layout: ModelLayout, mip: int) -> tuple[int, int]:
     """Step and phase of tile origins that start on a cell border of the finest gathered grid; (1, 0) if there is none.
 
@@ -92,6 +131,20 @@ def cell_alignment(layout: ModelLayout, mip: int) -> tuple[int, int]:
             ratio = width // resolution
             best = ratio if best is None else min(best, ratio)
     return (best, best // 2) if best and best % 2 == 0 else (1, 0)
+
+
+@lru_cache(maxsize=64)
+def _encoding_table(n_texels: int, size: int, layout: ModelLayout, mip: int, alignment: tuple[int, int]) -> np.ndarray:
+    return axis_encoding(_all_origins(n_texels, size, alignment), size, layout, mip)
+
+
+def drawn_encoding(texels: np.ndarray, size: int, layout: ModelLayout, mip: int,
+                   alignment: tuple[int, int] | None) -> np.ndarray:
+    """Return `axis_encoding`, looked up where the tiles [B, T] have an alignment."""
+    if alignment is None:
+        return axis_encoding(texels, size, layout, mip)
+    step, phase = alignment
+    return _encoding_table(texels.shape[1], size, layout, mip, alignment)[(texels[:, 0] - phase) // step]
 
 
 def axis_encoding(texels: np.ndarray, size: int, layout: ModelLayout, mip: int) -> np.ndarray:

@@ -5,77 +5,87 @@ from __future__ import annotations
 import torch
 
 
-def orthogonalize(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
-    """Return about U V^T of the matrix's singular value decomposition, by the quintic Newton-Schulz iteration.
+def orthogonalize(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
+    """Return about U V^T of the singular value decomposition of each matrix [..., R, C], R <= C (may be zero-padded).
 
-    Coefficients: K. Jordan, "Muon: an optimizer for hidden layers in neural networks" (2024).
+    The quintic Newton-Schulz iteration; coefficients: K. Jordan, "Muon: an optimizer for hidden layers in neural
+    networks" (2024). Singular values end between about 0.7 and 1.2.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.t() if tall else matrix
-    x = x / (x.norm() + 1e-12)
+    x = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-12)
     for _ in range(steps):
-        gram = x @ x.t()
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.t() if tall else x
+        gram = x @ x.transpose(-2, -1)
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x
 
 
 class Muon:
     """Nesterov momentum whose step is orthogonalised, for matrices [out, in].
 
-    A step moves a matrix by `lr * sqrt(max(1, out / in))` in spectral norm.
+    A step moves a matrix by `lr * sqrt(max(1, out / in))` in spectral norm. All matrices are worked on at once, lying
+    on their longer side and padded with zeros, which the iteration keeps.
     """
 
     def __init__(self, matrices: list[torch.Tensor], lr: float, momentum: float = 0.95) -> None:
         self.matrices, self.lr, self.momentum = matrices, lr, momentum
-        self.buffers = [torch.zeros_like(matrix) for matrix in matrices]
+        rows, cols = (max(side(matrix.shape) for matrix in matrices) for side in (min, max))
+        self.gradient = torch.zeros(len(matrices), rows, cols, device=matrices[0].device)
+        self.buffer = torch.zeros_like(self.gradient)
+        self.sizes = [max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5 for matrix in matrices]
+
+    @staticmethod
+    def _lying(matrix: torch.Tensor) -> torch.Tensor:
+        return matrix.t() if matrix.shape[0] > matrix.shape[1] else matrix
 
     @torch.no_grad()
     def step(self, lr_scale: float) -> None:
         """Step along the gradients in `.grad`; `lr_scale` is the schedule's factor."""
-        for matrix, buffer in zip(self.matrices, self.buffers):
-            buffer.lerp_(matrix.grad, 1 - self.momentum)
-            direction = torch.lerp(matrix.grad, buffer, self.momentum)
-            size = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-            matrix.add_(orthogonalize(direction), alpha=-self.lr * lr_scale * size)
+        for slot, matrix in zip(self.gradient, self.matrices):
+            gradient = self._lying(matrix.grad)
+            slot[:gradient.shape[0], :gradient.shape[1]] = gradient
+        self.buffer.lerp_(self.gradient, 1 - self.momentum)
+        directions = orthogonalize(torch.lerp(self.gradient, self.buffer, self.momentum))
+        for matrix, direction, size in zip(self.matrices, directions, self.sizes):
+            lying = self._lying(matrix)
+            lying.sub_(direction[:lying.shape[0], :lying.shape[1]], alpha=self.lr * lr_scale * size)
 
     def state(self) -> dict[str, torch.Tensor]:
-        return {f"momentum_{index}": buffer for index, buffer in enumerate(self.buffers)}
+        return {"momentum": self.buffer}
 
     def load_state(self, state: dict[str, torch.Tensor]) -> None:
-        for index, buffer in enumerate(self.buffers):
-            buffer.copy_(state[f"momentum_{index}"])
+        self.buffer.copy_(state["momentum"])
 
 
 class Adam:
-    """Adam on whole tensors (biases, or the matrices where Muon is not wanted)."""
+    """Adam on whole tensors (biases, or the matrices where Muon is not wanted), worked on as one vector."""
 
     def __init__(self, tensors: list[torch.Tensor], lr: float, betas: tuple[float, float] = (0.9, 0.99)) -> None:
         self.tensors, self.lr, self.betas, self.count = tensors, lr, betas, 0
-        self.first = [torch.zeros_like(tensor) for tensor in tensors]
-        self.second = [torch.zeros_like(tensor) for tensor in tensors]
+        self.sizes = [tensor.numel() for tensor in tensors]
+        self.first = torch.zeros(sum(self.sizes), device=tensors[0].device if tensors else None)
+        self.second = torch.zeros_like(self.first)
 
     @torch.no_grad()
     def step(self, lr_scale: float) -> None:
         """Step along the gradients in `.grad`; `lr_scale` is the schedule's factor."""
+        if not self.tensors:
+            return
         self.count += 1
         beta1, beta2 = self.betas
-        for tensor, first, second in zip(self.tensors, self.first, self.second):
-            first.lerp_(tensor.grad, 1 - beta1)
-            second.mul_(beta2).addcmul_(tensor.grad, tensor.grad, value=1 - beta2)
-            denominator = (second / (1 - beta2 ** self.count)).sqrt_().add_(1e-12)
-            tensor.addcdiv_(first, denominator, value=-self.lr * lr_scale / (1 - beta1 ** self.count))
+        gradient = torch.cat([tensor.grad.reshape(-1) for tensor in self.tensors])
+        self.first.lerp_(gradient, 1 - beta1)
+        self.second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        step = self.first / (self.second / (1 - beta2 ** self.count)).sqrt_().add_(1e-12)
+        for tensor, part in zip(self.tensors, step.split(self.sizes)):
+            tensor.sub_(part.view_as(tensor), alpha=self.lr * lr_scale / (1 - beta1 ** self.count))
 
     def state(self) -> dict[str, torch.Tensor]:
-        tensors = {f"first_{index}": first for index, first in enumerate(self.first)}
-        tensors |= {f"second_{index}": second for index, second in enumerate(self.second)}
-        return tensors | {"count": torch.tensor(self.count)}
+        return {"first": self.first, "second": self.second, "count": torch.tensor(self.count)}
 
     def load_state(self, state: dict[str, torch.Tensor]) -> None:
         self.count = int(state["count"])
-        for index, (first, second) in enumerate(zip(self.first, self.second)):
-            first.copy_(state[f"first_{index}"])
-            second.copy_(state[f"second_{index}"])
+        self.first.copy_(state["first"])
+        self.second.copy_(state["second"])
 
 
 class TouchedAdam:
@@ -85,7 +95,7 @@ class TouchedAdam:
     """
 
     def __init__(self, values: torch.Tensor, lr: float, limits: tuple[float, float],
-                 betas: tuple[float, float] = (0.9, 0.99)) -> None:
+                 betas: tuple[float, float] = (0.0, 0.95)) -> None:
         self.values, self.lr, self.limits, self.betas = values, lr, limits, betas
         self.gradient = torch.zeros_like(values)
         self.first = torch.zeros_like(values)

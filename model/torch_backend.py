@@ -8,7 +8,7 @@ import torch
 
 from model.activations import ACTIVATIONS
 from model.fused_mlp import CellSpread, FusedMLP
-from model.geometry import (AxisTaps, TileGroup, axis_encoding, axis_taps, flat_index, full_cover, grid_resolution,
+from model.geometry import (AxisTaps, TileGroup, drawn_encoding, drawn_taps, flat_index, full_cover, grid_resolution,
                             lod_of_mip, to_device)
 from model.layout import ModelLayout, mip_size
 from model.optimizers import Adam, Muon, TouchedAdam
@@ -44,6 +44,7 @@ class TorchBackend:
             self.biases.append(bias)
         self.ones = (torch.randn(self.matrices[0].shape[0], self.n_ones, generator=generator) * math.sqrt(1 / columns)
                      ).to(device).requires_grad_() if self.n_ones else None
+        self._lod_place = torch.zeros(1, dtype=torch.int64, device=device)
         self._touches: dict[tuple[int, int], list[tuple[torch.Tensor, torch.Tensor]]] = {}
 
     @staticmethod
@@ -91,10 +92,8 @@ class TorchBackend:
                                       for dy in (0, 1) for dx in (0, 1)], -1).to(dtype)
                     cells.append(torch.matmul(taps, weight[:, gathered[index]].t()))
                     spreads.append((first_texel, shape, self._spread(x, y)))
-            parts.append(torch.full((*shape, 1), lod_of_mip(self.layout, group.mip), device=self.device))
-            if self.n_ones:
-                parts.append(torch.ones((*shape, self.n_ones), device=self.device))
-            inputs.append(torch.cat([part.to(dtype) for part in parts], -1).view(group.n_texels, -1))
+            parts.append(self._constants(group.mip).expand(*shape, -1))
+            inputs.append(torch.cat(parts, -1).view(group.n_texels, -1))
             first_texel += group.n_texels
         first = weight if not gathered else torch.cat([weight[:, a:b] for a, b in self._texel_columns()], 1)
         if self.ones is not None:
@@ -102,7 +101,7 @@ class TorchBackend:
         weights = [first, *(matrix.to(dtype) for matrix in self.matrices[1:])]
         biases = [None if bias is None else bias.to(dtype) for bias in self.biases]
         names = tuple(layer.activation for layer in self.layout.layers)
-        texels = inputs[0] if len(inputs) == 1 else torch.cat(inputs)
+        texels = (inputs[0] if len(inputs) == 1 else torch.cat(inputs)).to(dtype)
         output = FusedMLP.apply(texels, spreads, names, len(weights), *weights, *biases, *cells).float()
         return ACTIVATIONS[names[-1]](output)
 
@@ -123,20 +122,25 @@ class TorchBackend:
             start = columns.stop
         return [*ranges, (start, self.layout.n_inputs)]
 
+    def _constants(self, mip: int) -> torch.Tensor:
+        """Inputs that all texels of a mip share: lod, and the ones of the padding."""
+        values = torch.ones(1 + self.n_ones, device=self.device)
+        return values.index_fill_(0, self._lod_place, lod_of_mip(self.layout, mip))
+
     def _encoding(self, group: TileGroup) -> torch.Tensor:
         width, height = mip_size(self.layout.width, self.layout.height, group.mip)
         shape = (group.x.shape[0], group.y.shape[1], group.x.shape[1])
         if not self.layout.n_frequencies:
             return torch.zeros((*shape, 0), device=self.device)
-        u = to_device(axis_encoding(group.x, width, self.layout, group.mip), self.device)
-        v = to_device(axis_encoding(group.y, height, self.layout, group.mip), self.device)
+        u = to_device(drawn_encoding(group.x, width, self.layout, group.mip, group.alignment), self.device)
+        v = to_device(drawn_encoding(group.y, height, self.layout, group.mip, group.alignment), self.device)
         return torch.cat([u[:, None].expand(*shape, -1), v[:, :, None].expand(*shape, -1)], -1)
 
     def _taps(self, group: TileGroup, grid) -> tuple[AxisTaps, AxisTaps]:
         width, height = mip_size(self.layout.width, self.layout.height, group.mip)
         resolution = grid_resolution(grid, group.mip)
-        return (axis_taps(group.x, width, resolution, self.layout.wrap),
-                axis_taps(group.y, height, resolution, self.layout.wrap))
+        return (drawn_taps(group.x, width, grid, resolution, self.layout.wrap, group.alignment),
+                drawn_taps(group.y, height, grid, resolution, self.layout.wrap, group.alignment))
 
     def _slab(self, grid_index: int, level: int, x: AxisTaps, y: AxisTaps, quantize: bool, noise: float,
               generator: torch.Generator | None, train: bool) -> torch.Tensor:

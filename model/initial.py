@@ -1,0 +1,84 @@
+"""Latents to start from: the principal components of the texels that a grid texel stands for.
+
+Coarse grids first; a finer one gets the components of what the coarser ones leave. Every component is scaled to the
+same spread, so that the decoder starts from inputs of one size that already tell the texels apart.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from model.layout import ModelLayout
+from quantize import clamp_range
+
+SPREAD = 0.4
+"""Standard deviation of an initial component, as a share of the features' greatest value."""
+_MOST_SAMPLES = 1 << 15
+_MOST_PER_BLOCK = 8
+
+
+def _sample(image: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """Resize an image [H, W, C] to [rows, columns, C]: area average where it shrinks, repetition where it grows."""
+    planes = image.permute(2, 0, 1)[None]
+    if rows > image.shape[0] or columns > image.shape[1]:
+        planes = torch.nn.functional.interpolate(planes, size=(rows, columns), mode="nearest")
+    else:
+        planes = torch.nn.functional.adaptive_avg_pool2d(planes, (rows, columns))
+    return planes[0].permute(1, 2, 0)
+
+
+def _blocks(image: torch.Tensor, resolution: int) -> torch.Tensor:
+    """Cut an image into the blocks of a grid of `resolution` texels a side: [r * r, K], K values of a block."""
+    side = max(1, min(_MOST_PER_BLOCK, round((image.shape[0] * image.shape[1]) ** 0.5 / resolution)))
+    if image.shape[:2] != (resolution * side, resolution * side):
+        image = _sample(image, resolution * side, resolution * side)
+    blocks = image.view(resolution, side, resolution, side, -1).permute(0, 2, 1, 3, 4)
+    return blocks.reshape(resolution * resolution, -1)
+
+
+def principal_components(blocks: torch.Tensor, count: int, generator: torch.Generator
+                         ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return mean [K], the first `count` components [K, n] (n <= count) and their standard deviations [n]."""
+    if len(blocks) > _MOST_SAMPLES:
+        blocks = blocks[torch.randint(0, len(blocks), (_MOST_SAMPLES,), generator=generator)]
+    mean = blocks.mean(0)
+    centred = blocks - mean
+    values, vectors = torch.linalg.eigh(centred.t() @ centred / len(centred))
+    order = torch.arange(len(values) - 1, max(len(values) - 1 - count, -1), -1)
+    return mean, vectors[:, order], values[order].clamp(min=0).sqrt()
+
+
+def initial_grids(layout: ModelLayout, mips: list[np.ndarray], generator: torch.Generator) -> list[list[torch.Tensor]]:
+    """Return starting master values [r, r, F] of every grid level, float32 on the host.
+
+    `mips` are uint8 [H, W, C], the present channels alone. A level starts from the finest mip that reads it.
+    """
+    grids: list[list[torch.Tensor]] = [[None] * grid.n_levels for grid in layout.grids]
+    for mip, reference in enumerate(mips):
+        image = torch.from_numpy(reference).float() / 255
+        for index in sorted(range(len(layout.grids)), key=lambda g: layout.grids[g].max_resolution):
+            grid = layout.grids[index]
+            level = grid.level_of_mip(mip)
+            if grids[index][level] is not None:
+                continue
+            resolution = grid.resolution(level)
+            blocks = _blocks(image, resolution)
+            mean, vectors, deviations = principal_components(blocks, grid.n_features, generator)
+            scores = (blocks - mean) @ vectors
+            limit = clamp_range(grid.quantize_bits)[1]
+            latents = torch.zeros(len(blocks), grid.n_features)
+            # A component without spread says nothing; noise there would only have to be unlearned.
+            useful = deviations > 1e-4
+            latents[:, :len(deviations)][:, useful] = scores[:, useful] / deviations[useful] * (SPREAD * limit)
+            grids[index][level] = latents.clamp_(-limit, limit).view(resolution, resolution, -1)
+            image = image - _unblock(scores @ vectors.t() + mean, resolution, image.shape)
+    return grids
+
+
+def _unblock(blocks: torch.Tensor, resolution: int, shape: torch.Size) -> torch.Tensor:
+    """Put blocks [r * r, K] back together as an image of `shape` [H, W, C]."""
+    side = round((blocks.shape[1] // shape[2]) ** 0.5)
+    image = blocks.view(resolution, resolution, side, side, shape[2]).permute(0, 2, 1, 3, 4)
+    image = image.reshape(resolution * side, resolution * side, shape[2])
+    return image if image.shape == shape else _sample(image, shape[0], shape[1])
