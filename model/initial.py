@@ -1,7 +1,8 @@
 """Latents to start from: the principal components of the texels that a grid texel stands for.
 
 Coarse grids first; a finer one gets the components of what the coarser ones leave. Every component is scaled to the
-same spread, so that the decoder starts from inputs of one size that already tell the texels apart.
+same spread, so that the decoder starts from inputs of one size that already tell the texels apart. The components
+are those of the finest mip for every mip, because one decoder serves them all.
 """
 
 from __future__ import annotations
@@ -28,9 +29,13 @@ def _sample(image: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
     return planes[0].permute(1, 2, 0)
 
 
-def _blocks(image: torch.Tensor, resolution: int) -> torch.Tensor:
-    """Cut an image into the blocks of a grid of `resolution` texels a side: [r * r, K], K values of a block."""
-    side = max(1, min(_MOST_PER_BLOCK, round((image.shape[0] * image.shape[1]) ** 0.5 / resolution)))
+def _block_side(image: torch.Tensor, resolution: int) -> int:
+    """Texels per side of the block that a grid texel stands for."""
+    return max(1, min(_MOST_PER_BLOCK, round((image.shape[0] * image.shape[1]) ** 0.5 / resolution)))
+
+
+def _blocks(image: torch.Tensor, resolution: int, side: int) -> torch.Tensor:
+    """Cut an image into the blocks of a grid of `resolution` texels a side: [r * r, side * side * C]."""
     if image.shape[:2] != (resolution * side, resolution * side):
         image = _sample(image, resolution * side, resolution * side)
     blocks = image.view(resolution, side, resolution, side, -1).permute(0, 2, 1, 3, 4)
@@ -55,6 +60,7 @@ def initial_grids(layout: ModelLayout, mips: list[np.ndarray], generator: torch.
     `mips` are uint8 [H, W, C], the present channels alone. A level starts from the finest mip that reads it.
     """
     grids: list[list[torch.Tensor]] = [[None] * grid.n_levels for grid in layout.grids]
+    bases: dict[int, tuple] = {}
     for mip, reference in enumerate(mips):
         image = torch.from_numpy(reference).float() / 255
         for index in sorted(range(len(layout.grids)), key=lambda g: layout.grids[g].max_resolution):
@@ -63,8 +69,12 @@ def initial_grids(layout: ModelLayout, mips: list[np.ndarray], generator: torch.
             if grids[index][level] is not None:
                 continue
             resolution = grid.resolution(level)
-            blocks = _blocks(image, resolution)
-            mean, vectors, deviations = principal_components(blocks, grid.n_features, generator)
+            if index not in bases:
+                side = _block_side(image, resolution)
+                blocks = _blocks(image, resolution, side)
+                bases[index] = (side, *principal_components(blocks, grid.n_features, generator))
+            side, mean, vectors, deviations = bases[index]
+            blocks = _blocks(image, resolution, side)
             scores = (blocks - mean) @ vectors
             limit = clamp_range(grid.quantize_bits)[1]
             latents = torch.zeros(len(blocks), grid.n_features)
