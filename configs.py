@@ -46,6 +46,10 @@ class ModelConfig:
     hash_grid_configs: list[HashGridConfig] = field(
         default_factory=lambda: [HashGridConfig(texels_per_cell=2), HashGridConfig(texels_per_cell=4)])
     """The feature grids, as a JSON list on the command line or the name of a JSON file."""
+    target_bpp: float = 0.0
+    """Choose grids that cost this many bits per texel on the material's size; 0: the grids as they are given."""
+    target_psnr: float = 0.0
+    """Find the smallest rate that reaches this overall PSNR of the finest mip, dB; 0: none."""
     n_frequencies: int = 0
     """Octaves of the positional encoding; 0: none."""
     period_cells: int = 0
@@ -58,7 +62,7 @@ class ModelConfig:
     """Hidden layers; 0: a single linear layer."""
     activation: str = "leaky_relu"
     """Activation of the hidden layers."""
-    output_activation: str = "none"
+    output_activation: str = "hard_swish"
     """Activation of the last layer."""
     use_bias: bool = False
     """Biases in every layer (no tiny-cuda-nn, no UE5 plugin)."""
@@ -88,6 +92,8 @@ class TrainConfig:
 
     max_iter: int = 10000
     """Iterations, the absolute end, also when resuming."""
+    time_budget: float = 0.0
+    """Fit the run to this many seconds instead of max_iter, without early stop; 0: no clock."""
     batch_size: int = 16384
     """Texels in one step."""
     tile_size: int = 32
@@ -178,10 +184,14 @@ PRESETS: dict[str, dict[str, dict[str, object]]] = {
     "quality": {
         "model": {
             "hash_grid_configs": [
-                {"texels_per_cell": 4, "quantize_bits": 4, "save_bits": 64, "interpolation": "gather"},
-                {"texels_per_cell": 8, "quantize_bits": 4, "save_bits": 32, "interpolation": "bilinear"}],
-            "n_frequencies": 3, "period_cells": 2, "n_neurons": 64, "n_hidden_layers": 2, "activation": "gelu",
-            "use_bias": True, "network_precision": "float16"},
+                {"texels_per_cell": 4, "quantize_bits": 4, "save_bits": 64, "interpolation": "gather",
+                 "learning_rate": 0.15},
+                {"texels_per_cell": 8, "quantize_bits": 4, "save_bits": 32, "interpolation": "bilinear",
+                 "learning_rate": 0.15}],
+            "n_frequencies": 2, "period_cells": 1, "phases": 2, "n_neurons": 64, "n_hidden_layers": 2,
+            "activation": "silu", "output_activation": "none", "use_bias": True, "network_precision": "float16",
+            "diffuse_space": "srgb"},
+        "train": {"batch_size": 8192},
         "export": {"storage": "true_rate"},
     },
 }
@@ -203,6 +213,7 @@ _AT_LEAST = {
     "max_resolution": 0, "n_levels": 0, "n_frequencies": 0, "period_cells": 0, "n_neurons": 1, "n_hidden_layers": 0,
     "noise_std": 0, "max_iter": 1, "batch_size": 1, "tile_size": 1, "learning_rate": 0, "learning_rate_final": 0,
     "mip_floor": 0, "eval_interval": 1, "save_interval": 1, "early_stop_interval": 1, "groups_max_workers": 1,
+    "target_bpp": 0, "target_psnr": 0, "time_budget": 0,
 }
 
 
@@ -261,6 +272,8 @@ def validate(config: Config) -> None:
                 raise ConfigError(f"{name} is {value!r}; choose one of {', '.join(map(str, _CHOICES[name]))}")
             if name in _AT_LEAST and value < _AT_LEAST[name]:
                 raise ConfigError(f"{name} is {value}, expected at least {_AT_LEAST[name]}")
+    if config.model.target_bpp and config.model.target_psnr:
+        raise ConfigError("target_bpp and target_psnr exclude each other; leave one out")
     if not config.model.hash_grid_configs:
         raise ConfigError("hash_grid_configs is empty; give at least one grid")
     for index, grid in enumerate(config.model.hash_grid_configs):

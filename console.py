@@ -18,10 +18,10 @@ def say(title: str, text: object) -> None:
     console.print(f"{title + ':':<22} {text}", markup=False)
 
 
-def training_bar(total: int, done: int) -> tqdm:
+def training_bar(total: int, done: int, silent: bool = False) -> tqdm:
     """Return the training bar: iteration, time left, loss and PSNR; it stays silent where there is no terminal."""
     return tqdm(total=total, initial=done, desc="training", unit="it", dynamic_ncols=True,
-                disable=None if console.is_terminal else True)
+                disable=True if silent or not console.is_terminal else None)
 
 
 def decibels(value: float | None) -> str:

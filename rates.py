@@ -69,15 +69,15 @@ RATE_LADDER: dict[str, tuple[tuple[dict[str, object], ...], ...]] = {
 """Per preset, grid sets from few bits to many."""
 
 
-def plan_for_bpp(model: ModelConfig, preset: str, width: int, height: int, target_bpp: float, storage: str,
-                 precision: str) -> ModelConfig:
+def plan_for_bpp(model: ModelConfig, preset: str, width: int, height: int, target_bpp: float, storage: str
+                 ) -> ModelConfig:
     """Return `model` with grids whose export costs at most about `target_bpp` on a `width x height` texture.
 
     Of the preset's grid sets the one nearest in rate is taken, then its sides are fitted. Raises `UsageError`
     where the decoder alone costs more.
     """
     def cost(candidate: ModelConfig) -> float:
-        return estimated_bpp(model_layout(candidate, width, height), storage, precision)
+        return estimated_bpp(model_layout(candidate, width, height), storage, model.network_precision)
     decoder = cost(model) - 8 * sum(finest_level_bytes(grid, storage)
                                     for grid in model_layout(model, width, height).grids) / (width * height)
     if target_bpp <= decoder * 1.05:

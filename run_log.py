@@ -9,7 +9,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from dataset import TextureSet
-from metrics import LPIPS_MIN_SIDE, Lpips, material_ssim
+from metrics import LPIPS_MIN_SIDE, Lpips
 from pictures import contact_sheet
 
 MEAN_MIN_SIDE = 16
@@ -41,11 +41,10 @@ class RunLog:
         """Log overall PSNR of every mip."""
         self._per_mip("PSNR", iteration, psnr_db)
 
-    def decoded(self, iteration: int, mips: list[np.ndarray]) -> None:
-        """Log SSIM, LPIPS and pictures of decoded mips, uint8 [H, W, 11]."""
+    def decoded(self, iteration: int, mips: list[np.ndarray], ssim: list[float | None]) -> None:
+        """Log pictures, LPIPS and the SSIM (overall, per mip) of decoded mips, uint8 [H, W, 11]."""
         present = self.texture_set.present
-        self._per_mip("SSIM", iteration, [material_ssim(reference, decoded, present)["overall"]
-                                          for reference, decoded in zip(self.texture_set.mips, mips)])
+        self._per_mip("SSIM", iteration, ssim)
         if self.lpips and self.lpips.available and present.get("diffuse"):
             self._per_mip("LPIPS", iteration, [
                 self.lpips(reference[..., :3], decoded[..., :3]) if min(reference.shape[:2]) >= LPIPS_MIN_SIDE else None

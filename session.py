@@ -1,0 +1,201 @@
+"""One training in progress: what it works on, how far it is, and its checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from checkpoint import Checkpoint, checkpoint_folder, save_checkpoint
+from configs import Config, config_to_dict
+from console import say
+from dataset import TextureSet, load_texture_set
+from loss import channel_weights, present_channels
+from model.backend import choose_backend, choose_device, choose_precision, make_backend
+from model.initial import initial_grids
+from model.layout import ModelLayout, model_layout
+from model.torch_backend import TorchBackend
+from rates import plan_for_bpp
+from sampler import TileSampler
+from utils.errors import UsageError
+from utils.files import require_writable_folder, write_json
+
+MAX_GRID_SIDE = 16384
+"""Largest side of a 2D texture in Direct3D 12, texels."""
+
+
+@dataclass
+class Session:
+    """Everything the training loop reads and moves on."""
+
+    config: Config
+    texture_set: TextureSet
+    layout: ModelLayout
+    channels: list[int]
+    """Canonical numbers of the channels that are present."""
+    device: torch.device
+    backend: TorchBackend
+    backend_note: str
+    precision: str
+    sampler: TileSampler
+    noise_generator: torch.Generator
+    loss_weights: torch.Tensor | None
+    run_dir: Path | None = None
+    iteration: int = 0
+    training_time_s: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    lineage: list[str] = field(default_factory=list)
+
+    @property
+    def linear_diffuse(self) -> bool:
+        """Whether the first three outputs are linear light."""
+        return self.layout.diffuse_space == "linear" and self.texture_set.present["diffuse"]
+
+    def grid_arrays(self) -> list[list[np.ndarray]]:
+        """Return the master values of every grid level on the host."""
+        return [[level.detach().cpu().numpy() for level in levels] for levels in self.backend.grids]
+
+
+def new_run_folder(save_dir: Path) -> Path:
+    """Create a run folder named after the present second, or the next free one."""
+    moment = datetime.now()
+    while True:
+        folder = save_dir / moment.strftime("%Y-%m-%d-%H-%M-%S")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            moment += timedelta(seconds=1)
+
+
+def check_same_material(saved: Checkpoint, texture_set: TextureSet, path: Path) -> None:
+    """Raise `UsageError` where a checkpoint was trained on a material of another size or other maps."""
+    found, expected = (texture_set.width, texture_set.height), (saved.width, saved.height)
+    if found != expected:
+        raise UsageError(f"data_dir holds a {found[0]} x {found[1]} material, {path} was trained on "
+                         f"{expected[0]} x {expected[1]}; give the data_dir it was trained on")
+    if texture_set.present != saved.present:
+        raise UsageError(f"data_dir holds the maps {', '.join(k for k, v in texture_set.present.items() if v)}, {path} "
+                         f"was trained on {', '.join(k for k, v in saved.present.items() if v)}; "
+                         "give the data_dir it was trained on")
+
+
+def planned_config(config: Config, texture_set: TextureSet) -> Config:
+    """Return the settings with the grids that `target_bpp` asks for, if it is set."""
+    if not config.model.target_bpp:
+        return config
+    model = plan_for_bpp(config.model, config.run.preset, texture_set.width, texture_set.height,
+                         config.model.target_bpp, config.export.storage)
+    return dataclasses.replace(config, model=model)
+
+
+def checked_layout(config: Config, texture_set: TextureSet) -> ModelLayout:
+    """Lay out the model; raises `UsageError` where a grid is larger than GPUs take."""
+    layout = model_layout(config.model, texture_set.width, texture_set.height)
+    for index, grid in enumerate(layout.grids):
+        if grid.max_resolution > MAX_GRID_SIDE:
+            raise UsageError(f"grid {index} has max_resolution {grid.max_resolution}, GPUs take {MAX_GRID_SIDE} at "
+                             "most; lower max_resolution or raise texels_per_cell")
+    return layout
+
+
+def open_session(config: Config, texture_set: TextureSet, resumed: Checkpoint | None = None,
+                 resumed_path: Path | None = None) -> Session:
+    """Set a training up, from the start or from a checkpoint; raises `UsageError` where settings do not fit.
+
+    `config` is what `planned_config` gives. Nothing is written.
+    """
+    settings, device = config.train, choose_device(config.train.device)
+    if resumed:
+        check_same_material(resumed, texture_set, resumed_path)
+        if not settings.time_budget and resumed.iteration >= settings.max_iter:
+            raise UsageError(f"{resumed_path} has done {resumed.iteration} iterations, max_iter is "
+                             f"{settings.max_iter}; raise --max_iter, the absolute end")
+        if settings.time_budget and resumed.training_time_s >= settings.time_budget:
+            raise UsageError(f"{resumed_path} has used {resumed.training_time_s:.1f} s of the time_budget "
+                             f"{settings.time_budget:g}; raise --time_budget")
+    layout = checked_layout(config, texture_set)
+    channels = present_channels(texture_set.present)
+    try:
+        weights = channel_weights(settings.texture_loss_weights, texture_set.present)
+    except ValueError as error:
+        raise UsageError(f"texture_loss_weights: {error}; give one of them a weight above 0") from error
+    if not 0 <= settings.seed < 1 << 64:
+        raise UsageError(f"seed is {settings.seed}; give 0 or more, below 2^64")
+    backend_name, note = choose_backend(settings.backend, device, layout)
+    keeps = resumed and settings.precision == "auto"
+    precision = resumed.precision if keeps else choose_precision(settings.precision, device)
+    generator = torch.Generator().manual_seed(settings.seed)
+    backend = make_backend(backend_name, layout, channels, device, precision, generator)
+    backend.make_optimizers(settings.optimizer, settings.learning_rate)
+    sampler = TileSampler(texture_set, layout, channels, batch_size=settings.batch_size, tile_size=settings.tile_size,
+                          mip_floor=settings.mip_floor, seed=settings.seed, device=device)
+    session = Session(config, texture_set, layout, channels, device, backend, note, precision, sampler,
+                      torch.Generator(device).manual_seed(settings.seed),
+                      None if weights is None else weights.to(device))
+    if resumed:
+        backend.load_grids(resumed.grids)
+        backend.load_network(resumed.network)
+        backend.load_optimizer_state(resumed.optimizer)
+        sampler.load_state(resumed.sampler)
+        if resumed.noise_rng.numel() == session.noise_generator.get_state().numel():
+            session.noise_generator.set_state(resumed.noise_rng)
+        session.history, session.iteration = list(resumed.history), resumed.iteration
+        session.training_time_s = resumed.training_time_s
+        session.lineage = [*resumed.lineage, str(resumed_path.parent.parent.parent)]
+    else:
+        mips = [np.ascontiguousarray(mip[..., channels]) for mip in texture_set.mips]
+        backend.load_grids(initial_grids(layout, mips, generator))
+    return session
+
+
+def start_run(session: Session) -> None:
+    """Create the run's folder and record its settings."""
+    save_dir = require_writable_folder(session.config.run.save_dir)
+    session.run_dir = new_run_folder(save_dir)
+    write_json(session.run_dir / "config.json", config_to_dict(session.config) | {"lineage": session.lineage})
+
+
+def save_session(session: Session) -> Path:
+    """Write a checkpoint of this moment and return its folder."""
+    folder = checkpoint_folder(session.run_dir, session.iteration)
+    save_checkpoint(Checkpoint(
+        config_to_dict(session.config), session.layout.width, session.layout.height,
+        dict(session.texture_set.present), session.texture_set.normal_convention, session.iteration,
+        session.training_time_s, [[level.detach().cpu() for level in levels] for levels in session.backend.grids],
+        session.backend.network(), session.backend.name, session.precision, session.backend.optimizer_state(),
+        session.sampler.state(), session.noise_generator.get_state(), session.history, session.lineage), folder)
+    return folder
+
+
+def open_material(config: Config) -> TextureSet:
+    """Load the material and prove that the output folder can be written, before any work starts."""
+    texture_set = load_texture_set(config.run.data_dir)
+    require_writable_folder(config.run.save_dir)
+    return texture_set
+
+
+def describe(session: Session) -> None:
+    """Print what is about to be trained."""
+    texture_set, layout, settings = session.texture_set, session.layout, session.config.train
+    for notice in texture_set.notices:
+        say("note", notice)
+    say("material", f"{texture_set.name}, {texture_set.width} x {texture_set.height}, {layout.mips} mips: "
+                    + ", ".join(name for name, there in texture_set.present.items() if there))
+    for index, grid in enumerate(layout.grids):
+        say(f"grid {index}", f"{grid.max_resolution} x {grid.max_resolution}, {grid.n_levels} levels, "
+                             f"{grid.n_features} features of {grid.quantize_bits} bits, {grid.interpolation}")
+    say("decoder", f"{layout.n_inputs} inputs, {layout.n_hidden_layers} x {layout.n_neurons} "
+                   f"{session.config.model.activation}, {layout.n_weights} weights, {layout.macs_per_texel} "
+                   "multiply-adds")
+    say("training on", f"{session.device} with backend {session.backend.name}, {session.precision}, "
+                       f"{torch.get_num_threads()} threads")
+    if session.backend_note:
+        say("backend", session.backend_note)
+    say("ends after", f"{settings.time_budget:g} s" if settings.time_budget else f"{settings.max_iter} iterations"
+        + (", or when PSNR stalls" if settings.early_stop else ""))
+    say("run folder", session.run_dir)
