@@ -13,6 +13,7 @@ from pathlib import Path
 
 import configs
 from configs import Config, ConfigError, HashGridConfig
+from utils.arguments import OneLineParser
 from utils.errors import UsageError
 from utils.files import read_json
 
@@ -85,16 +86,9 @@ def sections() -> dict[str, type]:
     return typing.get_type_hints(Config)
 
 
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line with exit code 2."""
-
-    def error(self, message: str) -> typing.NoReturn:
-        raise UsageError(f"{message}; see --help")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Make the parser; a flag that is not given leaves no trace in the namespace."""
-    parser = _Parser(prog="train.py", description="Compress a PBR material into a neural texture.",
+    parser = OneLineParser(prog="train.py", description="Compress a PBR material into a neural texture.",
                      argument_default=argparse.SUPPRESS, allow_abbrev=False,
                      formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=120))
     defaults = Config()

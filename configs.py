@@ -188,13 +188,22 @@ PRESETS: dict[str, dict[str, dict[str, object]]] = {
                  "learning_rate": 0.15},
                 {"texels_per_cell": 8, "quantize_bits": 4, "save_bits": 32, "interpolation": "bilinear",
                  "learning_rate": 0.15}],
-            "n_frequencies": 2, "period_cells": 1, "phases": 2, "n_neurons": 64, "n_hidden_layers": 2,
+            "n_frequencies": 2, "period_cells": 1, "phases": 2, "n_neurons": 64, "n_hidden_layers": 3,
             "activation": "silu", "output_activation": "none", "use_bias": True, "network_precision": "float16",
             "diffuse_space": "srgb"},
         "train": {"batch_size": 8192},
         "export": {"storage": "true_rate"},
     },
+    "mobile": {
+        "model": {
+            "hash_grid_configs": [
+                {"texels_per_cell": 2, "quantize_bits": 4, "save_bits": 32, "learning_rate": 0.1},
+                {"texels_per_cell": 4, "quantize_bits": 4, "save_bits": 32, "learning_rate": 0.1}],
+            "output_activation": "none", "network_precision": "float16", "diffuse_space": "srgb"},
+        "export": {"storage": "true_rate"},
+    },
 }
+PRESETS["fast"] = {**PRESETS["quality"], "train": {**PRESETS["quality"]["train"], "time_budget": 10.0}}
 """Named sets of fields, by section, over the defaults above."""
 
 ACTIVATION_NAMES = ("none", "relu", "leaky_relu", "hard_swish", "hard_gelu", "gelu", "silu", "exponential", "sine",

@@ -19,7 +19,6 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
@@ -32,6 +31,7 @@ from metrics import material_psnr, normal_angle
 from model.layout import N_CHANNELS, ModelLayout, model_layout
 from quantize import STORAGES, container_format, pack_codes, values_to_codes
 from reader import NeuralTextureReader
+from utils.arguments import OneLineParser
 from utils.errors import UsageError, UserError, describe_os_error, run_command
 from utils.files import require_writable_folder, write_bytes, write_json, written_aside
 
@@ -328,15 +328,8 @@ def decode_to_pngs(folder: str | os.PathLike, out: str | os.PathLike, mip: int =
     return written
 
 
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line with exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see --help")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="export.py", allow_abbrev=False,
+def _parser() -> OneLineParser:
+    parser = OneLineParser(prog="export.py", allow_abbrev=False,
                      description="Export a run's checkpoint again, or decode an export to PNG files.")
     job = parser.add_mutually_exclusive_group(required=True)
     job.add_argument("--load_dir", metavar="RUN", help="run folder whose checkpoint is exported")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torchtyping import TensorType
 
 from dataset import get_texture_config
 from utils.color import linear_to_srgb_torch
@@ -24,15 +25,15 @@ def channel_weights(weights: dict[str, float], present: dict[str, bool]) -> torc
     return None if (values == values[0]).all() else values / values.mean()
 
 
-def to_file_coding(values: torch.Tensor, linear_diffuse: bool) -> torch.Tensor:
+def to_file_coding(values: TensorType[..., "C"], linear_diffuse: bool) -> TensorType[..., "C"]:
     """Code network outputs [..., C] (diffuse first, if linear) as the files are, with gradients, not clamped."""
     if not linear_diffuse:
         return values
     return torch.cat([linear_to_srgb_torch(values[..., :3]), values[..., 3:]], -1)
 
 
-def texture_loss(values: torch.Tensor, target: torch.Tensor, linear_diffuse: bool,
-                 weights: torch.Tensor | None) -> torch.Tensor:
+def texture_loss(values: TensorType["N", "C", float], target: TensorType["N", "C", torch.uint8], linear_diffuse: bool,
+                 weights: TensorType["C"] | None) -> TensorType[()]:
     """Return the mean squared error between outputs [N, C] and target texels uint8 [N, C], both in file coding.
 
     `linear_diffuse`: the first three channels are linear light. `weights` [C] weigh the channels.

@@ -96,6 +96,16 @@ def axis_taps(texels: np.ndarray, size: int, resolution: int, wrap: bool) -> Axi
     return AxisTaps(index, cell, (rest / (2 * size)).astype(np.float32), ratio if aligned else 0)
 
 
+def join_taps(taps: list[AxisTaps]) -> AxisTaps:
+    """Put the tiles of several groups one after the other; their shapes and alignment must be the same."""
+    if len(taps) == 1:
+        return taps[0]
+    shared = set.intersection(*(set(part._matrices) for part in taps))
+    return AxisTaps(*(np.concatenate([getattr(part, name) for part in taps]) for name in ("index", "cell", "fraction")),
+                    taps[0].cell_texels, {name: np.concatenate([part._matrices[name] for part in taps])
+                                          for name in shared})
+
+
 def _all_origins(n_texels: int, size: int, alignment: tuple[int, int]) -> np.ndarray:
     """Texels [O, T] of every tile that can be drawn with an alignment."""
     step, phase = alignment

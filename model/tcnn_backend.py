@@ -12,7 +12,7 @@ from types import ModuleType
 import torch
 
 from model.activations import ACTIVATIONS
-from model.geometry import AxisTaps, TileGroup, lod_of_mip, to_device
+from model.geometry import AxisTaps, TileGroup, to_device
 from model.layout import ModelLayout
 from model.precision import full_float32
 from model.tcnn_layout import (LossScale, SlabTable, all_finite, decoder_kind, encoding_config, feature_split,
@@ -89,6 +89,7 @@ class TcnnBackend(TorchBackend):
     """
 
     name = "tcnn"
+    joins_mips = False
 
     def __init__(self, layout: ModelLayout, channels: list[int], device: torch.device, precision: str,
                  generator: torch.Generator) -> None:
@@ -157,10 +158,10 @@ class TcnnBackend(TorchBackend):
         inputs = []
         for group in groups:
             shape = (group.x.shape[0], group.y.shape[1], group.x.shape[1])
-            parts = [self._encoding(group)]
+            parts = [*self._encoding([group], shape)]
             for index, grid in enumerate(self.layout.grids):
                 x, y = self._taps(group, grid)
-                slab = self._slab(index, grid.level_of_mip(group.mip), x, y, quantize,
+                slab = self._slab(index, [(grid.level_of_mip(group.mip), x, y)], quantize,
                                   noise[index] if noise else 0.0, generator, train)
                 if grid.interpolation == "bilinear":
                     parts.append(self._blend(slab, x, y))
@@ -168,9 +169,8 @@ class TcnnBackend(TorchBackend):
                     taps = torch.cat([slab[:, dy:dy + y.n_cells, dx:dx + x.n_cells]
                                       for dy in (0, 1) for dx in (0, 1)], -1)
                     parts.append(spread_cells(taps, self._spread(x, y)))
-            parts.append(torch.full((*shape, 1), lod_of_mip(self.layout, group.mip), device=self.device))
             # The ones of the padding are given: how far a Network pads by itself depends on its kind.
-            parts.append(torch.ones((*shape, self.n_ones), device=self.device))
+            parts.append(self._constants([group]).expand(*shape, -1))
             inputs.append(torch.cat(parts, -1).view(group.n_texels, -1))
         texels = inputs[0] if len(inputs) == 1 else torch.cat(inputs)
         weights = flat_weights(self.matrices, self.ones, self.rows, self.layout.layers)
@@ -186,10 +186,10 @@ class TcnnBackend(TorchBackend):
         """Divide the loss scale out of the gradient of a module's input, in float32."""
         return _ScaleGradient.apply(tensor, 1 / self.loss_scale.scale) if self.reduced else tensor
 
-    def _slab(self, grid_index: int, level: int, x: AxisTaps, y: AxisTaps, quantize: bool, noise: float,
+    def _slab(self, grid_index: int, places: list[tuple[int, AxisTaps, AxisTaps]], quantize: bool, noise: float,
               generator: torch.Generator | None, train: bool) -> torch.Tensor:
-        self._encoded = (grid_index, level) if train else None
-        return super()._slab(grid_index, level, x, y, quantize, noise, generator, train)
+        self._encoded = (grid_index, places[0][0]) if train else None
+        return super()._slab(grid_index, places, quantize, noise, generator, train)
 
     def _blend(self, slab: torch.Tensor, x: AxisTaps, y: AxisTaps) -> torch.Tensor:
         """Blend the slab that `_slab` has just fetched, in tiny-cuda-nn: [B, Ty, Tx, F] float32."""
@@ -198,7 +198,7 @@ class TcnnBackend(TorchBackend):
         grid_index, level = self._encoded
         grid = self.layout.grids[grid_index]
         resolution = grid.resolution(level)
-        index = self._touches[self._encoded][-1][0]
+        index = self._touches[grid_index][-1][0] - self.offsets[grid_index][level]
         shape = (x.cell.shape[0], y.cell.shape[1], x.cell.shape[1])
         columns = to_device(ring_coordinates(x, resolution, self.layout.wrap), self.device)
         rows = to_device(ring_coordinates(y, resolution, self.layout.wrap), self.device)
@@ -227,8 +227,8 @@ class TcnnBackend(TorchBackend):
                     if tensor.device == decoder[0].device]
         before = [tensor.clone() for tensor in decoder]
         rows = []
-        for (grid, level), touches in self._touches.items():
-            optimizer = self.grid_optimizers[grid][level]
+        for grid, touches in self._touches.items():
+            optimizer = self.grid_optimizers[grid]
             index = touches[0][0] if len(touches) == 1 else torch.cat([index for index, _ in touches])
             rows += [(tensor, index, tensor.index_select(0, index))
                      for tensor in (optimizer.values, optimizer.first, optimizer.second, optimizer.count)]

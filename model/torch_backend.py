@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 
 from model.activations import ACTIVATIONS
 from model.fused_mlp import CellSpread, FusedMLP
 from model.geometry import (AxisTaps, TileGroup, drawn_encoding, drawn_taps, flat_index, full_cover, grid_resolution,
-                            lod_of_mip, to_device)
+                            join_taps, lod_of_mip, to_device)
 from model.layout import ModelLayout, mip_size
 from model.optimizers import Adam, Muon, TouchedAdam
 from model.precision import full_float32
@@ -19,19 +20,27 @@ from quantize import clamp_range, quantize_ste
 class TorchBackend:
     """Feature grids, decoder and their optimisers.
 
-    grids[g][level]: master values [r, r, F], float32, level 0 the coarsest.
+    grids[g][level]: master values [r, r, F], float32, level 0 the coarsest; views into one table per grid, so that
+    tiles of several mips are fetched and stepped at once.
     matrices[layer]: the weights that can matter, [out, in] without padding: real inputs and ones in the first layer,
     the rows of present channels in the last. The canonical flat array is made from them by `network()`.
     """
 
     name = "torch"
+    joins_mips = True
+    """Whether tiles of several mips may share one pass."""
 
     def __init__(self, layout: ModelLayout, channels: list[int], device: torch.device, precision: str,
                  generator: torch.Generator) -> None:
         self.layout, self.channels, self.device = layout, channels, device
         self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        self.grids = [[self._initial_level(grid, level, generator).to(device) for level in range(grid.n_levels)]
-                      for grid in layout.grids]
+        self.tables = [torch.cat([self._initial_level(grid, level, generator) for level in range(grid.n_levels)]
+                                 ).to(device) for grid in layout.grids]
+        sizes = [[grid.resolution(level) ** 2 for level in range(grid.n_levels)] for grid in layout.grids]
+        self.offsets = [[sum(counts[:level]) for level in range(len(counts))] for counts in sizes]
+        self.grids = [[part.view(grid.resolution(level), grid.resolution(level), grid.n_features)
+                       for level, part in enumerate(table.split(counts))]
+                      for grid, table, counts in zip(layout.grids, self.tables, sizes)]
         columns = layout.layers[0].cols
         self.n_ones = 0 if layout.layers[0].bias_offset is not None else columns - layout.n_inputs
         self.matrices, self.biases = [], []
@@ -44,13 +53,12 @@ class TorchBackend:
             self.biases.append(bias)
         self.ones = (torch.randn(self.matrices[0].shape[0], self.n_ones, generator=generator) * math.sqrt(1 / columns)
                      ).to(device).requires_grad_() if self.n_ones else None
-        self._lod_place = torch.zeros(1, dtype=torch.int64, device=device)
-        self._touches: dict[tuple[int, int], list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        self._touches: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {}
 
     @staticmethod
     def _initial_level(grid, level: int, generator: torch.Generator) -> torch.Tensor:
         resolution = grid.resolution(level)
-        values = torch.rand(resolution, resolution, grid.n_features, generator=generator)
+        values = torch.rand(resolution * resolution, grid.n_features, generator=generator)
         low, high = clamp_range(grid.quantize_bits)
         return (values - 0.5) * (0.5 * (high - low))
 
@@ -61,9 +69,8 @@ class TorchBackend:
             self.optimizers = {"matrices": Muon(self.matrices, learning_rate), "vectors": Adam(vectors, learning_rate / 5)}
         else:
             self.optimizers = {"matrices": Adam(self.matrices, learning_rate), "vectors": Adam(vectors, learning_rate)}
-        self.grid_optimizers = [
-            [TouchedAdam(level.view(-1, grid.n_features), grid.learning_rate, clamp_range(grid.quantize_bits))
-             for level in levels] for grid, levels in zip(self.layout.grids, self.grids)]
+        self.grid_optimizers = [TouchedAdam(table, grid.learning_rate, clamp_range(grid.quantize_bits))
+                                for grid, table in zip(self.layout.grids, self.tables)]
 
     # --- the function -------------------------------------------------------------------------------------------
 
@@ -78,13 +85,14 @@ class TorchBackend:
         weight = self.matrices[0].to(dtype)
         gathered = self._gathered_columns()
         first_texel = 0
-        for group in groups:
-            shape = (group.x.shape[0], group.y.shape[1], group.x.shape[1])
-            parts = [self._encoding(group)]
+        for bundle in self._bundles(groups):
+            tiles = sum(len(group.x) for group, _ in bundle)
+            shape = (tiles, bundle[0][0].y.shape[1], bundle[0][0].x.shape[1])
+            parts = [*self._encoding([group for group, _ in bundle], shape)]
             for index, grid in enumerate(self.layout.grids):
-                x, y = self._taps(group, grid)
-                slab = self._slab(index, grid.level_of_mip(group.mip), x, y, quantize,
-                                  noise[index] if noise else 0.0, generator, train)
+                x, y = (join_taps([taps[index][axis] for _, taps in bundle]) for axis in (0, 1))
+                places = [(grid.level_of_mip(group.mip), *taps[index]) for group, taps in bundle]
+                slab = self._slab(index, places, quantize, noise[index] if noise else 0.0, generator, train)
                 if grid.interpolation == "bilinear":
                     parts.append(self._blend(slab, x, y))
                 else:
@@ -92,9 +100,10 @@ class TorchBackend:
                                       for dy in (0, 1) for dx in (0, 1)], -1).to(dtype)
                     cells.append(torch.matmul(taps, weight[:, gathered[index]].t()))
                     spreads.append((first_texel, shape, self._spread(x, y)))
-            parts.append(self._constants(group.mip).expand(*shape, -1))
-            inputs.append(torch.cat(parts, -1).view(group.n_texels, -1))
-            first_texel += group.n_texels
+            parts.append(self._constants([group for group, _ in bundle]).expand(*shape, -1))
+            texels = shape[0] * shape[1] * shape[2]
+            inputs.append(torch.cat(parts, -1).view(texels, -1))
+            first_texel += texels
         first = weight if not gathered else torch.cat([weight[:, a:b] for a, b in self._texel_columns()], 1)
         if self.ones is not None:
             first = torch.cat([first, self.ones.to(dtype)], 1)
@@ -122,19 +131,39 @@ class TorchBackend:
             start = columns.stop
         return [*ranges, (start, self.layout.n_inputs)]
 
-    def _constants(self, mip: int) -> torch.Tensor:
-        """Inputs that all texels of a mip share: lod, and the ones of the padding."""
-        values = torch.ones(1 + self.n_ones, device=self.device)
-        return values.index_fill_(0, self._lod_place, lod_of_mip(self.layout, mip))
+    def _bundles(self, groups: list[TileGroup]) -> list[list[tuple[TileGroup, list[tuple[AxisTaps, AxisTaps]]]]]:
+        """Put neighbouring groups whose tiles lie alike on every grid together, each with its taps (x, y) per grid."""
+        bundles, last = [], None
+        for group in groups:
+            taps = [self._taps(group, grid) for grid in self.layout.grids]
+            kind = (group.x.shape[1], group.y.shape[1],
+                    *((axis.index.shape[1], axis.cell_texels) for pair in taps for axis in pair))
+            if kind == last and self.joins_mips:
+                bundles[-1].append((group, taps))
+            else:
+                bundles.append([(group, taps)])
+            last = kind
+        return bundles
 
-    def _encoding(self, group: TileGroup) -> torch.Tensor:
-        width, height = mip_size(self.layout.width, self.layout.height, group.mip)
-        shape = (group.x.shape[0], group.y.shape[1], group.x.shape[1])
+    def _constants(self, groups: list[TileGroup]) -> torch.Tensor:
+        """Inputs that all texels of a tile share, lod and the ones of the padding: [B, 1, 1, 1 + ones]."""
+        values = np.ones((sum(len(group.x) for group in groups), 1, 1, 1 + self.n_ones), np.float32)
+        values[..., 0] = np.repeat([lod_of_mip(self.layout, group.mip) for group in groups],
+                                   [len(group.x) for group in groups])[:, None, None]
+        return to_device(values, self.device)
+
+    def _encoding(self, groups: list[TileGroup], shape: tuple[int, int, int]) -> list[torch.Tensor]:
+        """Return the positional encoding of the columns and of the rows, both as [B, Ty, Tx, P]."""
         if not self.layout.n_frequencies:
-            return torch.zeros((*shape, 0), device=self.device)
-        u = to_device(drawn_encoding(group.x, width, self.layout, group.mip, group.alignment), self.device)
-        v = to_device(drawn_encoding(group.y, height, self.layout, group.mip, group.alignment), self.device)
-        return torch.cat([u[:, None].expand(*shape, -1), v[:, :, None].expand(*shape, -1)], -1)
+            return []
+        axes = []
+        for axis in (0, 1):
+            parts = []
+            for group in groups:
+                size = mip_size(self.layout.width, self.layout.height, group.mip)[axis]
+                parts.append(drawn_encoding((group.x, group.y)[axis], size, self.layout, group.mip, group.alignment))
+            axes.append(to_device(np.concatenate(parts), self.device))
+        return [axes[0][:, None].expand(*shape, -1), axes[1][:, :, None].expand(*shape, -1)]
 
     def _taps(self, group: TileGroup, grid) -> tuple[AxisTaps, AxisTaps]:
         width, height = mip_size(self.layout.width, self.layout.height, group.mip)
@@ -142,19 +171,23 @@ class TorchBackend:
         return (drawn_taps(group.x, width, grid, resolution, self.layout.wrap, group.alignment),
                 drawn_taps(group.y, height, grid, resolution, self.layout.wrap, group.alignment))
 
-    def _slab(self, grid_index: int, level: int, x: AxisTaps, y: AxisTaps, quantize: bool, noise: float,
+    def _slab(self, grid_index: int, places: list[tuple[int, AxisTaps, AxisTaps]], quantize: bool, noise: float,
               generator: torch.Generator | None, train: bool) -> torch.Tensor:
-        """Fetch the grid texels under each tile, [B, Ky, Kx, F], rounded straight through."""
-        values = self.grids[grid_index][level]
+        """Fetch the grid texels under each tile, [B, Ky, Kx, F], rounded straight through.
+
+        `places`: level and taps (x, y) of each group whose tiles follow one another.
+        """
         grid = self.layout.grids[grid_index]
-        index = to_device(flat_index(y.index, x.index, values.shape[1]).reshape(-1), self.device)
-        slab = values.detach().view(-1, grid.n_features).index_select(0, index)
+        index = np.concatenate([flat_index(y.index, x.index, grid.resolution(level)) + self.offsets[grid_index][level]
+                                for level, x, y in places])
+        flat = to_device(index.reshape(-1), self.device)
+        slab = self.tables[grid_index].index_select(0, flat)
         if train:
             slab.requires_grad_()
-            self._touches.setdefault((grid_index, level), []).append((index, slab))
+            self._touches.setdefault(grid_index, []).append((flat, slab))
         if quantize:
             slab = quantize_ste(slab, grid.quantize_bits, noise, generator)
-        return slab.view(*y.index.shape, x.index.shape[1], grid.n_features)
+        return slab.view(*index.shape, grid.n_features)
 
     def _blend(self, slab: torch.Tensor, x: AxisTaps, y: AxisTaps) -> torch.Tensor:
         """Blend slab texels into texels, [B, Ty, Tx, F], one axis after the other."""
@@ -193,8 +226,8 @@ class TorchBackend:
         for tensor in [*self.matrices, *self.biases, self.ones]:
             if tensor is not None:
                 tensor.grad = None
-        for (grid, level), touches in self._touches.items():
-            self.grid_optimizers[grid][level].step([(index, slab.grad) for index, slab in touches], lr_scale)
+        for grid, touches in self._touches.items():
+            self.grid_optimizers[grid].step([(index, slab.grad) for index, slab in touches], lr_scale)
         self._touches.clear()
 
     # --- canonical form -----------------------------------------------------------------------------------------
@@ -238,15 +271,11 @@ class TorchBackend:
     def optimizer_state(self) -> dict[str, dict[str, torch.Tensor]]:
         """Return all optimiser state as named tensors."""
         state = {name: optimizer.state() for name, optimizer in self.optimizers.items()}
-        for grid, levels in enumerate(self.grid_optimizers):
-            for level, optimizer in enumerate(levels):
-                state[f"grid_{grid}_{level}"] = optimizer.state()
-        return state
+        return state | {f"grid_{index}": optimizer.state() for index, optimizer in enumerate(self.grid_optimizers)}
 
     def load_optimizer_state(self, state: dict[str, dict[str, torch.Tensor]]) -> None:
         """Restore what `optimizer_state` gave."""
         for name, optimizer in self.optimizers.items():
             optimizer.load_state(state[name])
-        for grid, levels in enumerate(self.grid_optimizers):
-            for level, optimizer in enumerate(levels):
-                optimizer.load_state(state[f"grid_{grid}_{level}"])
+        for index, optimizer in enumerate(self.grid_optimizers):
+            optimizer.load_state(state[f"grid_{index}"])

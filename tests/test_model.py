@@ -27,7 +27,7 @@ def grid(resolution, levels=1, **fields):
 
 def make_backend(width=16, height=16, channels=ALL, precision="float32", seed=0, **model):
     """A backend whose weights and biases are all random and whose features reach beyond the clamp range."""
-    config = ModelConfig(**{"hash_grid_configs": [grid(8, 2), grid(4, 2)], **model})
+    config = ModelConfig(**{"hash_grid_configs": [grid(8, 2), grid(4, 2)], "output_activation": "none", **model})
     layout = model_layout(config, width, height)
     generator = torch.Generator().manual_seed(seed)
     backend = TorchBackend(layout, channels, CPU, precision, generator)
@@ -54,9 +54,9 @@ def tiles(mip, origins, width, height):
 
 def grid_gradient(backend, g, level):
     """What the first step of fresh optimisers saw as a level's gradient, float64 [r, r, F]."""
-    optimizer = backend.grid_optimizers[g][level]
-    mean = optimizer.state()["first"] / (1 - optimizer.betas[0])
-    return mean.view(backend.grids[g][level].shape).double()
+    optimizer, shape, start = backend.grid_optimizers[g], backend.grids[g][level].shape, backend.offsets[g][level]
+    mean = optimizer.state()["first"][start:start + shape[0] * shape[1]] / (1 - optimizer.betas[0])
+    return mean.view(shape).double()
 
 
 def group_texels(layout, group):

@@ -292,11 +292,10 @@ def gradients(backend, groups):
     (values * torch.linspace(-1, 1, values.numel(), device=values.device).view_as(values)).mean().backward()
     decoder = [matrix.grad for matrix in backend.matrices]
     grids = {}
-    for (grid, level), touches in backend._touches.items():
-        master = backend.grids[grid][level]
-        grids[grid, level] = torch.zeros_like(master).view(-1, master.shape[2])
+    for grid, touches in backend._touches.items():
+        grids[grid] = torch.zeros_like(backend.tables[grid])
         for index, slab in touches:
-            grids[grid, level].index_add_(0, index, slab.grad)
+            grids[grid].index_add_(0, index, slab.grad)
     return values.detach(), decoder, grids
 
 
