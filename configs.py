@@ -102,6 +102,8 @@ class TrainConfig:
     """Step size of the decoder."""
     learning_rate_final: float = 0.01
     """The cosine schedule ends at this fraction of every learning rate."""
+    start: str = "pca"
+    """pca: latents begin as principal components of the texels; random: as small noise."""
     optimizer: str = "muon"
     """muon: orthogonalised momentum for the decoder's matrices; adam."""
     mip_floor: float = 0.02
@@ -191,6 +193,7 @@ PRESETS: dict[str, dict[str, dict[str, object]]] = {
             "n_frequencies": 2, "period_cells": 1, "phases": 2, "n_neurons": 64, "n_hidden_layers": 3,
             "activation": "silu", "output_activation": "none", "use_bias": True, "network_precision": "float16",
             "diffuse_space": "srgb"},
+        "quantize": {"noise_std": 0.0},
         "train": {"batch_size": 8192},
         "export": {"storage": "true_rate"},
     },
@@ -214,7 +217,7 @@ _CHOICES = {
     "quantize_bits": (2, 4, 8, 16), "save_bits": (8, 16, 32, 64), "interpolation": ("bilinear", "gather"),
     "phases": (1, 2), "activation": ACTIVATION_NAMES, "output_activation": ACTIVATION_NAMES,
     "network_precision": ("float32", "float16"), "diffuse_space": ("linear", "srgb"), "optimizer": ("muon", "adam"),
-    "backend": ("auto", "torch", "tcnn"), "device": ("auto", "cpu", "cuda", "mps"),
+    "start": ("pca", "random"), "backend": ("auto", "torch", "tcnn"), "device": ("auto", "cpu", "cuda", "mps"),
     "precision": ("auto", "float32", "bfloat16"), "storage": ("rgba8", "true_rate"), "mode": ("train", "infer"),
     "preset": tuple(PRESETS),
 }

@@ -26,6 +26,8 @@ from utils.files import require_writable_folder, write_json
 
 MAX_GRID_SIDE = 16384
 """Largest side of a 2D texture in Direct3D 12, texels."""
+LEAST_BFLOAT16_WIDTH = 32
+"""Narrower decoders gain no time from bfloat16 and lose accuracy."""
 
 
 @dataclass
@@ -128,7 +130,12 @@ def open_session(config: Config, texture_set: TextureSet, resumed: Checkpoint | 
         raise UsageError(f"seed is {settings.seed}; give 0 or more, below 2^64")
     backend_name, note = choose_backend(settings.backend, device, layout)
     keeps = resumed and settings.precision == "auto"
-    precision = resumed.precision if keeps else choose_precision(settings.precision, device)
+    if keeps:
+        precision = resumed.precision
+    elif settings.precision == "auto" and layout.n_neurons < LEAST_BFLOAT16_WIDTH:
+        precision = "float32"
+    else:
+        precision = choose_precision(settings.precision, device)
     generator = torch.Generator().manual_seed(settings.seed)
     backend = make_backend(backend_name, layout, channels, device, precision, generator)
     backend.make_optimizers(settings.optimizer, settings.learning_rate)
@@ -147,7 +154,7 @@ def open_session(config: Config, texture_set: TextureSet, resumed: Checkpoint | 
         session.history, session.iteration = list(resumed.history), resumed.iteration
         session.training_time_s = resumed.training_time_s
         session.lineage = [*resumed.lineage, str(resumed_path.parent.parent.parent)]
-    else:
+    elif settings.start == "pca":
         mips = [np.ascontiguousarray(mip[..., channels]) for mip in texture_set.mips]
         backend.load_grids(initial_grids(layout, mips, generator))
     return session

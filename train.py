@@ -23,7 +23,7 @@ from utils.interrupt import deferred_interrupt
 
 LOG_INTERVAL = 50
 """Iterations between two readings of the loss, which makes the device wait."""
-EVALUATION_SHARE = 0.05
+EVALUATION_SHARE = 0.02
 """Most of a time budget that evaluations on the way may take."""
 
 

@@ -47,46 +47,41 @@ def peak_memory_bytes() -> int:
 
 def run_training(options: argparse.Namespace) -> dict[str, object]:
     """Train for `options.seconds` of clock, evaluating mip 0 off the clock; returns steps, times, history, memory."""
-    import torch
-
     import cli
-    from configs import Config
     from dataset import load_texture_set
     from evaluate import decode_mip
-    from loss import present_channels, texture_loss
+    from loss import texture_loss
     from metrics import material_psnr
-    from model.backend import choose_precision, make_backend
-    from model.layout import model_layout
+    from quantize import noise_amplitude
     from rates import estimated_bpp
-    from sampler import TileSampler
+    from session import open_session, planned_config
     from train import schedule
-    config: Config = cli.make_config({"preset": options.preset, **json.loads(options.flags)})
     texture_set = load_texture_set(options.data_dir, max_size=options.size or None)
-    layout = model_layout(config.model, texture_set.width, texture_set.height)
-    channels, device = present_channels(texture_set.present), torch.device("cpu")
-    precision = choose_precision(config.train.precision, device)
-    backend = make_backend("torch", layout, channels, device, precision, torch.Generator().manual_seed(0))
-    backend.make_optimizers(config.train.optimizer, config.train.learning_rate)
-    sampler = TileSampler(texture_set, layout, channels, batch_size=config.train.batch_size,
-                          tile_size=config.train.tile_size, mip_floor=config.train.mip_floor, seed=0, device=device)
-    linear = layout.diffuse_space == "linear"
+    config = cli.make_config({"preset": options.preset, **json.loads(options.flags)})
+    session = open_session(planned_config(config, texture_set), texture_set)
+    config, layout, backend = session.config, session.layout, session.backend
+    noise_std, grids = config.quantize.noise_std, layout.grids
     clock, steps, texels, history, next_look = 0.0, 0, 0, [], 1.0
     while clock < options.seconds:
         start = time.perf_counter()
-        groups, target = sampler.draw()
-        texture_loss(backend.predict(groups, True), target, linear, None).backward()
-        backend.step(schedule(clock / options.seconds, config.train.learning_rate_final))
+        groups, target = session.sampler.draw()
+        done = clock / options.seconds
+        noise = [noise_amplitude(done, 1, noise_std, config.quantize.noise_anneal_fraction, grid.quantize_bits)
+                 for grid in grids]
+        values = backend.predict(groups, True, noise, session.noise_generator)
+        texture_loss(values, target, session.linear_diffuse, session.loss_weights).backward()
+        backend.step(schedule(done, config.train.learning_rate_final))
         clock += time.perf_counter() - start
         steps += 1
         texels += len(target)
         if options.look and clock >= next_look:
             next_look += options.look
-            psnr = material_psnr(texture_set.mips[0], decode_mip(backend, channels, 0, True), texture_set.present)
+            psnr = material_psnr(texture_set.mips[0], decode_mip(backend, session.channels, 0, True), texture_set.present)
             history.append({"time_s": round(clock, 2), "iteration": steps, "psnr_db": round(psnr["overall"], 3)})
-    psnr = material_psnr(texture_set.mips[0], decode_mip(backend, channels, 0, True), texture_set.present)
+    psnr = material_psnr(texture_set.mips[0], decode_mip(backend, session.channels, 0, True), texture_set.present)
     history.append({"time_s": round(clock, 2), "iteration": steps, "psnr_db": round(psnr["overall"], 3)})
     return {"material": texture_set.name, "width": texture_set.width, "height": texture_set.height,
-            "preset": options.preset, "precision": precision, "steps": steps, "step_ms": 1000 * clock / steps,
+            "preset": options.preset, "precision": session.precision, "steps": steps, "step_ms": 1000 * clock / steps,
             "texels_per_step": texels / steps, "nanoseconds_per_texel": 1e9 * clock / texels,
             "bpp": estimated_bpp(layout, config.export.storage, config.model.network_precision),
             "psnr_db": history[-1]["psnr_db"], "history": history, "peak_memory_bytes": peak_memory_bytes()}
@@ -130,7 +125,7 @@ def main() -> int:
     parser = OneLineParser(prog="benchmarks.speed", description=__doc__.splitlines()[0])
     parser.add_argument("--data_dir", required=True, help="material folder")
     parser.add_argument("--preset", default="ue5")
-    parser.add_argument("--seconds", type=float, default=8, help="training clock of each measurement, s")
+    parser.add_argument("--seconds", type=float, default=8.0, help="training clock of each measurement, s")
     parser.add_argument("--size", type=int, default=0, help="longer side that the material is reduced to; 0: as it is")
     parser.add_argument("--look", type=float, default=1, help="clock between two evaluations, s; 0: at the end alone")
     parser.add_argument("--flags", default="{}", help="JSON object of further train.py flags")

@@ -60,7 +60,7 @@ class TorchBackend:
         resolution = grid.resolution(level)
         values = torch.rand(resolution * resolution, grid.n_features, generator=generator)
         low, high = clamp_range(grid.quantize_bits)
-        return (values - 0.5) * (0.5 * (high - low))
+        return (values - 0.5) * (0.02 * (high - low))
 
     def make_optimizers(self, kind: str, learning_rate: float) -> None:
         """Create the optimisers: `kind` muon or adam for the matrices, Adam on touched texels for the grids."""

@@ -1,0 +1,88 @@
+"""What each part of a preset is worth: `python -m benchmarks.ablation --data_dir DIR... --seconds 25 --out FILE.json`.
+
+Every variant changes one thing of the preset and trains for the same time on the same machine, one after the other.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from benchmarks.results import hardware_name
+from benchmarks.speed import in_process
+from utils.arguments import OneLineParser
+from utils.errors import UsageError, run_command
+from utils.files import write_json
+
+_FINE, _COARSE = ({"quantize_bits": 4, "learning_rate": 0.15, **grid} for grid in (
+    {"texels_per_cell": 4, "save_bits": 64, "interpolation": "gather"},
+    {"texels_per_cell": 8, "save_bits": 32, "interpolation": "bilinear"}))
+
+VARIANTS: dict[str, dict[str, dict[str, object]]] = {
+    "quality": {
+        "preset as it is": {},
+        "random start": {"start": "random"},
+        "decoder stepped with Adam": {"optimizer": "adam", "learning_rate": 0.005},
+        "diffuse in linear light": {"diffuse_space": "linear"},
+        "2 hidden layers": {"n_hidden_layers": 2},
+        "4 hidden layers": {"n_hidden_layers": 4},
+        "gelu": {"activation": "gelu"},
+        "hard_gelu": {"activation": "hard_gelu"},
+        "no second phase": {"phases": 1},
+        "period of 2 cells, 3 octaves": {"period_cells": 2, "n_frequencies": 3, "phases": 1},
+        "noise before rounding": {"noise_std": 1.0},
+        "64 x 64 tiles": {"tile_size": 64},
+        "16384 texels a step": {"batch_size": 16384},
+        "4096 texels a step": {"batch_size": 4096},
+        "all grids bilinear": {"interpolation": "bilinear"},
+        "cells of 3.9 texels": {"hash_grid_configs": [{**_FINE, "max_resolution": 264},
+                                                      {**_COARSE, "max_resolution": 132}]},
+        "float32": {"precision": "float32"},
+    },
+    "ue5": {
+        "preset as it is": {},
+        "random start": {"start": "random"},
+        "decoder stepped with Adam": {"optimizer": "adam", "learning_rate": 0.005},
+        "no output activation": {"output_activation": "none"},
+        "no noise before rounding": {"noise_std": 0.0},
+        "8192 texels a step": {"batch_size": 8192},
+        "both grids alike": {"hash_grid_configs": [{"max_resolution": 400, "learning_rate": 0.05},
+                                                   {"max_resolution": 408, "learning_rate": 0.05}]},
+    },
+}
+"""Per preset, variants by name: the flags they change."""
+
+
+def main() -> int:
+    parser = OneLineParser(prog="benchmarks.ablation", description=__doc__.splitlines()[0])
+    parser.add_argument("--data_dir", nargs="+", required=True, type=Path, help="material folders")
+    parser.add_argument("--preset", default="quality", choices=tuple(VARIANTS))
+    parser.add_argument("--seconds", type=float, default=25.0, help="training clock of each variant, s")
+    parser.add_argument("--variants", nargs="*", default=None, help="names; default: all")
+    parser.add_argument("--out", required=True, help="JSON file for the results")
+    options = parser.parse_args()
+    variants = VARIANTS[options.preset]
+    unknown = set(options.variants or ()) - set(variants)
+    if unknown:
+        raise UsageError(f"unknown variants {', '.join(sorted(unknown))}; known are {', '.join(variants)}")
+    names = [name for name in variants if options.variants is None or name in options.variants]
+    results = {"hardware": hardware_name(), "command": " ".join(["python -m benchmarks.ablation", *sys.argv[1:]]),
+               "preset": options.preset, "seconds": options.seconds, "runs": []}
+    folders = [folder.resolve() for folder in options.data_dir]
+    print("| variant | " + " | ".join(folder.name for folder in folders) + " | bits per texel | step, ms |")
+    print("|---|" + "---|" * (len(folders) + 2))
+    for name in names:
+        cells = []
+        for folder in folders:
+            run = in_process("train", data_dir=folder, preset=options.preset, seconds=options.seconds, look=0,
+                             flags=json.dumps(variants[name]))
+            results["runs"].append({"variant": name, **run})
+            cells.append(f"{run['psnr_db']:.2f}")
+            write_json(options.out, results)
+        print(f"| {name} | " + " | ".join(cells) + f" | {run['bpp']:.2f} | {run['step_ms']:.1f} |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)
