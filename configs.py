@@ -226,7 +226,11 @@ _AT_LEAST = {
     "noise_std": 0, "max_iter": 1, "batch_size": 1, "tile_size": 1, "learning_rate": 0, "learning_rate_final": 0,
     "mip_floor": 0, "eval_interval": 1, "save_interval": 1, "early_stop_interval": 1, "groups_max_workers": 1,
     "target_bpp": 0, "target_psnr": 0, "time_budget": 0,
+    # Finer cells would be far more grid texels than texels, at any size of texture.
+    "texels_per_cell": 1 / 64,
 }
+# Beyond 16 octaves a period is shorter than a texel of the largest texture.
+_AT_MOST = {"n_frequencies": 16}
 
 
 def _check_type(name: str, value: object, expected: object) -> object:
@@ -284,6 +288,8 @@ def validate(config: Config) -> None:
                 raise ConfigError(f"{name} is {value!r}; choose one of {', '.join(map(str, _CHOICES[name]))}")
             if name in _AT_LEAST and value < _AT_LEAST[name]:
                 raise ConfigError(f"{name} is {value}, expected at least {_AT_LEAST[name]}")
+            if name in _AT_MOST and value > _AT_MOST[name]:
+                raise ConfigError(f"{name} is {value}, expected at most {_AT_MOST[name]}")
     if config.model.target_bpp and config.model.target_psnr:
         raise ConfigError("target_bpp and target_psnr exclude each other; leave one out")
     if not config.model.hash_grid_configs:
@@ -292,8 +298,6 @@ def validate(config: Config) -> None:
         if grid.save_bits < grid.quantize_bits:
             raise ConfigError(f"save_bits {grid.save_bits} is less than quantize_bits {grid.quantize_bits} in grid "
                               f"{index}: no feature would fit; raise save_bits or lower quantize_bits")
-        if grid.texels_per_cell <= 0:
-            raise ConfigError(f"texels_per_cell of grid {index} is {grid.texels_per_cell}; give a number above 0")
     if config.model.n_hidden_layers and config.model.n_neurons % 16:
         raise ConfigError(f"n_neurons is {config.model.n_neurons}; choose a multiple of 16 (tiny-cuda-nn's layout)")
     train = config.train

@@ -13,7 +13,7 @@ from model.layout import GridLayout, ModelLayout, model_layout
 from quantize import container_format
 from utils.errors import UsageError
 
-SIDE_FACTORS = (1.04, 1.02, 1.01, 1.0, 0.99, 0.98, 0.96, 0.94, 0.9, 0.8)
+SIDE_FACTORS = (1.04, 1.02, 1.01, 1.0, 0.99, 0.98, 0.96, 0.94, 0.9, 0.8, 0.65, 0.5, 0.35)
 """Tried around the side that should meet a rate, because sides come in steps."""
 NEAR = (0.9, 1.03)
 """A grid set whose rate is within these factors of what was asked is taken as it is."""
@@ -33,6 +33,13 @@ def estimated_bpp(layout: ModelLayout, storage: str, precision: str) -> float:
     weights = layout.n_weights * (2 if precision == "float16" else 4) + NPZ_OVERHEAD_BYTES
     grids = sum(finest_level_bytes(grid, storage) for grid in layout.grids)
     return 8 * (weights + grids) / (layout.width * layout.height)
+
+
+def decoder_bpp(model: ModelConfig, width: int, height: int, storage: str) -> float:
+    """Return the bits per texel that the decoder alone takes."""
+    layout = model_layout(model, width, height)
+    grids = sum(finest_level_bytes(grid, storage) for grid in layout.grids)
+    return estimated_bpp(layout, storage, model.network_precision) - 8 * grids / (width * height)
 
 
 def _with_grids(model: ModelConfig, grids: list[HashGridConfig]) -> ModelConfig:
@@ -89,8 +96,7 @@ def plan_for_bpp(model: ModelConfig, preset: str, width: int, height: int, targe
     """
     def cost(candidate: ModelConfig) -> float:
         return estimated_bpp(model_layout(candidate, width, height), storage, model.network_precision)
-    decoder = cost(model) - 8 * sum(finest_level_bytes(grid, storage)
-                                    for grid in model_layout(model, width, height).grids) / (width * height)
+    decoder = decoder_bpp(model, width, height, storage)
     if target_bpp <= decoder * 1.05:
         raise UsageError(f"target_bpp {target_bpp:g} leaves no room for grids: the decoder alone takes {decoder:.2f} "
                          f"bits per texel at {width} x {height}; ask for more, or use fewer n_neurons")

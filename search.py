@@ -14,6 +14,7 @@ from console import decibels, say
 from dataset import TextureSet
 from evaluate import decode_mip, stored_precision
 from metrics import material_psnr
+from rates import decoder_bpp
 from session import Session, open_session, planned_config
 from utils.errors import UserError
 
@@ -24,7 +25,9 @@ DECIBELS_PER_DOUBLING = 3.5
 """First guess of what twice the bits are worth, dB; two trials replace it by what they found."""
 TOLERANCE_DB = 0.15
 """A trial this near to what it should reach ends the search."""
-LEAST_BPP, MOST_BPP = 0.5, 48.0
+FIRST_BPP, MOST_BPP = 5.0, 48.0
+LEAST_GRIDS_BPP = 1.0
+"""The search goes no lower than the decoder's share and this, bits per texel."""
 
 
 def _trial_config(config: Config, target_bpp: float, share: float) -> Config:
@@ -56,7 +59,9 @@ def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[
     one trial run three times as long. Raises `UserError` where even the highest rate does not reach the target.
     """
     target = config.model.target_psnr
-    bpp, network, results, gain = 5.0, None, {}, None
+    decoder = decoder_bpp(config.model, texture_set.width, texture_set.height, config.export.storage)
+    least = decoder + LEAST_GRIDS_BPP
+    bpp, network, results, gain = max(FIRST_BPP, 2 * decoder), None, {}, None
     for trial in range(MOST_TRIALS):
         def attempt(share: float) -> float:
             nonlocal network
@@ -74,7 +79,7 @@ def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[
         say(f"search {trial + 1}", f"{bpp:.2f} bits per texel would reach about {decibels(results[bpp])} dB")
         if abs(results[bpp] - target) <= TOLERANCE_DB:
             break
-        following = _next_rate(results, target)
+        following = _next_rate(results, target, least)
         if following is None or abs(math.log(following / bpp)) < 0.02:
             break
         bpp = following
@@ -88,7 +93,7 @@ def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[
     return dataclasses.replace(config, model=chosen)
 
 
-def _next_rate(results: dict[float, float], target: float) -> float | None:
+def _next_rate(results: dict[float, float], target: float, least: float) -> float | None:
     """Return the rate at which the trials so far, PSNR over the rate's logarithm, cross the target; None past the ends."""
     rates = sorted(results, key=lambda rate: abs(results[rate] - target))[:2]
     slope = DECIBELS_PER_DOUBLING
@@ -96,5 +101,5 @@ def _next_rate(results: dict[float, float], target: float) -> float | None:
         measured = (results[rates[0]] - results[rates[1]]) / math.log2(rates[0] / rates[1])
         slope = min(max(measured, 1.0), 12.0)
     rate = rates[0] * 2 ** ((target - results[rates[0]]) / slope)
-    rate = min(max(rate, LEAST_BPP), MOST_BPP)
+    rate = min(max(rate, least), MOST_BPP)
     return None if rate in results else rate

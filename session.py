@@ -13,7 +13,7 @@ import torch
 from checkpoint import Checkpoint, checkpoint_folder, save_checkpoint
 from configs import Config, config_to_dict
 from console import say
-from dataset import TextureSet, load_texture_set
+from dataset import TextureSet
 from loss import channel_weights, present_channels
 from model.backend import choose_backend, choose_device, choose_precision, make_backend
 from model.initial import initial_grids
@@ -177,13 +177,6 @@ def save_session(session: Session) -> Path:
         session.backend.network(), session.backend.name, session.precision, session.backend.optimizer_state(),
         session.sampler.state(), session.noise_generator.get_state(), session.history, session.lineage), folder)
     return folder
-
-
-def open_material(config: Config) -> TextureSet:
-    """Load the material and prove that the output folder can be written, before any work starts."""
-    texture_set = load_texture_set(config.run.data_dir)
-    require_writable_folder(config.run.save_dir)
-    return texture_set
 
 
 def describe(session: Session) -> None:

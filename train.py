@@ -13,12 +13,14 @@ import cli
 from checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from configs import Config
 from console import console, decibels, say, training_bar
+from dataset import load_texture_set
 from evaluate import evaluate_psnr
 from loss import texture_loss
 from quantize import noise_amplitude
 from run_log import RunLog
-from session import Session, describe, open_material, open_session, planned_config, save_session, start_run
+from session import Session, describe, open_session, planned_config, save_session, start_run
 from utils.errors import UsageError, UserError, run_command
+from utils.files import require_writable_folder
 from utils.interrupt import deferred_interrupt
 
 LOG_INTERVAL = 50
@@ -130,10 +132,11 @@ def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path 
     """Train, evaluate and export one material; returns the folder of the last checkpoint and its exports."""
     from finish import finish
     from metrics import Lpips
-    texture_set = open_material(config)
+    texture_set = load_texture_set(config.run.data_dir)
     if not resumed:
         if config.model.target_psnr:
             from search import config_for_psnr
+            require_writable_folder(config.run.save_dir)
             config = config_for_psnr(config, texture_set, optimize)
         config = planned_config(config, texture_set)
     session = open_session(config, texture_set, resumed, resumed_path)

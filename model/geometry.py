@@ -17,6 +17,10 @@ import torch
 from model.layout import GridLayout, ModelLayout, mip_size
 
 
+TABLE_BYTES = 1 << 25
+"""Most memory of a look-up table; where one would be larger, tiles are worked out as they are drawn."""
+
+
 @dataclass(frozen=True)
 class TileGroup:
     """Equal-sized tiles of one mip: texel columns `x` [B, Tx] and rows `y` [B, Ty], int64, inside the mip.
@@ -112,6 +116,11 @@ def _all_origins(n_texels: int, size: int, alignment: tuple[int, int]) -> np.nda
     return np.arange(phase, size + phase, step)[:, None] + np.arange(n_texels)
 
 
+def _table_fits(n_texels: int, size: int, alignment: tuple[int, int], values: int) -> bool:
+    """Whether a float32 table of `values` per texel of every tile that can be drawn is within `TABLE_BYTES`."""
+    return -(-size // alignment[0]) * n_texels * values * 4 <= TABLE_BYTES
+
+
 @lru_cache(maxsize=256)
 def axis_table(n_texels: int, size: int, resolution: int, wrap: bool, alignment: tuple[int, int]) -> AxisTaps:
     """Return the taps of all tiles of `n_texels` that an aligned sampler can draw, one row per origin."""
@@ -120,8 +129,9 @@ def axis_table(n_texels: int, size: int, resolution: int, wrap: bool, alignment:
 
 def drawn_taps(texels: np.ndarray, size: int, grid: GridLayout, resolution: int, wrap: bool,
                alignment: tuple[int, int] | None) -> AxisTaps:
-    """Return `axis_taps`, looked up where the tiles [B, T] have an alignment."""
-    if alignment is None:
+    """Return `axis_taps`, looked up where the tiles [B, T] have an alignment and the table fits."""
+    slab = texels.shape[1] * resolution // size + 2
+    if alignment is None or not _table_fits(texels.shape[1], size, alignment, slab):
         return axis_taps(texels, size, resolution, wrap)
     step, phase = alignment
     table = axis_table(texels.shape[1], size, resolution, wrap, alignment)
@@ -150,8 +160,8 @@ def _encoding_table(n_texels: int, size: int, layout: ModelLayout, mip: int, ali
 
 def drawn_encoding(texels: np.ndarray, size: int, layout: ModelLayout, mip: int,
                    alignment: tuple[int, int] | None) -> np.ndarray:
-    """Return `axis_encoding`, looked up where the tiles [B, T] have an alignment."""
-    if alignment is None:
+    """Return `axis_encoding`, looked up where the tiles [B, T] have an alignment and the table fits."""
+    if alignment is None or not _table_fits(texels.shape[1], size, alignment, layout.n_frequencies * layout.phases):
         return axis_encoding(texels, size, layout, mip)
     step, phase = alignment
     return _encoding_table(texels.shape[1], size, layout, mip, alignment)[(texels[:, 0] - phase) // step]

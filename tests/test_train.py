@@ -23,6 +23,7 @@ from PIL import Image
 
 import cli
 import train
+from session import new_run_folder
 from checkpoint import Checkpoint, load_checkpoint
 from configs import Config, config_from_dict
 from dataset import load_texture_set
@@ -144,7 +145,7 @@ def test_a_run_has_the_promised_files_and_leaves_nothing_else(finished, workspac
     exports = {last + name for name in ("model.pth", "network_data.npz", "manifest.json", "hash_grid_0.dds",
                                         "hash_grid_0_1.dds", "hash_grid_1.dds", "hash_grid_1_1.dds")}
     media = {name for name in files if name.startswith("media/")}
-    assert files - media == {"config.json", "models/train_result_20/model.pth"} | exports
+    assert files - media == {"config.json", "report.html", "models/train_result_20/model.pth"} | exports
     assert len(media) == 7 and all(Image.open(folder / name).width > 64 for name in media)
     events = list((workspace / "outputs" / "tensorboard" / folder.name).iterdir())
     assert len(events) == 1 and events[0].name.startswith("events.out.tfevents")
@@ -744,5 +745,5 @@ def test_a_dark_output_below_zero_still_gets_a_gradient():
 
 
 def test_two_runs_in_one_second_get_folders_of_their_own(tmp_path):
-    folders = {train.new_run_folder(tmp_path) for _ in range(5)}
+    folders = {new_run_folder(tmp_path) for _ in range(5)}
     assert len(folders) == 5 and all(STAMP.fullmatch(folder.name) for folder in folders)

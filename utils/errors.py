@@ -25,6 +25,10 @@ def describe_os_error(error: OSError, path: object) -> str:
         return f"the disk is full: could not write {path}; free some space or choose another folder"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"no permission for {path}; choose another folder or change its permissions"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return f"{path}: {error.strerror}, a file is in the way; move it or choose another folder"
+    if error.errno == errno.EISDIR:
+        return f"{path} is a folder where a file is expected; move it or give the name of a file"
     return f"{path}: {error.strerror or error}"
 
 
