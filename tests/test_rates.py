@@ -30,7 +30,7 @@ def test_the_estimate_is_what_an_export_weighs(preset, tmp_path):
     assert estimate == pytest.approx(manifest["bpp"], rel=0.005)
 
 
-@pytest.mark.parametrize("size", [(1024, 1024), (1024, 666), (4096, 4096), (2048, 1024)])
+@pytest.mark.parametrize("size", [(512, 512), (1024, 1024), (1024, 666), (4096, 4096), (2048, 1024)])
 @pytest.mark.parametrize("target", [3, 5, 10, 16])
 @pytest.mark.parametrize("preset", ["ue5", "quality"])
 def test_planned_grids_cost_about_what_was_asked(preset, target, size):
@@ -69,6 +69,19 @@ def test_a_time_budget_ends_the_run_and_not_max_iter(material, tmp_path):
     manifest, folder = run(material, tmp_path / "out", "--time_budget", 0.5, "--max_iter", 3)
     assert int(folder.name.removeprefix("train_result_")) > 3
     assert manifest["psnr"]["overall"][0] is not None
+
+
+def test_a_run_whose_time_is_spent_asks_for_more_when_resumed(material, tmp_path):
+    _, folder = run(material, tmp_path / "out", "--time_budget", 0.2)
+    with pytest.raises(UsageError, match="raise --time_budget"):
+        train.main(["--load_dir", str(folder.parent.parent)])
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_search(material, tmp_path, capsys):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UserError, match="taken"):
+        run(material, tmp_path / "taken" / "out", "--target_psnr", 30, "--max_iter", 100)
+    assert "search" not in capsys.readouterr().out
 
 
 def test_a_target_rate_is_what_the_manifest_says_and_what_the_run_records(material, tmp_path):

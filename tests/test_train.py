@@ -599,6 +599,10 @@ BAD = {
     "seed": (["--seed", -1], "seed"),
     "a seed of too many bits": (["--seed", 2 ** 70], "seed"),
     "neurons": (["--n_neurons", 20], "n_neurons", "16"),
+    "too many octaves": (["--n_frequencies", 17], "n_frequencies", "at most 16"),
+    "cells far below a texel": (["--hash_grid_configs", '[{"texels_per_cell": 0.001}]'], "texels_per_cell", "0.015625"),
+    "a rate and a quality": (["--target_bpp", 4, "--target_psnr", 30], "target_bpp", "target_psnr"),
+    "a rate below the decoder's": (["--target_bpp", 0.5], "target_bpp 0.5", "decoder"),
     "a device that is no device": (["--device", "abacus"], "--device", "cpu"),
 }
 
