@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import utils.threads  # noqa: F401, before torch
+from utils.threads import ThreadTuner  # before torch
 
 import math
 import sys
 import time
 from pathlib import Path
+
+import torch
 
 import cli
 from checkpoint import Checkpoint, find_checkpoint, load_checkpoint
@@ -69,6 +71,8 @@ def optimize(session: Session, log: RunLog | None = None) -> None:
     budget_s, time_before = settings.time_budget, session.training_time_s
     stop_reason, loss_value, latest_db, evaluations_s = None, math.nan, math.nan, 0.0
     started, outside_s = time.perf_counter(), 0.0
+    tuner = ThreadTuner(torch.get_num_threads()) if budget_s and session.device.type == "cpu" else None
+    read_at_s = session.training_time_s
 
     def done() -> float:
         """Share of the run that is done."""
@@ -104,6 +108,9 @@ def optimize(session: Session, log: RunLog | None = None) -> None:
                 bar.set_postfix_str(f"loss {loss_value:.6f}, PSNR {decibels(latest_db)} dB")
             pause = time.perf_counter()
             session.training_time_s = time_before + pause - started - outside_s
+            if tuner and iteration % LOG_INTERVAL == 0:
+                torch.set_num_threads(tuner.next((session.training_time_s - read_at_s) / LOG_INTERVAL))
+                read_at_s = session.training_time_s
             if evaluates:
                 psnr = evaluate_psnr(backend, session.texture_set, session.channels, quantize.quantize)
                 latest_db = psnr[0]["overall"]
@@ -120,6 +127,8 @@ def optimize(session: Session, log: RunLog | None = None) -> None:
             if saves and not stop_reason:
                 save_session(session)
             outside_s += time.perf_counter() - pause
+    if tuner:
+        torch.set_num_threads(tuner.choices[0])
     if interrupted():
         if log:
             say("interrupted", f"saved {save_session(session)}; --load_dir {session.run_dir} goes on from there")
