@@ -106,7 +106,7 @@ class TrainConfig:
     """pca: latents begin as principal components of the texels; random: as small noise."""
     optimizer: str = "muon"
     """muon: orthogonalised momentum for the decoder's matrices; adam."""
-    mip_floor: float = 0.02
+    mip_floor: float = 0.01
     """Least share of the draws that each mip gets."""
     eval_interval: int = 1000
     """Iterations between two evaluations (PSNR of every mip)."""
