@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import argparse
 import re
-import struct
-import threading
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from model.layout import N_CHANNELS, mip_count, mip_size
-from utils.color import linear_to_srgb, srgb_to_linear
+from utils.color import linear_to_srgb
 from utils.errors import UsageError, UserError, describe_os_error, run_command
+from utils.images import image_size, read_image
+from utils.resampling import STRIP_ROWS, area_average, decode_table, encode, normalized, resize, to_uint8
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tga", ".bmp", ".tif", ".tiff", ".webp", ".exr")
 OTHER_IMAGE_SUFFIXES = (".hdr", ".dds", ".ktx", ".ktx2", ".psd", ".gif", ".jp2", ".jxl", ".avif", ".heic", ".svg")
-MAX_SIDE = 16384
-STRIP_ROWS = 256
 
 ORM = ("arm", "orm", "occlusionroughnessmetallic", "occlusion_roughness_metallic")
 METAL_ROUGHNESS = ("metalroughness", "metallicroughness", "metallic_roughness")
@@ -223,7 +219,7 @@ def load_texture_set(data_dir: str | Path, *, max_size: int | None = None) -> Te
     folder, notices = Path(data_dir), []
     chosen = _choose_files(folder, notices)
     first = next(iter(chosen.values())).path
-    file_size = _image_size(first)
+    file_size = image_size(first)
     width, height = file_size
     if max_size is not None and max(file_size) > max_size:
         width, height = (max(1, round(side * max_size / max(file_size))) for side in file_size)
@@ -231,7 +227,7 @@ def load_texture_set(data_dir: str | Path, *, max_size: int | None = None) -> Te
     mips = [np.zeros((h, w, N_CHANNELS), np.uint8)
             for w, h in (mip_size(width, height, mip) for mip in range(mip_count(width, height)))]
     for path in dict.fromkeys(source.path for source in chosen.values()):
-        image = _read_image(path)
+        image = read_image(path)
         for texture in get_texture_config():
             source = chosen.get(texture.name)
             if source is None or source.path != path:
@@ -242,7 +238,7 @@ def load_texture_set(data_dir: str | Path, *, max_size: int | None = None) -> Te
                 notices.append(f"{texture.name}: {path.name} resized from {size[0]} x {size[1]} to "
                                f"{width} x {height}, the size of {first.name}")
             if size != (width, height):
-                texels = _resize(texels, width, height, texture.coding)
+                texels = resize(texels, width, height, texture.coding)
             _fill_mips(mips, texels, texture)
     directx = "normal" in chosen and chosen["normal"].directx
     if directx:
@@ -251,110 +247,6 @@ def load_texture_set(data_dir: str | Path, *, max_size: int | None = None) -> Te
                       {texture.name: texture.name in chosen for texture in get_texture_config()},
                       "directx" if directx else "opengl",
                       {name: source.path.name for name, source in chosen.items()}, notices)
-
-
-_READ_ERRORS = (OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, OverflowError, struct.error,
-                zlib.error)
-_pillow_limit = threading.Lock()
-
-
-def _open_image(path: Path) -> Image.Image:
-    """Open an image of up to `MAX_SIDE` squared texels, for which Pillow's own limit is too low."""
-    with _pillow_limit:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            image = Image.open(path)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
-    if image.width * image.height > MAX_SIDE ** 2:
-        size = f"{image.width} x {image.height}"
-        image.close()
-        raise UserError(f"{path} is {size}; at most {MAX_SIDE} x {MAX_SIDE} is read, save a smaller copy")
-    return image
-
-
-def _unreadable(path: Path, error: Exception) -> UserError:
-    """The one line for an image that cannot be read."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return UserError(describe_os_error(error, path))
-    cause = "it is damaged, cut short or no image" if "identify" in str(error) else error
-    return UserError(f"could not read {path} ({cause}); save it again as PNG, or remove it")
-
-
-def _image_size(path: Path) -> tuple[int, int]:
-    """Width and height from the header alone."""
-    if path.suffix.lower() == ".exr":
-        height, width = _read_exr(path).shape[:2]
-        return width, height
-    try:
-        with _open_image(path) as image:
-            return image.size
-    except _READ_ERRORS as error:
-        raise _unreadable(path, error) from error
-
-
-def _read_image(path: Path) -> np.ndarray:
-    """Read an image as `[H, W, C]`, C 1 or 3 (alpha is dropped): uint8, uint16, or float32 as stored."""
-    if path.suffix.lower() == ".exr":
-        return _read_exr(path)
-    try:
-        with _open_image(path) as image:
-            rawmode = _rawmode(image)
-            if image.format == "PNG" and rawmode in ("RGB;16B", "RGBA;16B"):
-                return _read_png_16bit(path, image, rawmode)
-            if image.mode in ("1", "LA", "La"):
-                image = image.convert("L")
-            elif image.mode.startswith("I;16"):
-                return np.asarray(image).astype(np.uint16)[..., None]
-            elif image.mode == "I":
-                # Older Pillow gives 16-bit grey as 32-bit integers.
-                values = np.asarray(image)
-                if values.min() < 0 or values.max() > 65535:
-                    raise ValueError("32-bit integers")
-                return values.astype(np.uint16)[..., None]
-            elif image.mode not in ("L", "F", "RGB", "RGBA", "RGBX"):
-                image = image.convert("RGB")
-            texels = np.asarray(image)
-    except _READ_ERRORS as error:
-        raise _unreadable(path, error) from error
-    return texels[..., None] if texels.ndim == 2 else texels[..., :3]
-
-
-def _rawmode(image: Image.Image) -> str:
-    """Pillow's name for the layout of the file's pixels, empty where it has none."""
-    args = image.tile[0][3] if getattr(image, "tile", None) else ""
-    return str(args[0] if isinstance(args, tuple) and args else args)
-
-
-def _read_png_16bit(path: Path, image: Image.Image, rawmode: str) -> np.ndarray:
-    """Read 16-bit colour as uint16 `[H, W, 3]`.
-
-    Pillow keeps one byte of each sample: the high one, or, told that the file is little-endian, the low one.
-    """
-    high = np.asarray(image)[..., :3].astype(np.uint16)
-    with _open_image(path) as again:
-        codec, extents, offset, args = again.tile[0]
-        swapped = rawmode.replace("16B", "16L")
-        again.tile = [(codec, extents, offset, (swapped, *args[1:]) if isinstance(args, tuple) else swapped)]
-        low = np.asarray(again)[..., :3]
-    return (high << 8) | low
-
-
-def _read_exr(path: Path) -> np.ndarray:
-    """Read an OpenEXR image as float32 `[H, W, 1 or 3]`; needs the OpenEXR package."""
-    try:
-        import OpenEXR
-    except ImportError:
-        raise UserError(f"reading {path} needs the OpenEXR package: pip install OpenEXR, or save the image as "
-                        "16-bit PNG") from None
-    try:
-        with OpenEXR.File(str(path)) as file:
-            channels = file.channels()
-            name = next((key for key in ("RGB", "RGBA", "Y", "R") if key in channels), next(iter(channels)))
-            texels = np.asarray(channels[name].pixels, np.float32)
-    except (*_READ_ERRORS, RuntimeError) as error:
-        raise _unreadable(path, error) from error
-    return texels[..., None] if texels.ndim == 2 else texels[..., :3]
 
 
 def _map_texels(image: np.ndarray, texture: TextureType, source: _Source, notices: list[str]) -> np.ndarray:
@@ -390,7 +282,7 @@ def _float_texels(image: np.ndarray, texture: TextureType, name: str, notices: l
         else:
             notices.append(f"{texture.name}: {name} goes from {low:g} to {high:g}, clipped to 0 .. 1")
     image = np.clip(image, 0, 1)
-    return _to_uint8(linear_to_srgb(image) if texture.coding == "srgb" else image)
+    return to_uint8(linear_to_srgb(image) if texture.coding == "srgb" else image)
 
 
 def _single_channel(image: np.ndarray, texture: TextureType, name: str, notices: list[str]) -> np.ndarray:
@@ -426,96 +318,20 @@ def _deviation(channel: np.ndarray) -> float:
     return float(np.sqrt((counts * (values - mean) ** 2).sum() / channel.size))
 
 
-def _decode_table(coding: str) -> np.ndarray:
-    """What each of the 256 codes means: linear light, a vector's component in [-1, 1], or the value in [0, 1]."""
-    values = np.arange(256, dtype=np.float32) / 255
-    return {"srgb": srgb_to_linear(values), "normal": values * 2 - 1}.get(coding, values)
-
-
-def _to_uint8(values: np.ndarray) -> np.ndarray:
-    """Round values in [0, 1] to 8 bits."""
-    return np.clip(np.floor(values * 255 + 0.5), 0, 255).astype(np.uint8)
-
-
-def _encode(values: np.ndarray, coding: str) -> np.ndarray:
-    """Undo `_decode_table`: uint8 in file coding."""
-    if coding == "srgb":
-        return _to_uint8(linear_to_srgb(np.clip(values, 0, 1)))
-    return _to_uint8(values * 0.5 + 0.5 if coding == "normal" else values)
-
-
-def _normalized(vectors: np.ndarray) -> np.ndarray:
-    """Vectors `[..., 3]` at length 1; what cancelled out points straight up."""
-    length = np.sqrt((vectors * vectors).sum(-1, keepdims=True))
-    return np.where(length > 1e-6, vectors / np.maximum(length, 1e-6), np.float32([0, 0, 1]))
-
-
-def _average_axis(texels: np.ndarray, axis: int, n: int, start: int, stop: int, table: np.ndarray | None) -> np.ndarray:
-    """The area averages `start .. stop` of the `n` that an axis becomes; `table` decodes the texels on the way.
-
-    A texel that two averages share counts in each by the part that lies in it.
-    """
-    total = texels.shape[axis]
-    index = np.arange(start, stop)
-    first, lower, upper = index * total // n, index * total / n, (index + 1) * total / n
-    out: np.ndarray | None = None
-    for tap in range(-(-total // n) + 1):
-        if total % n == 0:
-            step = total // n
-            if tap == step:
-                break
-            place = [slice(None)] * texels.ndim
-            place[axis] = slice(start * step + tap, stop * step, step)
-            taken, weight = texels[tuple(place)], np.float32(1 / step)
-        else:
-            overlap = np.clip(np.minimum(first + tap + 1, upper) - np.maximum(first + tap, lower), 0, None)
-            taken = texels.take(np.minimum(first + tap, total - 1), axis)
-            weight = np.expand_dims((overlap * n / total).astype(np.float32), tuple(range(1, texels.ndim - axis)))
-        part = (taken if table is None else table[taken]) * weight
-        out = part if out is None else np.add(out, part, out=out)
-    return out
-
-
-def _area_average(texels: np.ndarray, width: int, height: int, table: np.ndarray | None) -> np.ndarray:
-    """Reduce `[H, W, C]` to float32 `[height, width, C]`, each texel the average of the area it covers."""
-    out = np.empty((height, width, texels.shape[2]), np.float32)
-    for top in range(0, height, STRIP_ROWS):
-        bottom = min(top + STRIP_ROWS, height)
-        rows = _average_axis(texels, 0, height, top, bottom, table)
-        out[top:bottom] = _average_axis(rows, 1, width, 0, width, None)
-    return out
-
-
-def _resize(texels: np.ndarray, width: int, height: int, coding: str) -> np.ndarray:
-    """Resize uint8 `[H, W, C]` in the space it is averaged in: area average where both sides shrink, else Lanczos."""
-    table = _decode_table(coding)
-    if width <= texels.shape[1] and height <= texels.shape[0]:
-        values = _area_average(texels, width, height, table)
-    else:
-        values = np.empty((height, width, texels.shape[2]), np.float32)
-        for c in range(texels.shape[2]):
-            values[..., c] = Image.fromarray(table[texels[..., c]]).resize((width, height), Image.Resampling.LANCZOS)
-    coded = np.empty(values.shape, np.uint8)
-    for top in range(0, height, STRIP_ROWS):
-        strip = values[top:top + STRIP_ROWS]
-        coded[top:top + STRIP_ROWS] = _encode(_normalized(strip) if coding == "normal" else strip, coding)
-    return coded
-
-
 def _fill_mips(mips: list[np.ndarray], texels: np.ndarray, texture: TextureType) -> None:
     """Write one map, uint8 `[H, W, count]`, and its mips into the texture set's arrays.
 
     Every mip is made from the one before in float32, so 8-bit rounding does not build up.
     """
     mips[0][..., texture.channels] = texels
-    level, table = texels, _decode_table(texture.coding)
+    level, table = texels, decode_table(texture.coding)
     for mip in mips[1:]:
-        level, table = _area_average(level, mip.shape[1], mip.shape[0], table), None
+        level, table = area_average(level, mip.shape[1], mip.shape[0], table), None
         for top in range(0, len(mip), STRIP_ROWS):
             strip = level[top:top + STRIP_ROWS]
             if texture.coding == "normal":
-                strip[...] = _normalized(strip)
-            mip[top:top + STRIP_ROWS, :, texture.channels] = _encode(strip, texture.coding)
+                strip[...] = normalized(strip)
+            mip[top:top + STRIP_ROWS, :, texture.channels] = encode(strip, texture.coding)
 
 
 def main() -> None:
@@ -529,7 +345,7 @@ def main() -> None:
     for type_name, present in textures.present.items():
         if present:
             file_name = textures.files[type_name]
-            width, height = _image_size(folder / file_name)
+            width, height = image_size(folder / file_name)
             print(f"  {type_name:<13} {file_name:<48} {width} x {height}")
         else:
             print(f"  {type_name:<13} missing")

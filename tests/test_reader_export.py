@@ -92,7 +92,7 @@ def test_every_activation_has_its_formula(activation, hidden, tmp_path):
 
 def linear_model(tmp_path, weights, wrap=True, **fields):
     """Export a 4 x 4 material of one linear layer over one 2 x 2 grid; `weights` maps (channel, input) to a weight."""
-    source = make_source(4, 4, n_hidden_layers=0, wrap=wrap, **{"hash_grid_configs": [
+    source = make_source(4, 4, n_hidden_layers=0, output_activation="none", wrap=wrap, **{"hash_grid_configs": [
         grid(2, 1, quantize_bits=2, save_bits=8, interpolation=fields.pop("interpolation", "bilinear"))], **fields})
     source.grids[0][0][...] = 0.125
     source.grids[0][0][..., 0] = [[-0.375, 0.375], [0.125, -0.125]]
