@@ -31,8 +31,8 @@ def mip_probabilities(sizes: list[tuple[int, int]], floor: float) -> np.ndarray:
 class TileSampler:
     """Batches of tiles with their target texels.
 
-    A step takes about `batch_size` texels: three quarters of them in tiles of one mip, drawn with `mip_probabilities`,
-    where the finest mip's turn is shared with a second, coarser mip so that no step forgets the chain.
+    A step takes about `batch_size` texels: the finest mip's share of `mip_probabilities` in its tiles, the rest in tiles
+    of one coarser mip drawn by the same shares, so that no step forgets the chain.
     Tiles of a mip come from a shuffled partition whose offset is new in every round; the partition of a round follows
     from (seed, mip, round) alone, so the sampler's whole state is a few counters.
     """
