@@ -83,8 +83,8 @@ _QUALITY_LADDER = (
     _gathered((2, 64), (4, 32)),                 # 18
 )
 RATE_LADDER: dict[str, tuple[list[HashGridConfig], ...]] = {"quality": _QUALITY_LADDER, "fast": _QUALITY_LADDER}
-"""Per preset, grid sets from few bits to many. Cells are whole texels: at 4.7 bits per texel, cells of 3.9 texels
-instead of 4 cost 0.6 dB and half the speed."""
+"""Per preset, grid sets from few bits to many. Cells are whole texels where they can be: others are
+slower to train and give less (`python -m benchmarks.ablation`, "cells of 3.9 texels")."""
 
 
 def plan_for_bpp(model: ModelConfig, preset: str, width: int, height: int, target_bpp: float, storage: str

@@ -1,11 +1,9 @@
 """Latents to start from: the principal components of the texels that a grid texel stands for.
 
-Coarse grids first; a finer one gets the components of what the coarser ones leave. So the decoder
-starts from inputs that already tell the texels apart. The components
-are those of the finest mip for every mip, because one decoder serves them all.
-
-One scale serves all components of a grid: scaled to equal spread, the small ones were noise that cost a material with
-flat maps 0.6 dB at equal steps.
+Coarse grids first; a finer one gets the components of what the coarser ones leave. So the decoder starts from
+inputs that already tell the texels apart. The components are those of the finest mip for every mip, because one
+decoder serves them all. One scale serves all components of a grid: scaled to equal spread, the small ones would be
+noise to unlearn.
 """
 
 from __future__ import annotations
