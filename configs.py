@@ -56,6 +56,8 @@ class ModelConfig:
     """The encoding repeats within this many cells of grid 0; 0: once over the whole texture."""
     phases: int = 1
     """1, or 2: each octave a second time, a quarter period on."""
+    position_order: int = 0
+    """How the first layer depends on a texel's place in a gathered cell: Legendre polynomials up to this order; 0: not."""
     n_neurons: int = 16
     """Width of the hidden layers."""
     n_hidden_layers: int = 1
@@ -67,7 +69,8 @@ class ModelConfig:
     use_bias: bool = False
     """Biases in every layer (no tiny-cuda-nn, no UE5 plugin)."""
     network_precision: str = "float32"
-    """float32 or float16: how the decoder's weights are stored."""
+    """How the decoder is stored: float32, float16, int8 (trained with its rounding), or auto: float16, but int8 where the
+    decoder would cost over an eighth of the grids."""
     wrap: bool = True
     """Grids wrap around (tiling materials); False: clamp (atlases)."""
     diffuse_space: str = "linear"
@@ -96,7 +99,7 @@ class TrainConfig:
     """Fit the run to this many seconds instead of max_iter, without early stop; 0: no clock."""
     batch_size: int = 16384
     """Texels in one step."""
-    tile_size: int = 32
+    tile_size: int = 16
     """Side of the square tiles that are drawn, texels."""
     learning_rate: float = 0.03
     """Step size of the decoder."""
@@ -188,13 +191,12 @@ PRESETS: dict[str, dict[str, dict[str, object]]] = {
             "hash_grid_configs": [
                 {"texels_per_cell": 4, "quantize_bits": 4, "save_bits": 64, "interpolation": "gather",
                  "learning_rate": 0.15},
-                {"texels_per_cell": 8, "quantize_bits": 4, "save_bits": 32, "interpolation": "bilinear",
+                {"texels_per_cell": 16, "quantize_bits": 4, "save_bits": 32, "interpolation": "bilinear",
                  "learning_rate": 0.15}],
-            "n_frequencies": 2, "period_cells": 1, "phases": 2, "n_neurons": 64, "n_hidden_layers": 3,
-            "activation": "silu", "output_activation": "none", "use_bias": True, "network_precision": "float16",
+            "n_frequencies": 2, "period_cells": 1, "phases": 2, "position_order": 1, "n_neurons": 64, "n_hidden_layers": 3,
+            "activation": "silu", "output_activation": "none", "use_bias": True, "network_precision": "auto",
             "diffuse_space": "srgb"},
         "quantize": {"noise_std": 0.0},
-        "train": {"batch_size": 8192},
         "export": {"storage": "true_rate"},
     },
     "mobile": {
@@ -206,7 +208,7 @@ PRESETS: dict[str, dict[str, dict[str, object]]] = {
         "export": {"storage": "true_rate"},
     },
 }
-PRESETS["fast"] = {**PRESETS["quality"], "train": {**PRESETS["quality"]["train"], "time_budget": 10.0}}
+PRESETS["fast"] = {**PRESETS["quality"], "train": {"time_budget": 10.0}}
 """Named sets of fields, by section, over the defaults above."""
 
 ACTIVATION_NAMES = ("none", "relu", "leaky_relu", "hard_swish", "hard_gelu", "gelu", "silu", "exponential", "sine",
@@ -216,13 +218,13 @@ TEXTURE_TYPES = ("diffuse", "normal", "roughness", "occlusion", "metallic", "spe
 _CHOICES = {
     "quantize_bits": (2, 4, 8, 16), "save_bits": (8, 16, 32, 64), "interpolation": ("bilinear", "gather"),
     "phases": (1, 2), "activation": ACTIVATION_NAMES, "output_activation": ACTIVATION_NAMES,
-    "network_precision": ("float32", "float16"), "diffuse_space": ("linear", "srgb"), "optimizer": ("muon", "adam"),
+    "network_precision": ("auto", "float32", "float16", "int8"), "diffuse_space": ("linear", "srgb"), "optimizer": ("muon", "adam"),
     "start": ("pca", "random"), "backend": ("auto", "torch", "tcnn"), "device": ("auto", "cpu", "cuda", "mps"),
     "precision": ("auto", "float32", "bfloat16"), "storage": ("rgba8", "true_rate"), "mode": ("train", "infer"),
     "preset": tuple(PRESETS),
 }
 _AT_LEAST = {
-    "max_resolution": 0, "n_levels": 0, "n_frequencies": 0, "period_cells": 0, "n_neurons": 1, "n_hidden_layers": 0,
+    "max_resolution": 0, "n_levels": 0, "n_frequencies": 0, "period_cells": 0, "position_order": 0, "n_neurons": 1, "n_hidden_layers": 0,
     "noise_std": 0, "max_iter": 1, "batch_size": 1, "tile_size": 1, "learning_rate": 0, "learning_rate_final": 0,
     "mip_floor": 0, "eval_interval": 1, "save_interval": 1, "early_stop_interval": 1, "groups_max_workers": 1,
     "target_bpp": 0, "target_psnr": 0, "time_budget": 0,

@@ -12,6 +12,7 @@ from dataset import TextureSet, get_texture_config
 from loss import to_file_coding
 from metrics import material_psnr
 from model.layout import N_CHANNELS
+from model.stored_weights import as_stored
 
 
 def decode_mip(backend, channels: list[int], mip: int, quantize: bool) -> np.ndarray:
@@ -38,11 +39,11 @@ class stored_precision:
 
     def __enter__(self) -> None:
         self.masters = self.backend.network()
-        if self.precision == "float16":
-            self.backend.load_network(self.masters.half().float())
+        if self.precision != "float32":
+            self.backend.load_network(as_stored(self.masters, self.backend.layout, self.precision))
 
     def __exit__(self, *_) -> None:
-        if self.precision == "float16":
+        if self.precision != "float32":
             self.backend.load_network(self.masters)
 
 

@@ -29,6 +29,7 @@ from dds import FORMATS, HEADER_BYTES, write_dds
 from manifest import FORMAT, MANIFEST_NAME, VERSION
 from metrics import material_psnr, normal_angle
 from model.layout import N_CHANNELS, ModelLayout, model_layout
+from model.stored_weights import pack_network
 from quantize import STORAGES, container_format, pack_codes, values_to_codes
 from reader import NeuralTextureReader
 from utils.arguments import OneLineParser
@@ -54,7 +55,7 @@ class ExportSource:
     normal_convention: str
     """opengl or directx."""
     network_precision: str = "float32"
-    """float32 or float16."""
+    """float32, float16 or int8."""
     storage: str = "rgba8"
     """rgba8 or true_rate."""
     dds_mips: bool = True
@@ -74,6 +75,8 @@ def plugin_obstacles(source: ExportSource) -> list[str]:
             obstacles.append(f"grid {g} has {grid.n_features} features, not 4")
     if layout.period_cells or layout.phases != 1:
         obstacles.append("the positional encoding has a period or phases")
+    if layout.position_order:
+        obstacles.append("the first layer depends on the place in a cell")
     if any(layer.bias_offset is not None for layer in layout.layers):
         obstacles.append("the network has biases")
     if source.network_precision != "float32":
@@ -96,14 +99,14 @@ def export_material(source: ExportSource, folder: str | os.PathLike, reference: 
     `ValueError` where the source does not fit its layout.
     """
     folder = Path(folder)
-    network = _exported_network(source)
+    network, places = _exported_network(source)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=folder, prefix=".export."))
     except OSError as error:
         raise UserError(describe_os_error(error, folder)) from error
     try:
-        manifest = _manifest(source)
+        manifest = _manifest(source, places)
         for g, grid in enumerate(manifest["grids"]):
             _write_grid(source, g, aside, grid["files"])
         write_bytes(aside / NETWORK_NAME, _npz({"info": _info(source.layout), "network": network}))
@@ -121,8 +124,8 @@ def export_material(source: ExportSource, folder: str | os.PathLike, reference: 
     return manifest
 
 
-def _exported_network(source: ExportSource) -> np.ndarray:
-    """Return the flat weights as they are stored, the rows (and biases) of missing maps zero."""
+def _exported_network(source: ExportSource) -> tuple[np.ndarray, list[dict]]:
+    """Return the flat weights as they are stored, the rows (and biases) of missing maps zero, and the layers' places."""
     network = np.array(source.network, np.float32).reshape(-1)
     if network.size != source.layout.n_weights:
         raise ValueError(f"the network has {network.size} weights, its layout {source.layout.n_weights}")
@@ -134,11 +137,11 @@ def _exported_network(source: ExportSource) -> np.ndarray:
             if last.bias_offset is not None:
                 network[last.bias_offset + kind.first:last.bias_offset + kind.first + kind.count] = 0
     with np.errstate(over="ignore"):
-        stored = network.astype(source.network_precision)
-    if not np.isfinite(stored).all():
+        finite = np.isfinite(network.astype("float16" if source.network_precision == "int8" else source.network_precision))
+    if not finite.all():
         raise UserError(f"the network holds weights that {source.network_precision} cannot store (training diverged?); "
                         "train again with a lower --learning_rate")
-    return stored
+    return pack_network(network, source.layout, source.network_precision)
 
 
 def _write_grid(source: ExportSource, g: int, folder: Path, names: list[str]) -> None:
@@ -183,7 +186,7 @@ def _npz(arrays: dict[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def _manifest(source: ExportSource) -> dict:
+def _manifest(source: ExportSource, places: list[dict]) -> dict:
     """Return the manifest without what depends on the written files."""
     layout, grids = source.layout, []
     for g, grid in enumerate(layout.grids):
@@ -206,11 +209,11 @@ def _manifest(source: ExportSource) -> dict:
         "grids": grids, "dds_mips": source.dds_mips, "mip_levels": layout.mip_levels(),
         "positional_encoding": {"n_frequencies": layout.n_frequencies, "period_cells": layout.period_cells,
                                 "phases": layout.phases},
+        **({"position_order": layout.position_order} if layout.position_order else {}),
         "network": {"file": NETWORK_NAME, "array": "network", "inputs": layout.n_inputs, "outputs": N_CHANNELS,
                     "precision": source.network_precision, "macs_per_texel": layout.macs_per_texel,
-                    "layers": [{"rows": layer.rows, "cols": layer.cols, "offset": layer.offset,
-                                "bias_offset": layer.bias_offset, "activation": layer.activation}
-                               for layer in layout.layers]},
+                    "layers": [{"rows": layer.rows, "cols": layer.cols, **place, "activation": layer.activation}
+                               for layer, place in zip(layout.layers, places)]},
         "bytes_per_texel": layout.bytes_per_texel}
 
 
@@ -294,7 +297,7 @@ def source_from_checkpoint(run_dir: str | os.PathLike, load_iter: int) -> tuple[
     layout = model_layout(config.model, checkpoint.width, checkpoint.height)
     source = ExportSource(layout, [[level.cpu().numpy() for level in grid] for grid in checkpoint.grids],
                           checkpoint.network.cpu().numpy(), checkpoint.present, checkpoint.normal_convention,
-                          config.model.network_precision, config.export.storage, config.export.dds_mips)
+                          layout.network_precision, config.export.storage, config.export.dds_mips)
     try:
         reference = load_texture_set(config.run.data_dir)
         if (reference.width, reference.height) != (source.layout.width, source.layout.height) \

@@ -18,7 +18,7 @@ ACTIVATION_NAMES = ("none", "relu", "leaky_relu", "hard_swish", "hard_gelu", "ge
 """Names that a layer's activation can have."""
 INTERPOLATIONS = ("bilinear", "gather")
 """Ways to read a grid's four taps."""
-PRECISIONS = ("float32", "float16")
+PRECISIONS = ("float32", "float16", "int8")
 """Types that the decoder's weights can be stored in."""
 
 
@@ -82,7 +82,10 @@ def _check(manifest: dict) -> None:
         raise ValueError(f"mips is {manifest['mips']}, which does not fit the texture's size")
     _one_of(manifest, "wrap", (True, False))
     _check_channels(manifest["channels"])
-    inputs = 1 + sum(_check_grid(grid) for grid in manifest["grids"])
+    order = _whole(manifest, "position_order", 0) if "position_order" in manifest else 0
+    per_grid = [_check_grid(grid) for grid in manifest["grids"]]
+    gathered = sum(n for n, grid in zip(per_grid, manifest["grids"]) if grid["interpolation"] == "gather")
+    inputs = 1 + sum(per_grid) + ((order + 1) ** 2 - 1) * gathered
     _check_levels(manifest)
     encoding = manifest["positional_encoding"]
     inputs += 2 * _whole(encoding, "n_frequencies", 0) * _whole(encoding, "phases", 1)
@@ -148,6 +151,8 @@ def _check_network(network: dict, inputs: int) -> None:
             raise ValueError(f"a layer of {layer['cols']} columns cannot follow {width} values")
         _one_of(layer, "activation", ACTIVATION_NAMES)
         _whole(layer, "offset", 0)
+        if network["precision"] == "int8":
+            _whole(layer, "scale_offset", 0)
         if layer["bias_offset"] is not None:
             _whole(layer, "bias_offset", 0)
         width = _whole(layer, "rows", 1)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from configs import HashGridConfig, ModelConfig
 from dds import FORMATS, HEADER_BYTES
 from model.layout import GridLayout, ModelLayout, model_layout
+from model.stored_weights import stored_bytes
 from quantize import container_format
 from utils.errors import UsageError
 
@@ -28,9 +29,9 @@ def finest_level_bytes(grid: GridLayout, storage: str) -> int:
     return files * (HEADER_BYTES + grid.max_resolution ** 2 * texel_bytes)
 
 
-def estimated_bpp(layout: ModelLayout, storage: str, precision: str) -> float:
+def estimated_bpp(layout: ModelLayout, storage: str) -> float:
     """Return the bits per texel (finest levels and decoder) that an export will have, to a few bytes."""
-    weights = layout.n_weights * (2 if precision == "float16" else 4) + NPZ_OVERHEAD_BYTES
+    weights = stored_bytes(layout) + NPZ_OVERHEAD_BYTES
     grids = sum(finest_level_bytes(grid, storage) for grid in layout.grids)
     return 8 * (weights + grids) / (layout.width * layout.height)
 
@@ -39,7 +40,7 @@ def decoder_bpp(model: ModelConfig, width: int, height: int, storage: str) -> fl
     """Return the bits per texel that the decoder alone takes."""
     layout = model_layout(model, width, height)
     grids = sum(finest_level_bytes(grid, storage) for grid in layout.grids)
-    return estimated_bpp(layout, storage, model.network_precision) - 8 * grids / (width * height)
+    return estimated_bpp(layout, storage) - 8 * grids / (width * height)
 
 
 def _with_grids(model: ModelConfig, grids: list[HashGridConfig]) -> ModelConfig:
@@ -75,7 +76,7 @@ _QUALITY_LADDER = (
     _gathered((8, 64), (16, 32)),                # 1.1
     _gathered((4, 32), (8, 32)),                 # 2.5
     _gathered((4, 32), (4, 32)),                 # 4
-    _gathered((4, 64), (8, 32)),                 # 4.5
+    _gathered((4, 64), (16, 32)),                # 4.1
     _gathered((4, 64), (4, 32)),                 # 6
     _gathered((4, 64), (4, 32), (4, 32)),        # 8
     _gathered((2, 32), (4, 32)),                 # 10
@@ -95,7 +96,7 @@ def plan_for_bpp(model: ModelConfig, preset: str, width: int, height: int, targe
     `UsageError` where the decoder alone costs more.
     """
     def cost(candidate: ModelConfig) -> float:
-        return estimated_bpp(model_layout(candidate, width, height), storage, model.network_precision)
+        return estimated_bpp(model_layout(candidate, width, height), storage)
     decoder = decoder_bpp(model, width, height, storage)
     if target_bpp <= decoder * 1.05:
         raise UsageError(f"target_bpp {target_bpp:g} leaves no room for grids: the decoder alone takes {decoder:.2f} "

@@ -197,14 +197,23 @@ class NeuralTextureReader:
         if flat.ndim != 1 or flat.dtype != np.dtype(network["precision"]):
             raise UserError(f"{path} holds {flat.dtype} weights of shape {flat.shape}, expected a flat "
                             f"{network['precision']} array; export the material again")
-        flat = flat.astype(np.float32)
+        def part(first: int, count: int) -> np.ndarray:
+            """Read scales or biases; among int8 codes they are float16."""
+            count *= 2 if flat.dtype == np.int8 else 1
+            if first + count > len(flat):
+                raise UserError(f"{path} has {len(flat)} weights, too few for its manifest; export the material again")
+            values = flat[first:first + count]
+            return (values.copy().view("<f2") if flat.dtype == np.int8 else values).astype(np.float32)
+
         layers = []
         for layer in network["layers"]:
             rows, cols, first, bias_first = layer["rows"], layer["cols"], layer["offset"], layer["bias_offset"]
-            if max(first + rows * cols, 0 if bias_first is None else bias_first + rows) > len(flat):
+            if first + rows * cols > len(flat):
                 raise UserError(f"{path} has {len(flat)} weights, too few for its manifest; export the material again")
-            weights = flat[first:first + rows * cols].reshape(rows, cols)
-            bias = None if bias_first is None else flat[bias_first:bias_first + rows]
+            weights = flat[first:first + rows * cols].reshape(rows, cols).astype(np.float32)
+            if flat.dtype == np.int8:
+                weights *= part(layer["scale_offset"], rows)[:, None]
+            bias = None if bias_first is None else part(bias_first, rows)
             if layer is network["layers"][-1]:
                 weights, bias = weights[:N_CHANNELS], None if bias is None else bias[:N_CHANNELS]
             layers.append((np.ascontiguousarray(weights.T), bias, layer["activation"]))
@@ -261,6 +270,14 @@ class NeuralTextureReader:
         t = x[:, None, None] * np.exp2(octaves - 1.0)[:, None] + phase
         return (4 * np.abs(t - np.floor(t) - 0.5) - 1).reshape(len(x), octaves.size * phases.size).astype(np.float32)
 
+    def _basis(self, place: np.ndarray) -> np.ndarray:
+        """Return Legendre polynomials 0 .. position_order at places `[N]` in a cell (0 to 1): float32 `[N, order + 1]`."""
+        x, order = 2 * place.astype(np.float64) - 1, self.manifest.get("position_order", 0)
+        values = [np.ones_like(x), x]
+        for n in range(1, order):
+            values.append(((2 * n + 1) * x * values[n] - n * values[n - 1]) / (n + 1))
+        return np.stack(values[:order + 1], -1).astype(np.float32)
+
     def _lod(self, mip: int) -> float:
         return mip / (self.manifest["mips"] - 1) if self.manifest["mips"] > 1 else 0.0
 
@@ -295,20 +312,30 @@ class NeuralTextureReader:
         inputs[..., :n_u] = encoded_u
         columns = [self._lattice_taps(width, len(level)) for level in values]
         lines = [self._lattice_taps(height, len(level)) for level in values]
-        inputs[..., self.manifest["network"]["inputs"] - 1] = self._lod(mip)
+        n_taps = [level.shape[-1] * (4 if grid["interpolation"] == "gather" else 1)
+                  for grid, level in zip(self.manifest["grids"], values)]
+        lod_at = 2 * n_u + sum(n_taps)
+        inputs[..., lod_at] = self._lod(mip)
+        bases = [(self._basis(wy), self._basis(wx)) for (_, _, wx), (_, _, wy) in zip(columns, lines)]
         for first in range(0, height, rows):
             block = inputs[:min(rows, height - first)]
             part = slice(first, first + len(block))
             block[..., n_u:2 * n_u] = encoded_v[part, None]
-            at = 2 * n_u
-            for grid, level, (left, right, wx), (above, below, wy) in zip(self.manifest["grids"], values, columns,
-                                                                          lines):
+            at, product_at = 2 * n_u, lod_at + 1
+            for grid, level, (left, right, wx), (above, below, wy), (basis_y, basis_x) in zip(
+                    self.manifest["grids"], values, columns, lines, bases):
                 features = level.shape[-1]
                 above, below = level[above[part]], level[below[part]]
                 if grid["interpolation"] == "gather":
                     for line, column in ((above, left), (above, right), (below, left), (below, right)):
                         block[..., at:at + features] = line[:, column]
                         at += features
+                    taps = block[..., at - 4 * features:at]
+                    for k in range(1, basis_x.shape[1] ** 2):
+                        ky, kx = divmod(k, basis_x.shape[1])
+                        place = basis_y[part, None, ky] * basis_x[:, kx]
+                        np.multiply(taps, place[..., None], out=block[..., product_at:product_at + 4 * features])
+                        product_at += 4 * features
                 else:
                     line = above + (below - above) * wy[part, None, None]
                     tap = line[:, left]
@@ -319,17 +346,21 @@ class NeuralTextureReader:
 
     def _decode_points(self, mip: int, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Decode points `[N]` of one mip, coordinates in [0, 1], to `[N, 11]`."""
-        parts = [self._encode(u, mip), self._encode(v, mip)]
+        parts, products = [self._encode(u, mip), self._encode(v, mip)], []
         for grid, level in zip(self.manifest["grids"], self._grid_values(mip)):
             left, right, wx = self._taps(u, len(level))
             above, below, wy = self._taps(v, len(level))
             taps = [level[above, left], level[above, right], level[below, left], level[below, right]]
             if grid["interpolation"] == "gather":
                 parts += taps
+                values = np.concatenate(taps, axis=1)
+                basis = self._basis(wy)[:, :, None] * self._basis(wx)[:, None, :]
+                products += [values * function[:, None] for function in basis.reshape(len(u), -1).T[1:]]
             else:
                 upper, lower = (a + (b - a) * wx[:, None] for a, b in (taps[:2], taps[2:]))
                 parts.append(upper + (lower - upper) * wy[:, None])
         parts.append(np.full((len(u), 1), self._lod(mip), np.float32))
+        parts += products
         n_inputs = sum(part.shape[1] for part in parts)
         parts.append(np.ones((len(u), self._network[0][0].shape[0] - n_inputs), np.float32))
         return self._run_network(np.concatenate(parts, axis=1))

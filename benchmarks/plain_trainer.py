@@ -23,6 +23,7 @@ from loss import present_channels, texture_loss, to_file_coding
 from model.activations import ACTIVATIONS
 from model.backend import choose_device
 from model.layout import ModelLayout, mip_size, model_layout
+from model.stored_weights import round_rows
 from quantize import clamp_range, quantize_ste
 from sampler import mip_probabilities
 from utils.errors import UsageError, run_command
@@ -57,19 +58,26 @@ class PlainTexture(torch.nn.Module):
     def forward(self, x: torch.Tensor, y: torch.Tensor, mip: torch.Tensor, only_mip: int | None = None) -> torch.Tensor:
         """Decode texels: float32 [N, C], not clamped. With `only_mip` all are of it, and no other level is read."""
         position = (torch.stack([x, y], 1) + 0.5) / self.sizes[mip]
-        inputs = [self._encode(position, mip)]
+        inputs, products = [self._encode(position, mip)], []
         for index, (grid, levels) in enumerate(zip(self.layout.grids, self.grids)):
             if only_mip is not None:
                 inputs.append(self._sample(levels[grid.level_of_mip(only_mip)], grid, position))
-                continue
-            every = torch.stack([self._sample(level, grid, position) for level in levels], 1)
-            inputs.append(every[torch.arange(len(x), device=x.device), self.levels[mip, index]])
+            else:
+                every = torch.stack([self._sample(level, grid, position) for level in levels], 1)
+                inputs.append(every[torch.arange(len(x), device=x.device), self.levels[mip, index]])
+            if grid.interpolation == "gather":
+                basis = self._basis(position, grid.base_resolution * 2.0 ** self.levels[mip, index])
+                products.append((basis[:, 1:, None] * inputs[-1][:, None]).flatten(1))
         inputs.append((mip / max(self.layout.mips - 1, 1)).float()[:, None])
+        inputs += products
         inputs.append(torch.ones(len(x), self.layout.layers[0].cols - self.layout.n_inputs, device=x.device))
         value = torch.cat(inputs, 1)
         for number, layer in enumerate(self.layout.layers):
             bias = self.biases[number] if self.biases else None
-            value = ACTIVATIONS[layer.activation](torch.nn.functional.linear(value, self.weights[number], bias))
+            weights = self.weights[number]
+            if self.layout.network_precision == "int8":
+                weights = round_rows(weights)
+            value = ACTIVATIONS[layer.activation](torch.nn.functional.linear(value, weights, bias))
         return value[:, self.channels]
 
     def _encode(self, position: torch.Tensor, mip: torch.Tensor) -> torch.Tensor:
@@ -83,6 +91,13 @@ class PlainTexture(torch.nn.Module):
             return x[:, :0]
         t = torch.stack(values, 2)
         return (4 * (t - t.floor() - 0.5).abs() - 1).flatten(1)
+
+    def _basis(self, position: torch.Tensor, resolution: torch.Tensor) -> torch.Tensor:
+        """Functions of the place in a cell, [N, n_basis], those of y varying slowest."""
+        place = position * resolution[:, None] - 0.5
+        x = 2 * (place - place.floor()) - 1
+        values = torch.stack([torch.special.legendre_polynomial_p(x, n) for n in range(self.layout.position_order + 1)], 1)
+        return (values[:, :, 1, None] * values[:, None, :, 0]).flatten(1)
 
     def _sample(self, level: torch.Tensor, grid, position: torch.Tensor) -> torch.Tensor:
         values = quantize_ste(level, grid.quantize_bits)

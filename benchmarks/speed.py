@@ -83,7 +83,7 @@ def run_training(options: argparse.Namespace) -> dict[str, object]:
     return {"material": texture_set.name, "width": texture_set.width, "height": texture_set.height,
             "preset": options.preset, "precision": session.precision, "steps": steps, "step_ms": 1000 * clock / steps,
             "texels_per_step": texels / steps, "nanoseconds_per_texel": 1e9 * clock / texels,
-            "bpp": estimated_bpp(layout, config.export.storage, config.model.network_precision),
+            "bpp": estimated_bpp(layout, config.export.storage),
             "psnr_db": history[-1]["psnr_db"], "history": history, "peak_memory_bytes": peak_memory_bytes()}
 
 

@@ -21,11 +21,24 @@ class CellSpread:
     cell_texels: tuple[int, int]
     """Texels per cell (y, x) of aligned tiles, else (0, 0)."""
     matrices: tuple[torch.Tensor, torch.Tensor] | None
-    """[B, Ty, Ky] and [B, Tx, Kx], one 1 in each row."""
+    """[B, Ty, Ky] and [B, Tx, Kx], one 1 in each row; with an order, [B, Ty, Ky * (order + 1)] and so on."""
+    basis: torch.Tensor | None = None
+    """[Qy * Qx, R] functions of the place in an aligned cell; cells then carry R terms each."""
+    order: int = 0
+    """Order of the functions in the matrices."""
 
     def add_to(self, texels: torch.Tensor, cells: torch.Tensor) -> None:
         """Add cells [B, Ky, Kx, N] to texels [B, Ty, Tx, N], in place."""
         b, ky, kx, n = cells.shape
+        if self.basis is not None:
+            (qy, qx), n = self.cell_texels, texels.shape[3]
+            spread = torch.matmul(self.basis.to(cells.dtype), cells.view(b * ky * kx, -1, n))
+            texels.view(b, ky, qy, kx, qx, n).add_(spread.view(b, ky, kx, qy, qx, n).transpose(2, 3))
+            return
+        if self.order:
+            p, n = self.order + 1, texels.shape[3]
+            cells = cells.view(b, ky, kx, p, p, n).permute(0, 1, 3, 2, 4, 5).reshape(b, ky * p, kx * p, n)
+            b, ky, kx, n = cells.shape
         if self.matrices is None:
             qy, qx = self.cell_texels
             texels.view(b, ky, qy, kx, qx, n).add_(cells[:, :, None, :, None, :])
@@ -37,13 +50,22 @@ class CellSpread:
     def collect(self, texels: torch.Tensor) -> torch.Tensor:
         """Sum texels [B, Ty, Tx, N] over each cell: [B, Ky, Kx, N], the transpose of `add_to`."""
         b, ty, tx, n = texels.shape
+        if self.basis is not None:
+            qy, qx = self.cell_texels
+            split = texels.view(b, ty // qy, qy, tx // qx, qx, n).transpose(2, 3).reshape(-1, qy * qx, n)
+            return torch.matmul(self.basis.t().to(texels.dtype), split).view(b, ty // qy, tx // qx, -1)
         if self.matrices is None:
             qy, qx = self.cell_texels
             rows = texels.view(b, ty // qy, qy, tx * n).sum(2)
             return rows.view(b, ty // qy, tx // qx, qx, n).sum(3)
         rows, columns = (matrix.to(texels.dtype) for matrix in self.matrices)
         summed = torch.bmm(rows.transpose(1, 2), texels.reshape(b, ty, tx * n)).view(b, -1, tx, n)
-        return torch.matmul(columns.transpose(1, 2)[:, None], summed)
+        cells = torch.matmul(columns.transpose(1, 2)[:, None], summed)
+        if self.order:
+            p = self.order + 1
+            ky, kx = cells.shape[1] // p, cells.shape[2] // p
+            cells = cells.view(b, ky, p, kx, p, n).permute(0, 1, 3, 2, 4, 5).reshape(b, ky, kx, -1)
+        return cells
 
 
 class FusedMLP(torch.autograd.Function):

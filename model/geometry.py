@@ -182,6 +182,11 @@ def axis_encoding(texels: np.ndarray, size: int, layout: ModelLayout, mip: int) 
     return np.stack(values, -1).astype(np.float32) if values else np.zeros((*texels.shape, 0), np.float32)
 
 
+def position_basis(fraction: np.ndarray, order: int) -> np.ndarray:
+    """Return Legendre polynomials 0 .. order at places [...] in a cell, each from 0 to 1: float32 [..., order + 1]."""
+    return np.polynomial.legendre.legvander(2 * fraction.astype(np.float64) - 1, order).astype(np.float32)
+
+
 def lod_of_mip(layout: ModelLayout, mip: int) -> float:
     """The network's lod input: m / (M - 1), 0 where there is one mip."""
     return mip / (layout.mips - 1) if layout.mips > 1 else 0.0

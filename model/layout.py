@@ -12,6 +12,10 @@ N_CHANNELS = 11
 """Channels of the canonical layout; missing maps keep their place."""
 
 
+LARGE_DECODER = 1 / 8
+"""A decoder that takes more than this share of the finest grids' bits is worth rounding to 8 bits a weight."""
+
+
 def pad16(n: int) -> int:
     """Round up to a multiple of 16.
 
@@ -83,11 +87,13 @@ class ModelLayout:
     n_frequencies: int
     period_cells: int
     phases: int
+    position_order: int
     n_neurons: int
     n_hidden_layers: int
     layers: tuple[LayerLayout, ...]
     wrap: bool
     diffuse_space: str
+    network_precision: str
 
     @property
     def n_encoding(self) -> int:
@@ -95,9 +101,19 @@ class ModelLayout:
         return 2 * self.n_frequencies * self.phases
 
     @property
+    def n_basis(self) -> int:
+        """Functions of a texel's place in its cell that gathered taps are multiplied with, the constant one included."""
+        return (self.position_order + 1) ** 2
+
+    @property
+    def n_products(self) -> int:
+        """Inputs that are gathered taps times a function of the texel's place in its cell, the constant one left out."""
+        return (self.n_basis - 1) * sum(grid.n_inputs for grid in self.grids if grid.interpolation == "gather")
+
+    @property
     def n_inputs(self) -> int:
-        """Network inputs before padding: encoding, grids, lod."""
-        return self.n_encoding + sum(grid.n_inputs for grid in self.grids) + 1
+        """Network inputs before padding: encoding, grids, lod, products."""
+        return self.n_encoding + sum(grid.n_inputs for grid in self.grids) + 1 + self.n_products
 
     @property
     def n_weights(self) -> int:
@@ -140,13 +156,23 @@ def grid_layout(config: HashGridConfig, width: int, height: int) -> GridLayout:
                       config.interpolation, config.learning_rate)
 
 
+def network_precision(name: str, grids: tuple[GridLayout, ...], n_weights: int) -> str:
+    """Return how the decoder is stored; `auto` is float16, but int8 where that would cost over an eighth of the grids."""
+    if name != "auto":
+        return name
+    grid_bits = sum(grid.max_resolution ** 2 * grid.n_features * grid.quantize_bits for grid in grids)
+    return "int8" if 16 * n_weights > LARGE_DECODER * grid_bits else "float16"
+
+
 def model_layout(config: ModelConfig, width: int, height: int) -> ModelLayout:
     """Lay out a model for a `width x height` texture; raises `UsageError` where the settings do not fit."""
     grids = tuple(grid_layout(grid, width, height) for grid in config.hash_grid_configs)
     if config.period_cells and grids[0].base_resolution % config.period_cells:
         raise UsageError(f"period_cells {config.period_cells} does not divide grid 0's base resolution "
                          f"{grids[0].base_resolution}; choose a divisor, or 0")
-    inputs = pad16(2 * config.n_frequencies * config.phases + sum(grid.n_inputs for grid in grids) + 1)
+    gathered = sum(grid.n_inputs for grid in grids if grid.interpolation == "gather")
+    inputs = pad16(2 * config.n_frequencies * config.phases + sum(grid.n_inputs for grid in grids) + 1
+                   + ((config.position_order + 1) ** 2 - 1) * gathered)
     outputs = pad16(N_CHANNELS)
     widths = [inputs] + [config.n_neurons] * config.n_hidden_layers + [outputs]
     offsets, end = [], 0
@@ -161,5 +187,5 @@ def model_layout(config: ModelConfig, width: int, height: int) -> ModelLayout:
         if config.use_bias:
             end += rows
     return ModelLayout(width, height, mip_count(width, height), grids, config.n_frequencies, config.period_cells,
-                       config.phases, config.n_neurons, config.n_hidden_layers, tuple(layers), config.wrap,
-                       config.diffuse_space)
+                       config.phases, config.position_order, config.n_neurons, config.n_hidden_layers, tuple(layers), config.wrap,
+                       config.diffuse_space, network_precision(config.network_precision, grids, end))

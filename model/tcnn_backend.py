@@ -173,7 +173,7 @@ class TcnnBackend(TorchBackend):
             parts.append(self._constants([group]).expand(*shape, -1))
             inputs.append(torch.cat(parts, -1).view(group.n_texels, -1))
         texels = inputs[0] if len(inputs) == 1 else torch.cat(inputs)
-        weights = flat_weights(self.matrices, self.ones, self.rows, self.layout.layers)
+        weights = flat_weights(*self.rounded_network(), self.rows, self.layout.layers)
         output = self._run(self.decoder, self._scaled_back(weights), self._scaled_back(texels))
         return ACTIVATIONS[self.layout.layers[-1].activation](output.index_select(1, self.rows))
 

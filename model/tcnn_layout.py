@@ -56,6 +56,8 @@ def decoder_kind(layout: ModelLayout) -> tuple[str, str]:
     """
     if any(layer.bias_offset is not None for layer in layout.layers):
         return "torch", "tiny-cuda-nn has no biases"
+    if layout.position_order:
+        return "torch", "a first layer that depends on the place in a cell is cheaper in torch"
     if len(layout.layers) == 1:
         return "CutlassMLP", "FullyFusedMLP needs a hidden layer"
     activation = layout.layers[0].activation

@@ -10,10 +10,11 @@ import torch
 from model.activations import ACTIVATIONS
 from model.fused_mlp import CellSpread, FusedMLP
 from model.geometry import (AxisTaps, TileGroup, drawn_encoding, drawn_taps, flat_index, full_cover, grid_resolution,
-                            join_taps, lod_of_mip, to_device)
+                            join_taps, lod_of_mip, position_basis, to_device)
 from model.layout import ModelLayout, mip_size
 from model.optimizers import Adam, Muon, TouchedAdam
 from model.precision import full_float32
+from model.stored_weights import round_rows
 from quantize import clamp_range, quantize_ste
 
 
@@ -82,7 +83,8 @@ class TorchBackend:
         """
         dtype = self.dtype if train else torch.float32
         inputs, spreads, cells = [], [], []
-        weight = self.matrices[0].to(dtype)
+        matrices, ones = self.rounded_network()
+        weight = matrices[0].to(dtype)
         gathered = self._gathered_columns()
         first_texel = 0
         for bundle in self._bundles(groups):
@@ -98,21 +100,29 @@ class TorchBackend:
                 else:
                     taps = torch.cat([slab[:, dy:dy + y.n_cells, dx:dx + x.n_cells]
                                       for dy in (0, 1) for dx in (0, 1)], -1).to(dtype)
-                    cells.append(torch.matmul(taps, weight[:, gathered[index]].t()))
+                    cells.append(torch.matmul(taps, self._cell_weight(weight, index).t()))
                     spreads.append((first_texel, shape, self._spread(x, y)))
             parts.append(self._constants([group for group, _ in bundle]).expand(*shape, -1))
             texels = shape[0] * shape[1] * shape[2]
             inputs.append(torch.cat(parts, -1).view(texels, -1))
             first_texel += texels
         first = weight if not gathered else torch.cat([weight[:, a:b] for a, b in self._texel_columns()], 1)
-        if self.ones is not None:
-            first = torch.cat([first, self.ones.to(dtype)], 1)
-        weights = [first, *(matrix.to(dtype) for matrix in self.matrices[1:])]
+        if ones is not None:
+            first = torch.cat([first, ones.to(dtype)], 1)
+        weights = [first, *(matrix.to(dtype) for matrix in matrices[1:])]
         biases = [None if bias is None else bias.to(dtype) for bias in self.biases]
         names = tuple(layer.activation for layer in self.layout.layers)
         texels = (inputs[0] if len(inputs) == 1 else torch.cat(inputs)).to(dtype)
         output = FusedMLP.apply(texels, spreads, names, len(weights), *weights, *biases, *cells).float()
         return ACTIVATIONS[names[-1]](output)
+
+    def rounded_network(self) -> tuple[list[torch.Tensor], torch.Tensor | None]:
+        """Return the matrices and the ones' weights as int8 storage gives them back, or as they are."""
+        if self.layout.network_precision != "int8":
+            return self.matrices, self.ones
+        first, n = self.matrices[0], self.layout.n_inputs
+        rounded = round_rows(first if self.ones is None else torch.cat([first, self.ones], 1))
+        return [rounded[:, :n], *map(round_rows, self.matrices[1:])], rounded[:, n:] if self.ones is not None else None
 
     def _gathered_columns(self) -> dict[int, slice]:
         """First-layer columns of each gathered grid."""
@@ -129,7 +139,22 @@ class TorchBackend:
         for columns in self._gathered_columns().values():
             ranges.append((start, columns.start))
             start = columns.stop
-        return [*ranges, (start, self.layout.n_inputs)]
+        return [*ranges, (start, self.layout.n_inputs - self.layout.n_products)]
+
+    def _cell_weight(self, weight: torch.Tensor, index: int) -> torch.Tensor:
+        """Return what the first layer multiplies the taps of gathered grid `index` with: [n_basis * n, 4F]."""
+        columns, layout = self._gathered_columns(), self.layout
+        plain = weight[:, columns[index]]
+        if not layout.position_order:
+            return plain
+        start = layout.n_inputs - layout.n_products
+        for other in columns:
+            if other == index:
+                break
+            start += (layout.n_basis - 1) * layout.grids[other].n_inputs
+        products = weight[:, start:start + (layout.n_basis - 1) * plain.shape[1]]
+        products = products.reshape(len(weight), layout.n_basis - 1, plain.shape[1])
+        return torch.cat([plain[None], products.transpose(0, 1)]).reshape(-1, plain.shape[1])
 
     def _bundles(self, groups: list[TileGroup]) -> list[list[tuple[TileGroup, list[tuple[AxisTaps, AxisTaps]]]]]:
         """Put neighbouring groups whose tiles lie alike on every grid together, each with its taps (x, y) per grid."""
@@ -198,9 +223,21 @@ class TorchBackend:
         return torch.matmul(columns[:, None], blended)
 
     def _spread(self, x: AxisTaps, y: AxisTaps) -> CellSpread:
+        order = self.layout.position_order
         if x.cell_texels and y.cell_texels:
-            return CellSpread((y.cell_texels, x.cell_texels), None)
-        return CellSpread((0, 0), (to_device(y.cell_matrix(), self.device), to_device(x.cell_matrix(), self.device)))
+            basis = None
+            if order:
+                basis = np.kron(position_basis(y.fraction[0, :y.cell_texels], order),
+                                position_basis(x.fraction[0, :x.cell_texels], order))
+                basis = to_device(basis, self.device)
+            return CellSpread((y.cell_texels, x.cell_texels), None, basis)
+        matrices = []
+        for axis in (y, x):
+            matrix = axis.cell_matrix()
+            if order:
+                matrix = (matrix[..., None] * position_basis(axis.fraction, order)[:, :, None]).reshape(*matrix.shape[:2], -1)
+            matrices.append(to_device(matrix, self.device))
+        return CellSpread((0, 0), tuple(matrices), None, order)
 
     @torch.no_grad()
     def decode(self, mip: int, quantize: bool = True, side: int = 128) -> torch.Tensor:

@@ -30,7 +30,7 @@ def make_source(width=20, height=12, present=ALL, seed=0, storage="rgba8", dds_m
     network = np.concatenate([rng.normal(0, 1.5 / math.sqrt(layer.cols), layer.rows * layer.cols)
                               for layer in layout.layers]
                              + [rng.normal(0.2, 0.2, layer.rows) for layer in layout.layers if config.use_bias])
-    return ExportSource(layout, grids, network.astype(np.float32), dict(present), "opengl", config.network_precision,
+    return ExportSource(layout, grids, network.astype(np.float32), dict(present), "opengl", layout.network_precision,
                         storage, dds_mips)
 
 
@@ -54,7 +54,7 @@ def slow_features(source, g, level, x, y):
 
 
 def slow_inputs(source, u, v, mip):
-    layout, inputs = source.layout, []
+    layout, inputs, products = source.layout, [], []
     levels = [max(entry.n_levels - 1 - mip, 0) for entry in layout.grids]
     for x in (u, v):
         if layout.period_cells:
@@ -68,12 +68,16 @@ def slow_inputs(source, u, v, mip):
         x0, y0 = math.floor(px), math.floor(py)
         taps = [slow_features(source, g, level, x0 + dx, y0 + dy) for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1))]
         if entry.interpolation == "gather":
-            inputs += [value for tap in taps for value in tap]
+            values = [value for tap in taps for value in tap]
+            inputs += values
+            places = [[[1, 2 * p - 1, (3 * (2 * p - 1) ** 2 - 1) / 2][n] for n in range(layout.position_order + 1)]
+                      for p in (py - y0, px - x0)]
+            products += [value * float(a * b) for a in places[0] for b in places[1] for value in values][len(values):]
         else:
             wx, wy = float(px - x0), float(py - y0)
             weights = ((1 - wx) * (1 - wy), wx * (1 - wy), (1 - wx) * wy, wx * wy)
             inputs += [sum(w * value for w, value in zip(weights, values)) for values in zip(*taps)]
-    return inputs + [mip / (layout.mips - 1) if layout.mips > 1 else 0.0]
+    return inputs + [mip / (layout.mips - 1) if layout.mips > 1 else 0.0] + products
 
 
 def slow_decode(source, u, v, mip):
@@ -81,17 +85,24 @@ def slow_decode(source, u, v, mip):
     layout = source.layout
     values = slow_inputs(source, u, v, mip)
     values += [1.0] * (-len(values) % 16)
-    network = source.network.astype(source.network_precision).astype(np.float64)
+    eight_bits = source.network_precision == "int8"
+    network = source.network.astype("float32" if eight_bits else source.network_precision).astype(np.float64)
     shapes, cols = [], len(values)
     for rows in [layout.n_neurons] * layout.n_hidden_layers + [16]:
         shapes.append((rows, cols))
         cols = rows
     start, bias_start = 0, sum(rows * cols for rows, cols in shapes)
     for (rows, cols), layer in zip(shapes, layout.layers):
-        values = network[start:start + rows * cols].reshape(rows, cols) @ np.array(values)
+        weights = network[start:start + rows * cols].reshape(rows, cols)
+        if eight_bits:
+            scale = np.array([max(float(np.float16(np.float32(max(abs(row))) / np.float32(127))), 2.0 ** -14)
+                              for row in weights])[:, None]
+            weights = np.clip(np.round(weights / scale), -127, 127) * scale
+        values = weights @ np.array(values)
         start += rows * cols
         if layer.bias_offset is not None:
-            values = values + network[bias_start:bias_start + rows]
+            bias = network[bias_start:bias_start + rows]
+            values = values + (bias.astype(np.float16).astype(np.float64) if eight_bits else bias)
             bias_start += rows
         values = [slow_activation(layer.activation, float(value)) for value in values]
     kept = [present for name, present in source.present.items() for _ in range(TYPES[name])]

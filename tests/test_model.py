@@ -92,11 +92,24 @@ def plain_round(values, bits):
     return nearest + torch.where(inside, values - values.detach(), 0 * values)
 
 
+def plain_legendre(x, n):
+    return [torch.ones_like(x), x, (3 * x * x - 1) / 2][n]
+
+
+def plain_weights(rows, precision):
+    """8-bit weights: whole multiples of each row's scale (a float16 number), straight through."""
+    if precision != "int8":
+        return rows
+    scale = np.float16(rows.detach().abs().amax(1).numpy().astype(np.float32) / 127).astype(np.float64)
+    scale = torch.from_numpy(np.maximum(scale, 2.0 ** -14))[:, None]
+    return rows + ((rows.detach() / scale).round().clamp(-127, 127) * scale - rows.detach())
+
+
 def plain_predict(layout, grids, flat, mip, x, y, quantize):
     """Decode texels (x, y) of a mip, [N, 11] float64, from master grids and the canonical flat array."""
     width, height = mip_size(layout.width, layout.height, mip)
     level_of = [max(entry.n_levels - 1 - mip, 0) for entry in layout.grids]
-    inputs = []
+    inputs, products = [], []
     for coordinate, size in ((x, width), (y, height)):
         u = (coordinate + 0.5) / size
         if layout.period_cells:
@@ -115,16 +128,21 @@ def plain_predict(layout, grids, flat, mip, x, y, quantize):
         taps = [values[fix(y0 + dy), fix(x0 + dx)] for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1))]
         if entry.interpolation == "gather":
             inputs += taps
+            for k in range(1, (layout.position_order + 1) ** 2):
+                ky, kx = divmod(k, layout.position_order + 1)
+                place = plain_legendre(2 * wy - 1, ky) * plain_legendre(2 * wx - 1, kx)
+                products += [tap * place for tap in taps]
         else:
             inputs.append((1 - wx) * (1 - wy) * taps[0] + wx * (1 - wy) * taps[1] + (1 - wx) * wy * taps[2]
                           + wx * wy * taps[3])
     inputs.append(torch.full((len(x), 1), mip / (layout.mips - 1) if layout.mips > 1 else 0.0, dtype=torch.float64))
-    value = torch.cat(inputs, 1)
+    value = torch.cat(inputs + products, 1)
     value = torch.cat([value, torch.ones(len(x), -value.shape[1] % 16, dtype=torch.float64)], 1)
     start = 0
     for layer in layout.layers:
         rows = layout.n_neurons if layer is not layout.layers[-1] else 16
-        weights = flat[start:start + rows * value.shape[1]].view(rows, value.shape[1])
+        weights = plain_weights(flat[start:start + rows * value.shape[1]].view(rows, value.shape[1]),
+                                layout.network_precision)
         start += rows * value.shape[1]
         value = value @ weights.t()
         if layer.bias_offset is not None:
@@ -156,6 +174,16 @@ CASES = {
     "grid finer than the texture": dict(width=5, height=3, hash_grid_configs=[grid(8, **GATHER), grid(16)]),
     "odd texels per cell": dict(width=24, height=24, hash_grid_configs=[grid(8, **GATHER), grid(8)]),
     "one texel": dict(width=1, height=1),
+    "first layer by place": dict(position_order=1, hash_grid_configs=[grid(8, 2, **GATHER), grid(4)], use_bias=True),
+    "first layer by place, order 2, clamped, odd sizes": dict(
+        position_order=2, width=19, height=13, wrap=False, hash_grid_configs=[grid(6, 2, **GATHER), grid(5)]),
+    "first layer by place, two gathered grids": dict(
+        position_order=1, hash_grid_configs=[grid(4, 2, **GATHER), grid(4), grid(8, 2, **GATHER)], n_frequencies=2,
+        period_cells=1, phases=2, n_hidden_layers=2),
+    "8-bit weights": dict(network_precision="int8", n_hidden_layers=2),
+    "8-bit weights, first layer by place, bias, missing maps": dict(
+        network_precision="int8", position_order=1, use_bias=True, channels=[3, 4, 5, 6, 10],
+        hash_grid_configs=[grid(8, 2, **GATHER), grid(4)]),
 }
 
 
@@ -290,8 +318,9 @@ def test_the_lod_input_is_the_mips_share_of_the_chain():
     assert [backend.decode(mip)[0, 0, 0].item() for mip in range(4)] == pytest.approx([0, 1 / 3, 2 / 3, 1])
 
 
-def test_aligned_and_unaligned_tiles_decode_the_same_texels():
-    backend, _ = make_backend(hash_grid_configs=[grid(8, **GATHER), grid(4)], n_neurons=32)
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_aligned_and_unaligned_tiles_decode_the_same_texels(order):
+    backend, _ = make_backend(hash_grid_configs=[grid(8, **GATHER), grid(4)], n_neurons=32, position_order=order)
     aligned, shifted = tiles(0, [(1, 3)], 8, 8), tiles(0, [(2, 2)], 8, 8)
     assert axis_taps(aligned.x, 16, 8, True).cell_texels == 2 and axis_taps(shifted.x, 16, 8, True).cell_texels == 0
     first = backend.predict([aligned], True, train=False).view(8, 8, -1)

@@ -24,9 +24,9 @@ def test_the_estimate_is_what_an_export_weighs(preset, tmp_path):
     grids = [[np.zeros((grid.resolution(level),) * 2 + (grid.n_features,), np.float32)
               for level in range(grid.n_levels)] for grid in layout.grids]
     manifest = export_material(ExportSource(
-        layout, grids, np.zeros(layout.n_weights, np.float32), PRESENT, "opengl", config.model.network_precision,
+        layout, grids, np.zeros(layout.n_weights, np.float32), PRESENT, "opengl", layout.network_precision,
         config.export.storage, True), tmp_path)
-    estimate = estimated_bpp(layout, config.export.storage, config.model.network_precision)
+    estimate = estimated_bpp(layout, config.export.storage)
     assert estimate == pytest.approx(manifest["bpp"], rel=0.005)
 
 
@@ -36,7 +36,7 @@ def test_the_estimate_is_what_an_export_weighs(preset, tmp_path):
 def test_planned_grids_cost_about_what_was_asked(preset, target, size):
     config = cli.make_config({"preset": preset})
     model = plan_for_bpp(config.model, preset, *size, target, config.export.storage)
-    cost = estimated_bpp(model_layout(model, *size), config.export.storage, model.network_precision)
+    cost = estimated_bpp(model_layout(model, *size), config.export.storage)
     assert NEAR[0] * target <= cost <= NEAR[1] * target
 
 

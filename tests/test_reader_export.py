@@ -48,6 +48,11 @@ CASES = {
     "inputs that fill the padding": dict(hash_grid_configs=[
         grid(8, save_bits=64), grid(4), grid(4, save_bits=16), grid(4, save_bits=8)]),
     "coded diffuse": dict(diffuse_space="srgb"),
+    "8-bit weights": dict(network_precision="int8", present={**ALL, "metallic": False}),
+    "first layer by place": dict(position_order=1, hash_grid_configs=[grid(8, **GATHER), grid(4)]),
+    "first layer by place, order 2, two gathered grids, 8-bit weights, clamped": dict(
+        position_order=2, network_precision="int8", use_bias=True, wrap=False, width=21, height=15,
+        hash_grid_configs=[grid(8, **GATHER), grid(4), grid(6, **GATHER)]),
 }
 
 
