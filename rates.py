@@ -16,7 +16,7 @@ from utils.errors import UsageError
 
 SIDE_FACTORS = (1.04, 1.02, 1.01, 1.0, 0.99, 0.98, 0.96, 0.94, 0.9, 0.8, 0.65, 0.5, 0.35)
 """Tried around the side that should meet a rate, because sides come in steps."""
-NEAR = (0.9, 1.03)
+NEAR = (0.9, 1.035)
 """A grid set whose rate is within these factors of what was asked is taken as it is."""
 NPZ_OVERHEAD_BYTES = 530
 """About what the archive adds to the weights, bytes."""
