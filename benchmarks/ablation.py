@@ -17,7 +17,7 @@ from utils.files import write_json
 
 _FINE, _COARSE = ({"quantize_bits": 4, "learning_rate": 0.15, **grid} for grid in (
     {"texels_per_cell": 4, "save_bits": 64, "interpolation": "gather"},
-    {"texels_per_cell": 8, "save_bits": 32, "interpolation": "bilinear"}))
+    {"texels_per_cell": 16, "save_bits": 32, "interpolation": "bilinear"}))
 
 VARIANTS: dict[str, dict[str, dict[str, object]]] = {
     "quality": {
@@ -31,13 +31,18 @@ VARIANTS: dict[str, dict[str, dict[str, object]]] = {
         "hard_gelu": {"activation": "hard_gelu"},
         "no second phase": {"phases": 1},
         "period of 2 cells, 3 octaves": {"period_cells": 2, "n_frequencies": 3, "phases": 1},
+        "plain first layer": {"position_order": 0},
+        "first layer by place, order 2": {"position_order": 2},
+        "8-bit weights": {"network_precision": "int8"},
+        "coarse grid at 1/8": {"hash_grid_configs": [_FINE, {**_COARSE, "texels_per_cell": 8}]},
         "noise before rounding": {"noise_std": 1.0},
-        "64 x 64 tiles": {"tile_size": 64},
-        "16384 texels a step": {"batch_size": 16384},
-        "4096 texels a step": {"batch_size": 4096},
+        "32 x 32 tiles": {"tile_size": 32},
+        "8 x 8 tiles": {"tile_size": 8},
+        "32768 texels a step": {"batch_size": 32768},
+        "8192 texels a step": {"batch_size": 8192},
         "all grids bilinear": {"interpolation": "bilinear"},
         "cells of 3.9 texels": {"hash_grid_configs": [{**_FINE, "max_resolution": 264},
-                                                      {**_COARSE, "max_resolution": 132}]},
+                                                      {**_COARSE, "max_resolution": 66}]},
         "float32": {"precision": "float32"},
     },
     "ue5": {
@@ -46,7 +51,8 @@ VARIANTS: dict[str, dict[str, dict[str, object]]] = {
         "decoder stepped with Adam": {"optimizer": "adam", "learning_rate": 0.005},
         "no output activation": {"output_activation": "none"},
         "no noise before rounding": {"noise_std": 0.0},
-        "8192 texels a step": {"batch_size": 8192},
+        "32 x 32 tiles": {"tile_size": 32},
+        "32768 texels a step": {"batch_size": 32768},
         "both grids alike": {"hash_grid_configs": [{"max_resolution": 400, "learning_rate": 0.05},
                                                    {"max_resolution": 408, "learning_rate": 0.05}]},
     },
