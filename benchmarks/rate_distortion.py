@@ -6,6 +6,7 @@ the crops. What was measured before on the same images is taken from the cache.
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from argparse import Namespace
@@ -42,12 +43,19 @@ def _parse(argv: Sequence[str] | None) -> Namespace:
     parser.add_argument("--bpp", nargs="+", type=float, default=[5.0, 10.0], metavar="BPP",
                         help="target bits per texel of every preset (default 5 10)")
     parser.add_argument("--time_budget", type=float, default=60.0, metavar="S", help="seconds of training (default 60)")
+    parser.add_argument("--flags", default="{}", metavar="JSON",
+                        help='further flags of train.py, for example {"batch_size": 32768}')
     parser.add_argument("--codecs", nargs="*", default=list(CODECS), metavar="CODEC",
                         help=f"baselines, all by default: {', '.join(CODECS)}; one setting as codec:setting")
     parser.add_argument("--fresh", action="store_true", help="measure again what was measured before")
     options = parser.parse_args(argv)
     if options.time_budget <= 0 or min(options.bpp) <= 0:
         raise UsageError("--time_budget and --bpp must be above 0; give seconds and bits per texel")
+    try:
+        options.flags = json.loads(options.flags)
+        assert isinstance(options.flags, dict)
+    except (ValueError, AssertionError) as error:
+        raise UsageError(f"--flags is no JSON object of train.py flags: {options.flags}") from error
     return options
 
 
@@ -132,12 +140,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         ours = measure_baselines(textures, options.codecs, cache)
         for preset in options.presets:
             for bpp in options.bpp:
-                setting = toolkit_setting(bpp, options.time_budget)
+                setting = toolkit_setting(bpp, options.time_budget, options.flags)
                 save_dir = out / "runs" / textures.name / f"{preset}-{setting}"
                 try:
                     ours.append(_reported(*cache.get(
                         textures, f"neural-{preset}", setting, lambda: train_and_measure(
-                            textures, folder, save_dir, preset, bpp, options.time_budget))))
+                            textures, folder, save_dir, preset, bpp, options.time_budget, options.flags))))
                 except UserError as error:
                     failures.append(str(error))
                     print(f"error: {error}", file=sys.stderr)

@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.results import hardware_name
 from utils.arguments import OneLineParser
 from utils.errors import UserError, run_command
-from utils.files import write_json
+from utils.files import write_bytes, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -121,6 +121,26 @@ def seconds_to(history: list[dict[str, float]], psnr_db: float) -> float | None:
     return next((entry["time_s"] for entry in history if entry["psnr_db"] >= psnr_db), None)
 
 
+def write_charts(results: dict, path: Path) -> list[Path]:
+    """Draw quality over time and cost over size as SVG beside the results at `path`; returns what was written."""
+    from charts import Series, line_chart
+    charts = {}
+    lines = [Series(label, [entry["time_s"] for entry in results[job]["history"]],
+                    [entry["psnr_db"] for entry in results[job]["history"]])
+             for job, label in (("training", "this toolkit"), ("plain", "plain trainer")) if job in results]
+    if any(len(line.x) > 1 for line in lines):
+        charts["progress"] = line_chart(lines, "training time, s", "overall PSNR, dB", log_x=True)
+    sides = sorted(int(name.split("_")[1]) for name in results if name.startswith("side_"))
+    if len(sides) > 1:
+        cost = Series("time", sides, [results[f"side_{side}"]["nanoseconds_per_texel"] for side in sides])
+        charts["sizes"] = line_chart([cost], "texels on a side", "training time per drawn texel, ns", log_x=True)
+    written = []
+    for name, chart in charts.items():
+        written.append(path.with_name(f"{path.stem}_{name}.svg"))
+        write_bytes(written[-1], chart)
+    return written
+
+
 def main() -> int:
     parser = OneLineParser(prog="benchmarks.speed", description=__doc__.splitlines()[0])
     parser.add_argument("--data_dir", required=True, help="material folder")
@@ -176,6 +196,8 @@ def main() -> int:
     if options.out:
         write_json(options.out, results)
         print(f"{'results':<24}{options.out}")
+        for path in write_charts(results, Path(options.out)):
+            print(f"{'chart':<24}{path}")
     return 0
 
 

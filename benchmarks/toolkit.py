@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -70,14 +71,18 @@ def measure_export(textures: TextureSet, reader: NeuralTextureReader, decoded: n
 
 
 def train_and_measure(textures: TextureSet, data_dir: Path, save_dir: Path, preset: str, target_bpp: float,
-                      time_budget_s: float) -> tuple[dict, np.ndarray]:
+                      time_budget_s: float, flags: dict[str, object] | None = None) -> tuple[dict, np.ndarray]:
     """Train with `train.py` in a process of its own and measure the export; returns the record and the finest mip.
 
-    `encode_time_s` is the whole process's wall-clock time. Raises `UserError` with the trainer's last words.
+    `flags` are further ones of train.py, by name. `encode_time_s` is the whole process's wall-clock time. Raises
+    `UserError` with the trainer's last words.
     """
     require_writable_folder(save_dir)
     arguments = ["--data_dir", str(data_dir.resolve()), "--save_dir", str(save_dir.resolve()), "--preset", preset,
                  "--target_bpp", f"{target_bpp:g}", "--time_budget", f"{time_budget_s:g}"]
+    for name, value in (flags or {}).items():
+        arguments += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
+    named = "".join(f" {name} {value}" for name, value in (flags or {}).items())
     log_path = save_dir / "train.log"
     start = time.perf_counter()
     with log_path.open("w", encoding="utf-8") as log:
@@ -92,12 +97,13 @@ def train_and_measure(textures: TextureSet, data_dir: Path, save_dir: Path, pres
     decoded = reader.decode_uint8(0)
     shown = ["python", "train.py", "--data_dir", str(data_dir), "--save_dir", str(save_dir), *arguments[4:]]
     record = measure_export(textures, reader, decoded, codec=f"neural-{preset}",
-                            setting=toolkit_setting(target_bpp, time_budget_s),
-                            label=f"neural {preset} {target_bpp:g} bpp {time_budget_s:g} s", time_s=elapsed,
+                            setting=toolkit_setting(target_bpp, time_budget_s, flags),
+                            label=f"neural {preset} {target_bpp:g} bpp {time_budget_s:g} s{named}", time_s=elapsed,
                             command=" ".join(shown))
     return record, decoded
 
 
-def toolkit_setting(target_bpp: float, time_budget_s: float) -> str:
-    """Return the name of a rate and a time budget, fit for a file name."""
-    return f"{target_bpp:g}bpp-{time_budget_s:g}s"
+def toolkit_setting(target_bpp: float, time_budget_s: float, flags: dict[str, object] | None = None) -> str:
+    """Return the name of a rate, a time budget and further flags, fit for a file name."""
+    named = "".join(f"-{name}-{value}" for name, value in (flags or {}).items())
+    return re.sub(r"[^\w.=-]+", "_", f"{target_bpp:g}bpp-{time_budget_s:g}s{named}")
