@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from benchmarks.bjontegaard import Point, bd_psnr, bd_rate, psnr_at
@@ -19,19 +20,24 @@ def materials_of(records: Sequence[dict]) -> list[str]:
     return list(dict.fromkeys(record["material"] for record in records))
 
 
+def curve_name(record: dict) -> str:
+    """Return which curve a record lies on: its codec; for this toolkit also the time budget and further flags."""
+    return re.sub(r" [\d.]+ bpp\b", "", record["label"]) if record["codec"].startswith("neural") else record["codec"]
+
+
 def curves_of(records: Sequence[dict]) -> dict[str, list[Point]]:
-    """Return codec -> (bits per texel, overall PSNR in dB) of one material; identical outputs have no point."""
+    """Return curve -> (bits per texel, overall PSNR in dB) of one material; identical outputs have no point."""
     curves: dict[str, list[Point]] = {}
     for record in records:
         if record["psnr"]["overall"] is not None:
-            curves.setdefault(record["codec"], []).append((record["bpp"], record["psnr"]["overall"]))
+            curves.setdefault(curve_name(record), []).append((record["bpp"], record["psnr"]["overall"]))
     return {codec: sorted(points) for codec, points in curves.items()}
 
 
 def rate_distortion_chart(records: Sequence[dict]) -> bytes:
     """Draw one material's overall PSNR over bits per texel, a line per codec; dashed: without random access."""
-    sequential = {record["codec"] for record in records if not record["random_access"]}
-    series = [Series(codec, *zip(*points), dashed=codec in sequential) for codec, points in curves_of(records).items()]
+    sequential = {curve_name(record) for record in records if not record["random_access"]}
+    series = [Series(name, *zip(*points), dashed=name in sequential) for name, points in curves_of(records).items()]
     return line_chart(series, "bits per texel", "overall PSNR, dB", log_x=True)
 
 

@@ -12,7 +12,7 @@ from benchmarks import rate_distortion
 from benchmarks.bjontegaard import bd_psnr, bd_rate, psnr_at, rising_curve
 from benchmarks.codecs import CODECS, choose_codecs, pack_textures, reconstruct_z
 from benchmarks.results import ResultCache, measure
-from benchmarks.summary import summary_table
+from benchmarks.summary import curves_of, summary_table
 from benchmarks.toolkit import find_export, newest_run
 from dataset import TextureSet, load_texture_set
 from metrics import channel_ranges, material_psnr
@@ -210,13 +210,30 @@ def test_the_benchmark_writes_json_plots_tables_and_a_report_and_resumes(tmp_pat
     assert capsys.readouterr().out.count("(kept)") == 7
 
 
-def test_a_training_that_fails_is_named_and_keeps_the_baselines(tmp_path, capsys):
+@pytest.mark.parametrize("choice, cause", [
+    (["--presets", "no_such_preset"], "no_such_preset"),
+    (["--presets", "ue5", "--flags", '{"n_neurons": 15}'], "n_neurons is 15")])
+def test_a_training_that_fails_is_named_and_keeps_the_baselines(choice, cause, tmp_path, capsys):
     from PIL import Image
     (tmp_path / "m").mkdir()
     Image.fromarray(material(16, 16).mips[0][..., :3]).save(tmp_path / "m" / "m_albedo.png")
-    code = rate_distortion.main(["--data_dir", str(tmp_path / "m"), "--out", str(tmp_path / "out"), "--presets",
-                                 "no_such_preset", "--bpp", "5", "--time_budget", "1", "--codecs", "bc7"])
+    code = rate_distortion.main(["--data_dir", str(tmp_path / "m"), "--out", str(tmp_path / "out"), *choice, "--bpp", "5",
+                                 "--time_budget", "1", "--codecs", "bc7"])
     errors = capsys.readouterr().err
-    assert code == 1 and "no_such_preset" in errors and "train.log" in errors
+    assert code == 1 and cause in errors and "train.log" in errors
     results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
     assert [record["codec"] for record in results["records"]] == ["bc7"]
+    assert rate_distortion.toolkit_setting(5, 60, {"batch_size": 8}) != rate_distortion.toolkit_setting(5, 60)
+
+
+def test_trainings_of_other_length_lie_on_other_curves():
+    def record(codec, label, bpp, psnr_db):
+        return {"material": "m", "codec": codec, "label": label, "bpp": bpp, "psnr": {"overall": psnr_db},
+                "random_access": True}
+    records = [record("astc", "ASTC 4x4", 8.0, 40.0), record("astc", "ASTC 8x8", 2.0, 30.0),
+               record("neural-quality", "neural quality 5 bpp 60 s", 4.6, 38.0),
+               record("neural-quality", "neural quality 10 bpp 60 s", 10.3, 42.0),
+               record("neural-quality", "neural quality 5 bpp 600 s", 4.6, 39.0)]
+    assert curves_of(records) == {"astc": [(2.0, 30.0), (8.0, 40.0)],
+                                  "neural quality 60 s": [(4.6, 38.0), (10.3, 42.0)],
+                                  "neural quality 600 s": [(4.6, 39.0)]}
