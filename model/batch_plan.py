@@ -55,8 +55,8 @@ def filled(plan: list[BundlePlan], arrays: Iterable[Array]) -> list[BundlePlan]:
     """Return a plan with other arrays of the same shapes."""
     rest = iter(arrays)
     return [BundlePlan(shape, tuple(next(rest) for _ in encoding),
-                       tuple(GridPlan(grid.level, next(rest), grid.cell_texels, tuple(next(rest) for _ in grid.matrices))
-                             for grid in grids), next(rest))
+                       tuple(GridPlan(grid.level, next(rest), grid.cell_texels,
+                                      tuple(next(rest) for _ in grid.matrices)) for grid in grids), next(rest))
             for shape, encoding, grids, _ in plan]
 
 
