@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from dataset import TextureSet
-from model.geometry import TileGroup, cell_alignment, flat_index, to_device
+from model.geometry import TileGroup, cell_alignment, flat_index
 from model.layout import ModelLayout
 
 
@@ -43,8 +43,13 @@ class TileSampler:
         self.batch_size, self.tile_size = batch_size, tile_size
         self.sizes = [(mip.shape[1], mip.shape[0]) for mip in texture_set.mips]
         self.probabilities = mip_probabilities(self.sizes, mip_floor)
-        self.targets = [torch.from_numpy(np.ascontiguousarray(mip[..., channels])).view(-1, len(channels)).to(device)
-                        for mip in texture_set.mips]
+        ends = np.cumsum([width * height for width, height in self.sizes])
+        self.starts = [0, *ends[:-1].tolist()]
+        texels = np.empty((ends[-1], len(channels)), np.uint8)
+        for mip, start, end in zip(texture_set.mips, self.starts, ends):
+            np.take(mip.reshape(-1, mip.shape[2]), channels, 1, texels[start:end], "clip")
+        self.texels = torch.from_numpy(texels).to(device)
+        """Texels of all mips, the finest first, uint8 [N, C]."""
         self.drawn = [0] * len(self.sizes)
         self.steps = 0
         self._rounds: dict[int, tuple[int, np.ndarray]] = {}
@@ -55,8 +60,8 @@ class TileSampler:
     def load_state(self, state: dict[str, object]) -> None:
         self.drawn, self.steps = [int(count) for count in state["drawn"]], int(state["steps"])
 
-    def draw(self) -> tuple[list[TileGroup], torch.Tensor]:
-        """Draw one batch: its tile groups, and their target texels uint8 [N, C] in the same order."""
+    def draw(self) -> tuple[list[TileGroup], np.ndarray]:
+        """Draw one batch: its tile groups, and the rows of `texels` that are their targets, int64 [N] in the same order."""
         random = np.random.default_rng((self.seed, 1, self.steps))
         self.steps += 1
         coarse = 1 - self.probabilities[0]
@@ -67,7 +72,7 @@ class TileSampler:
             mip = 1 + int(random.choice(len(self.sizes) - 1, p=self.probabilities[1:] / coarse))
             groups.append(self._tiles(0, int(self.batch_size * (1 - coarse))))
             groups.append(self._tiles(mip, int(self.batch_size * coarse)))
-        return groups, torch.cat([self._target(group) for group in groups])
+        return groups, np.concatenate([self._target(group) for group in groups])
 
     def _tiles(self, mip: int, texels: int) -> TileGroup:
         width, height = self.sizes[mip]
@@ -108,7 +113,6 @@ class TileSampler:
         origins = np.stack([x.reshape(-1), y.reshape(-1)], 1)
         return origins[random.permutation(len(origins))]
 
-    def _target(self, group: TileGroup) -> torch.Tensor:
+    def _target(self, group: TileGroup) -> np.ndarray:
         width, height = self.sizes[group.mip]
-        index = flat_index(group.y % height, group.x % width, width).reshape(-1)
-        return self.targets[group.mip].index_select(0, to_device(index, self.device))
+        return flat_index(group.y % height, group.x % width, width).reshape(-1) + self.starts[group.mip]

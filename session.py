@@ -16,9 +16,11 @@ from console import say
 from dataset import TextureSet
 from loss import channel_weights, present_channels
 from model.backend import choose_backend, choose_device, choose_precision, make_backend
+from model.graphed_step import CudaGraphs, GraphedStep
 from model.initial import initial_grids
 from model.layout import ModelLayout, model_layout
 from model.torch_backend import TorchBackend
+from quantize import noise_amplitude
 from rates import plan_for_bpp
 from sampler import TileSampler
 from utils.errors import UsageError
@@ -56,6 +58,22 @@ class Session:
     def linear_diffuse(self) -> bool:
         """Whether the first three outputs are linear light."""
         return self.layout.diffuse_space == "linear" and self.texture_set.present["diffuse"]
+
+    def noise(self, fraction: float) -> list[float] | None:
+        """Return each grid's noise amplitude at a fraction of the run, in feature units; None without rounding."""
+        quantize = self.config.quantize
+        if not quantize.quantize:
+            return None
+        return [noise_amplitude(fraction, 1, quantize.noise_std, quantize.noise_anneal_fraction, grid.quantize_bits)
+                for grid in self.layout.grids]
+
+    def training_step(self, graphs: bool = True) -> GraphedStep:
+        """Return the step that trains the backend, with CUDA graphs where `graphs`, device and backend allow them."""
+        captures = graphs and self.device.type == "cuda" and self.backend.captures
+        return GraphedStep(self.backend, self.sampler.texels, self.noise_generator,
+                           quantize=self.config.quantize.quantize, linear_diffuse=self.linear_diffuse,
+                           loss_weights=self.loss_weights,
+                           capture=CudaGraphs(self.device, self.noise_generator) if captures else None)
 
     def grid_arrays(self) -> list[list[np.ndarray]]:
         """Return the master values of every grid level on the host."""

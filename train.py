@@ -17,8 +17,6 @@ from configs import Config
 from console import console, decibels, say, training_bar
 from dataset import load_texture_set
 from evaluate import evaluate_psnr
-from loss import texture_loss
-from quantize import noise_amplitude
 from run_log import RunLog
 from session import Session, describe, open_session, planned_config, save_session, start_run
 from utils.errors import UsageError, UserError, run_command
@@ -67,7 +65,7 @@ def optimize(session: Session, log: RunLog | None = None) -> None:
 
     Without `log` it is a trial: nothing is shown, evaluated or saved on the way.
     """
-    settings, quantize, layout, backend = session.config.train, session.config.quantize, session.layout, session.backend
+    settings, step = session.config.train, session.training_step()
     budget_s, time_before = settings.time_budget, session.training_time_s
     stop_reason, loss_value, latest_db, evaluations_s = None, math.nan, math.nan, 0.0
     started, outside_s = time.perf_counter(), 0.0
@@ -83,13 +81,8 @@ def optimize(session: Session, log: RunLog | None = None) -> None:
 
     with training_bar(settings.max_iter, session.iteration, log is None) as bar, deferred_interrupt() as interrupted:
         while (fraction := done()) < 1 and not stop_reason and not interrupted():
-            groups, target = session.sampler.draw()
-            noise = [noise_amplitude(fraction, 1, quantize.noise_std, quantize.noise_anneal_fraction,
-                                     grid.quantize_bits) for grid in layout.grids] if quantize.quantize else None
-            values = backend.predict(groups, quantize.quantize, noise, session.noise_generator)
-            loss = texture_loss(values, target, session.linear_diffuse, session.loss_weights)
-            loss.backward()
-            backend.step(schedule(fraction, settings.learning_rate_final))
+            loss = step(*session.sampler.draw(), session.noise(fraction),
+                        schedule(fraction, settings.learning_rate_final))
             session.iteration += 1
             iteration, last = session.iteration, done() >= 1
 
@@ -112,7 +105,8 @@ def optimize(session: Session, log: RunLog | None = None) -> None:
                 torch.set_num_threads(tuner.next((session.training_time_s - read_at_s) / LOG_INTERVAL))
                 read_at_s = session.training_time_s
             if evaluates:
-                psnr = evaluate_psnr(backend, session.texture_set, session.channels, quantize.quantize)
+                psnr = evaluate_psnr(session.backend, session.texture_set, session.channels,
+                                     session.config.quantize.quantize)
                 latest_db = psnr[0]["overall"]
                 session.history.append({"iteration": iteration, "psnr_db": latest_db, "loss": loss_value,
                                         "time_s": session.training_time_s})

@@ -8,6 +8,7 @@ Writes `results.json` and the same as a table, `results.md`. `--device cpu --qui
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import multiprocessing
 import platform
@@ -26,16 +27,18 @@ from benchmarks.plain_trainer import train_plain, wait
 from configs import PRESETS, ModelConfig, config_from_dict
 from dataset import TextureSet, load_texture_set
 from evaluate import evaluate_psnr
-from loss import present_channels, texture_loss
-from model.backend import choose_backend, choose_device, choose_precision, cuda_problem, make_backend
-from model.layout import ModelLayout, model_layout
-from quantize import noise_amplitude
-from sampler import TileSampler
+from loss import present_channels
+from model.backend import choose_backend, choose_device, cuda_problem
+from model.layout import model_layout
+from session import open_session
 from train import schedule
 from utils.errors import UserError, run_command
 from utils.files import require_writable_folder, write_bytes, write_json
 
 PLAIN = "plain PyTorch"
+GRAPHS = "torch, CUDA graphs"
+OURS = {"torch": ("torch", False), GRAPHS: ("torch", True), "tcnn": ("tcnn", False)}
+"""The toolkit's trainers: backend, and whether its steps are captured as CUDA graphs."""
 
 
 @dataclass
@@ -78,35 +81,31 @@ class Run:
     """Training time to each whole dB first reached."""
 
 
-def train_ours(texture_set: TextureSet, layout: ModelLayout, backend_name: str, device: torch.device, *,
-               seconds: float, n_evaluations: int, batch_size: int) -> tuple[list[dict[str, float]], str]:
-    """Train with one of the toolkit's backends as `train.py` does; returns the history and the precision."""
-    channels = present_channels(texture_set.present)
-    precision = choose_precision("auto", device)
-    backend = make_backend(backend_name, layout, channels, device, precision, torch.Generator().manual_seed(0))
-    backend.make_optimizers("muon", 0.03)
-    sampler = TileSampler(texture_set, layout, channels, batch_size=batch_size, tile_size=32, mip_floor=0.02, seed=0,
-                          device=device)
-    random = torch.Generator(device).manual_seed(0)
+def train_ours(texture_set: TextureSet, preset: str, trainer: str, device: torch.device, *, seconds: float,
+               n_evaluations: int, batch_size: int) -> tuple[list[dict[str, float]], str]:
+    """Train with one of `OURS` as `train.py` does with a preset; returns the history and the precision."""
+    backend_name, graphs = OURS[trainer]
+    config = config_from_dict(PRESETS[preset])
+    settings = dataclasses.replace(config.train, backend=backend_name, device=str(device), batch_size=batch_size)
+    session = open_session(dataclasses.replace(config, train=settings), texture_set)
+    step = session.training_step(graphs)
     finest = TextureSet(**{**vars(texture_set), "mips": texture_set.mips[:1]})
-    linear = layout.diffuse_space == "linear" and texture_set.present["diffuse"]
     history, iteration, texels, evaluated, evaluation_s, progress, started = [], 0, 0, 0, 0.0, 0.0, wait(device)
     while progress < 1:
-        groups, target = sampler.draw()
-        noise = [noise_amplitude(int(progress * 1e6), 10 ** 6, 1.0, 0.8, grid.quantize_bits) for grid in layout.grids]
-        texture_loss(backend.predict(groups, True, noise, random), target, linear, None).backward()
-        backend.step(schedule(progress, 0.01))
-        iteration, texels = iteration + 1, texels + len(target)
+        groups, index = session.sampler.draw()
+        step(groups, index, session.noise(progress), schedule(progress, settings.learning_rate_final))
+        iteration, texels = iteration + 1, texels + len(index)
         progress = (time.perf_counter() - started - evaluation_s) / seconds
         if progress * n_evaluations >= evaluated + 1 or progress >= 1:
             now = wait(device)
             evaluated = int(progress * n_evaluations)
+            psnr = evaluate_psnr(session.backend, finest, session.channels, config.quantize.quantize)[0]["overall"]
             history.append({"iteration": iteration, "texels": texels, "time_s": now - started - evaluation_s,
-                            "psnr_db": evaluate_psnr(backend, finest, channels, True)[0]["overall"]})
+                            "psnr_db": psnr})
             evaluation_s += wait(device) - now
-    if hasattr(backend, "release"):
-        backend.release()
-    return history, precision
+    if hasattr(session.backend, "release"):
+        session.backend.release()
+    return history, session.precision
 
 
 def measure(texture_set: TextureSet, preset: str, trainer: str, device: torch.device, scale: Scale,
@@ -119,7 +118,7 @@ def measure(texture_set: TextureSet, preset: str, trainer: str, device: torch.de
         if trainer == PLAIN:
             return train_plain(texture_set, layout, channels, seconds=seconds, device=device, batch_size=batch_size,
                                n_evaluations=n_evaluations), "float32"
-        return train_ours(texture_set, layout, trainer, device, seconds=seconds, n_evaluations=n_evaluations,
+        return train_ours(texture_set, preset, trainer, device, seconds=seconds, n_evaluations=n_evaluations,
                           batch_size=batch_size)
 
     train(scale.rate_s / 5, 1)
@@ -164,21 +163,20 @@ def upscaled_material(folder: Path, side: int, out: Path) -> Path:
     return out
 
 
-def _train_in_process(folder: str, backend_name: str, device_name: str, seconds: float, batch_size: int, ready, start,
+def _train_in_process(folder: str, trainer: str, device_name: str, seconds: float, batch_size: int, ready, start,
                       results) -> None:
     """One of several processes that train at once; puts its steps per second into `results`."""
     device = torch.device(device_name)
     texture_set = load_texture_set(folder)
-    layout = model_layout(ModelConfig(), texture_set.width, texture_set.height)
-    train_ours(texture_set, layout, backend_name, device, seconds=seconds / 5, n_evaluations=1, batch_size=batch_size)
+    train_ours(texture_set, "ue5", trainer, device, seconds=seconds / 5, n_evaluations=1, batch_size=batch_size)
     ready.release()
     start.wait()
-    history, _ = train_ours(texture_set, layout, backend_name, device, seconds=seconds, n_evaluations=1,
+    history, _ = train_ours(texture_set, "ue5", trainer, device, seconds=seconds, n_evaluations=1,
                             batch_size=batch_size)
     results.put(history[-1]["iteration"] / history[-1]["time_s"])
 
 
-def at_once(folder: Path, backend_name: str, device: torch.device, count: int, seconds: float,
+def at_once(folder: Path, trainer: str, device: torch.device, count: int, seconds: float,
             batch_size: int) -> list[float]:
     """Train `count` materials at the same time in processes of their own; returns each one's steps per second.
 
@@ -187,7 +185,7 @@ def at_once(folder: Path, backend_name: str, device: torch.device, count: int, s
     context = multiprocessing.get_context("spawn")
     ready, start, results = context.Semaphore(0), context.Event(), context.Queue()
     processes = [context.Process(target=_train_in_process, args=(
-        str(folder), backend_name, str(device), seconds, batch_size, ready, start, results)) for _ in range(count)]
+        str(folder), trainer, str(device), seconds, batch_size, ready, start, results)) for _ in range(count)]
     for process in processes:
         process.start()
 
@@ -240,7 +238,7 @@ def main() -> None:
     from benchmarks.materials import make_materials
     layout = model_layout(ModelConfig(), 64, 64)
     tcnn = choose_backend("auto", device, layout)
-    trainers = [PLAIN, "torch"] + (["tcnn"] if tcnn[0] == "tcnn" else [])
+    trainers = [PLAIN, "torch"] + ([GRAPHS] if device.type == "cuda" else []) + (["tcnn"] if tcnn[0] == "tcnn" else [])
     results = {"command": f"python -m benchmarks.gpu {shlex.join(sys.argv[1:])}",
                "hardware": hardware(device), "scale": asdict(scale), "ceilings": ceilings(device, scale), "runs": [],
                "notes": [] if tcnn[0] == "tcnn" else [f"tcnn was not measured: {tcnn[1].removeprefix('torch: ')}"]}
@@ -257,12 +255,12 @@ def main() -> None:
                 for trainer in trainers:
                     run = measure(texture_set, preset, trainer, device, scale, options.batch_size)
                     results["runs"].append(asdict(run))
-                    print(f"{run.material:<28} {preset:<8} {trainer:<14} {run.steps_per_s:8.1f} steps/s "
+                    print(f"{run.material:<28} {preset:<8} {trainer:<18} {run.steps_per_s:8.1f} steps/s "
                           f"{run.history[-1]['psnr_db']:6.2f} dB", flush=True)
         name = trainers[-1]
         shared = procedural if options.quick else options.data_dir
         alone, together = (at_once(shared, name, device, count, scale.rate_s, options.batch_size) for count in (1, 2))
-        results["at_once"] = {"backend": name, "alone": alone[0], "together": together}
+        results["at_once"] = {"trainer": name, "alone": alone[0], "together": together}
     text = table(results)
     for run in results["runs"]:
         for entry in run["history"]:

@@ -52,6 +52,6 @@ def table(results: dict) -> str:
                          + " | ".join("-" if seconds is None else f"{seconds:.1f}" for seconds in times) + " |")
     pair = results["at_once"]
     rates = ", ".join(f"{rate:.1f}" for rate in pair["together"])
-    lines += ["", f"Two materials at once ({pair['backend']}, ue5): {rates} steps/s, alone {pair['alone']:.1f}.", ""]
+    lines += ["", f"Two materials at once ({pair['trainer']}, ue5): {rates} steps/s, alone {pair['alone']:.1f}.", ""]
     lines += [f"{note}." for note in results["notes"]]
     return "\n".join(lines).rstrip() + "\n"

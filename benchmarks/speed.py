@@ -50,9 +50,7 @@ def run_training(options: argparse.Namespace) -> dict[str, object]:
     import cli
     from dataset import load_texture_set
     from evaluate import decode_mip
-    from loss import texture_loss
     from metrics import material_psnr
-    from quantize import noise_amplitude
     from rates import estimated_bpp
     from session import open_session, planned_config
     from train import schedule
@@ -60,20 +58,16 @@ def run_training(options: argparse.Namespace) -> dict[str, object]:
     config = cli.make_config({"preset": options.preset, **json.loads(options.flags)})
     session = open_session(planned_config(config, texture_set), texture_set)
     config, layout, backend = session.config, session.layout, session.backend
-    noise_std, grids = config.quantize.noise_std, layout.grids
+    step = session.training_step()
     clock, steps, texels, history, next_look = 0.0, 0, 0, [], 1.0
     while clock < options.seconds:
         start = time.perf_counter()
-        groups, target = session.sampler.draw()
+        groups, index = session.sampler.draw()
         done = clock / options.seconds
-        noise = [noise_amplitude(done, 1, noise_std, config.quantize.noise_anneal_fraction, grid.quantize_bits)
-                 for grid in grids]
-        values = backend.predict(groups, True, noise, session.noise_generator)
-        texture_loss(values, target, session.linear_diffuse, session.loss_weights).backward()
-        backend.step(schedule(done, config.train.learning_rate_final))
+        step(groups, index, session.noise(done), schedule(done, config.train.learning_rate_final))
         clock += time.perf_counter() - start
         steps += 1
-        texels += len(target)
+        texels += len(index)
         if options.look and clock >= next_look:
             next_look += options.look
             psnr = material_psnr(texture_set.mips[0], decode_mip(backend, session.channels, 0, True), texture_set.present)

@@ -1,6 +1,12 @@
-"""The optimisers: Muon for the decoder's matrices, Adam for the rest, Adam on touched grid texels alone."""
+"""The optimisers: Muon for the decoder's matrices, Adam for the rest, Adam on touched grid texels alone.
+
+A step has two parts. `begin_step(lr_scale)` counts it on the host and returns the numbers that are new in it; `apply`
+makes it with these numbers as 0-dim float32 tensors, and does the same operations in every step.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 
@@ -32,22 +38,27 @@ class Muon:
         self.gradient = torch.zeros(len(matrices), rows, cols, device=matrices[0].device)
         self.buffer = torch.zeros_like(self.gradient)
         self.sizes = [max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5 for matrix in matrices]
+        self.n_numbers = len(matrices)
 
     @staticmethod
     def _lying(matrix: torch.Tensor) -> torch.Tensor:
         return matrix.t() if matrix.shape[0] > matrix.shape[1] else matrix
 
+    def begin_step(self, lr_scale: float) -> list[float]:
+        """Return each matrix's step length; `lr_scale` is the schedule's factor."""
+        return [self.lr * lr_scale * size for size in self.sizes]
+
     @torch.no_grad()
-    def step(self, lr_scale: float) -> None:
-        """Step along the gradients in `.grad`; `lr_scale` is the schedule's factor."""
+    def apply(self, numbers: Sequence[torch.Tensor]) -> None:
+        """Step along the gradients in `.grad`."""
         for slot, matrix in zip(self.gradient, self.matrices):
             gradient = self._lying(matrix.grad)
             slot[:gradient.shape[0], :gradient.shape[1]] = gradient
         self.buffer.lerp_(self.gradient, 1 - self.momentum)
         directions = orthogonalize(torch.lerp(self.gradient, self.buffer, self.momentum))
-        for matrix, direction, size in zip(self.matrices, directions, self.sizes):
+        for matrix, direction, length in zip(self.matrices, directions, numbers):
             lying = self._lying(matrix)
-            lying.sub_(direction[:lying.shape[0], :lying.shape[1]], alpha=self.lr * lr_scale * size)
+            lying.addcmul_(direction[:lying.shape[0], :lying.shape[1]], length, value=-1)
 
     def state(self) -> dict[str, torch.Tensor]:
         return {"momentum": self.buffer}
@@ -64,20 +75,29 @@ class Adam:
         self.sizes = [tensor.numel() for tensor in tensors]
         self.first = torch.zeros(sum(self.sizes), device=tensors[0].device if tensors else None)
         self.second = torch.zeros_like(self.first)
+        self.n_numbers = 2 if tensors else 0
+
+    def begin_step(self, lr_scale: float) -> list[float]:
+        """Return the second moment's bias correction and the step length; `lr_scale` is the schedule's factor."""
+        if not self.tensors:
+            return []
+        self.count += 1
+        beta1, beta2 = self.betas
+        return [1 - beta2 ** self.count, self.lr * lr_scale / (1 - beta1 ** self.count)]
 
     @torch.no_grad()
-    def step(self, lr_scale: float) -> None:
-        """Step along the gradients in `.grad`; `lr_scale` is the schedule's factor."""
+    def apply(self, numbers: Sequence[torch.Tensor]) -> None:
+        """Step along the gradients in `.grad`."""
         if not self.tensors:
             return
-        self.count += 1
+        correction, length = numbers
         beta1, beta2 = self.betas
         gradient = torch.cat([tensor.grad.reshape(-1) for tensor in self.tensors])
         self.first.lerp_(gradient, 1 - beta1)
         self.second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        step = self.first / (self.second / (1 - beta2 ** self.count)).sqrt_().add_(1e-12)
+        step = self.first / (self.second / correction).sqrt_().add_(1e-12)
         for tensor, part in zip(self.tensors, step.split(self.sizes)):
-            tensor.sub_(part.view_as(tensor), alpha=self.lr * lr_scale / (1 - beta1 ** self.count))
+            tensor.addcmul_(part.view_as(tensor), length, value=-1)
 
     def state(self) -> dict[str, torch.Tensor]:
         return {"first": self.first, "second": self.second, "count": torch.tensor(self.count)}
@@ -102,8 +122,12 @@ class TouchedAdam:
         self.second = torch.zeros_like(values)
         self.count = torch.zeros(values.shape[0], 1, device=values.device)
 
+    def begin_step(self, lr_scale: float) -> list[float]:
+        """Return the step length; `lr_scale` is the schedule's factor."""
+        return [self.lr * lr_scale]
+
     @torch.no_grad()
-    def step(self, touches: list[tuple[torch.Tensor, torch.Tensor]], lr_scale: float) -> None:
+    def apply(self, touches: list[tuple[torch.Tensor, torch.Tensor]], length: torch.Tensor) -> None:
         """Step the texels of `(index [K], gradient [K, F])` pairs; a texel may occur any number of times."""
         for index, gradient in touches:
             self.gradient.index_add_(0, index, gradient)
@@ -120,7 +144,7 @@ class TouchedAdam:
         self.second.index_copy_(0, index, second)
         step = first.div_(1 - beta1 ** count)
         step.div_(second.div_(1 - beta2 ** count).sqrt_().add_(1e-12))
-        values = self.values.index_select(0, index).sub_(step, alpha=self.lr * lr_scale).clamp_(*self.limits)
+        values = self.values.index_select(0, index).addcmul_(step, length, value=-1).clamp_(*self.limits)
         self.values.index_copy_(0, index, values)
 
     def state(self) -> dict[str, torch.Tensor]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from types import ModuleType
 
+import numpy as np
 import torch
 
 from model.activations import ACTIVATIONS
+from model.batch_plan import GridPlan, filled, plan_arrays
 from model.geometry import AxisTaps, TileGroup, to_device
 from model.layout import ModelLayout
 from model.precision import full_float32
@@ -90,6 +92,7 @@ class TcnnBackend(TorchBackend):
 
     name = "tcnn"
     joins_mips = False
+    captures = False
 
     def __init__(self, layout: ModelLayout, channels: list[int], device: torch.device, precision: str,
                  generator: torch.Generator) -> None:
@@ -155,23 +158,18 @@ class TcnnBackend(TorchBackend):
                 return super().predict(groups, quantize, noise, generator, train)
         if self.decoder is None:
             return super().predict(groups, quantize, noise, generator, train)
-        inputs = []
-        for group in groups:
-            shape = (group.x.shape[0], group.y.shape[1], group.x.shape[1])
-            parts = [*self._encoding([group], shape)]
-            for index, grid in enumerate(self.layout.grids):
-                x, y = self._taps(group, grid)
-                slab = self._slab(index, [(grid.level_of_mip(group.mip), x, y)], quantize,
-                                  noise[index] if noise else 0.0, generator, train)
+        inputs, plan = [], self.plan(groups)
+        for bundle in filled(plan, [to_device(array, self.device) for array in plan_arrays(plan)]):
+            shape, parts = bundle.shape, self._encoding(bundle)
+            for index, (grid, part) in enumerate(zip(self.layout.grids, bundle.grids)):
+                slab = self._slab(index, part, quantize, noise[index] if noise else 0.0, generator, train)
                 if grid.interpolation == "bilinear":
-                    parts.append(self._blend(slab, x, y))
+                    parts.append(self._blend(slab, *part.matrices))
                 else:
-                    taps = torch.cat([slab[:, dy:dy + y.n_cells, dx:dx + x.n_cells]
-                                      for dy in (0, 1) for dx in (0, 1)], -1)
-                    parts.append(spread_cells(taps, self._spread(x, y)))
+                    parts.append(spread_cells(self._corners(slab), self._spread(part)))
             # The ones of the padding are given: how far a Network pads by itself depends on its kind.
-            parts.append(self._constants([group]).expand(*shape, -1))
-            inputs.append(torch.cat(parts, -1).view(group.n_texels, -1))
+            parts.append(bundle.constants.expand(*shape, -1))
+            inputs.append(torch.cat(parts, -1).view(shape[0] * shape[1] * shape[2], -1))
         texels = inputs[0] if len(inputs) == 1 else torch.cat(inputs)
         weights = flat_weights(*self.rounded_network(), self.rows, self.layout.layers)
         output = self._run(self.decoder, self._scaled_back(weights), self._scaled_back(texels))
@@ -186,22 +184,26 @@ class TcnnBackend(TorchBackend):
         """Divide the loss scale out of the gradient of a module's input, in float32."""
         return _ScaleGradient.apply(tensor, 1 / self.loss_scale.scale) if self.reduced else tensor
 
-    def _slab(self, grid_index: int, places: list[tuple[int, AxisTaps, AxisTaps]], quantize: bool, noise: float,
+    def _slab(self, grid_index: int, part: GridPlan, quantize: bool, noise: float | torch.Tensor,
               generator: torch.Generator | None, train: bool) -> torch.Tensor:
-        self._encoded = (grid_index, places[0][0]) if train else None
-        return super()._slab(grid_index, places, quantize, noise, generator, train)
+        self._encoded = (grid_index, part.level) if train else None
+        return super()._slab(grid_index, part, quantize, noise, generator, train)
 
-    def _blend(self, slab: torch.Tensor, x: AxisTaps, y: AxisTaps) -> torch.Tensor:
+    def _blend_arrays(self, resolution: int, x: AxisTaps, y: AxisTaps, train: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Encoding inputs of the rows and of the columns; without `train` what the reference needs."""
+        if not train:
+            return super()._blend_arrays(resolution, x, y, train)
+        return ring_coordinates(y, resolution, self.layout.wrap), ring_coordinates(x, resolution, self.layout.wrap)
+
+    def _blend(self, slab: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         """Blend the slab that `_slab` has just fetched, in tiny-cuda-nn: [B, Ty, Tx, F] float32."""
         if self._encoded is None:
-            return super()._blend(slab, x, y)
+            return super()._blend(slab, rows, columns)
         grid_index, level = self._encoded
         grid = self.layout.grids[grid_index]
         resolution = grid.resolution(level)
         index = self._touches[grid_index][-1][0] - self.offsets[grid_index][level]
-        shape = (x.cell.shape[0], y.cell.shape[1], x.cell.shape[1])
-        columns = to_device(ring_coordinates(x, resolution, self.layout.wrap), self.device)
-        rows = to_device(ring_coordinates(y, resolution, self.layout.wrap), self.device)
+        shape = (*rows.shape, columns.shape[1])
         places = torch.stack([columns[:, None].expand(shape), rows[:, :, None].expand(shape)], -1).view(-1, 2)
         texels = self._scaled_back(slab.reshape(-1, grid.n_features))
         parts = []

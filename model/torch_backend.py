@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from model.activations import ACTIVATIONS
+from model.batch_plan import BundlePlan, GridPlan, filled, plan_arrays
 from model.fused_mlp import CellSpread, FusedMLP
 from model.geometry import (AxisTaps, TileGroup, drawn_encoding, drawn_taps, flat_index, full_cover, grid_resolution,
                             join_taps, lod_of_mip, position_basis, to_device)
@@ -30,6 +32,8 @@ class TorchBackend:
     name = "torch"
     joins_mips = True
     """Whether tiles of several mips may share one pass."""
+    captures = True
+    """Whether a step can be captured as a CUDA graph."""
 
     def __init__(self, layout: ModelLayout, channels: list[int], device: torch.device, precision: str,
                  generator: torch.Generator) -> None:
@@ -81,28 +85,53 @@ class TorchBackend:
 
         `noise[g]` is the amplitude of the uniform noise before grid g's rounding. With `train`, gradients are kept.
         """
+        plan = self.plan(groups, train)
+        plan = filled(plan, [to_device(array, self.device) for array in plan_arrays(plan)])
+        return self.decode_plan(plan, quantize, noise, generator, train)
+
+    def plan(self, groups: list[TileGroup], train: bool = True) -> list[BundlePlan]:
+        """Work out on the host what `decode_plan` needs to decode tile groups; its arrays are NumPy's."""
+        plan = []
+        for bundle in self._bundles(groups):
+            members = [group for group, _ in bundle]
+            shape = (sum(len(group.x) for group in members), members[0].y.shape[1], members[0].x.shape[1])
+            grids = []
+            for index, grid in enumerate(self.layout.grids):
+                x, y = (join_taps([taps[index][axis] for _, taps in bundle]) for axis in (0, 1))
+                levels = [grid.level_of_mip(group.mip) for group in members]
+                rows = np.concatenate([flat_index(taps[index][1].index, taps[index][0].index, grid.resolution(level))
+                                       + self.offsets[index][level] for level, (_, taps) in zip(levels, bundle)])
+                if grid.interpolation == "bilinear":
+                    cell_texels, matrices = (0, 0), self._blend_arrays(grid.resolution(levels[0]), x, y, train)
+                else:
+                    cell_texels, matrices = self._spread_arrays(x, y)
+                grids.append(GridPlan(levels[0], rows, cell_texels, matrices))
+            plan.append(BundlePlan(shape, self._encoding_arrays(members), tuple(grids), self._constants(members)))
+        return plan
+
+    def decode_plan(self, plan: list[BundlePlan], quantize: bool, noise: list[float | torch.Tensor] | None = None,
+                    generator: torch.Generator | None = None, train: bool = True) -> torch.Tensor:
+        """Decode a plan whose arrays are tensors on the device, as `predict` does; the host waits for nothing.
+
+        A `noise[g]` may be a 0-dim tensor on the device.
+        """
         dtype = self.dtype if train else torch.float32
         inputs, spreads, cells = [], [], []
         matrices, ones = self.rounded_network()
         weight = matrices[0].to(dtype)
         gathered = self._gathered_columns()
         first_texel = 0
-        for bundle in self._bundles(groups):
-            tiles = sum(len(group.x) for group, _ in bundle)
-            shape = (tiles, bundle[0][0].y.shape[1], bundle[0][0].x.shape[1])
-            parts = [*self._encoding([group for group, _ in bundle], shape)]
-            for index, grid in enumerate(self.layout.grids):
-                x, y = (join_taps([taps[index][axis] for _, taps in bundle]) for axis in (0, 1))
-                places = [(grid.level_of_mip(group.mip), *taps[index]) for group, taps in bundle]
-                slab = self._slab(index, places, quantize, noise[index] if noise else 0.0, generator, train)
+        for bundle in plan:
+            shape = bundle.shape
+            parts = self._encoding(bundle)
+            for index, (grid, part) in enumerate(zip(self.layout.grids, bundle.grids)):
+                slab = self._slab(index, part, quantize, noise[index] if noise else 0.0, generator, train)
                 if grid.interpolation == "bilinear":
-                    parts.append(self._blend(slab, x, y))
+                    parts.append(self._blend(slab, *part.matrices))
                 else:
-                    taps = torch.cat([slab[:, dy:dy + y.n_cells, dx:dx + x.n_cells]
-                                      for dy in (0, 1) for dx in (0, 1)], -1).to(dtype)
-                    cells.append(torch.matmul(taps, self._cell_weight(weight, index).t()))
-                    spreads.append((first_texel, shape, self._spread(x, y)))
-            parts.append(self._constants([group for group, _ in bundle]).expand(*shape, -1))
+                    cells.append(torch.matmul(self._corners(slab).to(dtype), self._cell_weight(weight, index).t()))
+                    spreads.append((first_texel, shape, self._spread(part)))
+            parts.append(bundle.constants.expand(*shape, -1))
             texels = shape[0] * shape[1] * shape[2]
             inputs.append(torch.cat(parts, -1).view(texels, -1))
             first_texel += texels
@@ -170,25 +199,33 @@ class TorchBackend:
             last = kind
         return bundles
 
-    def _constants(self, groups: list[TileGroup]) -> torch.Tensor:
-        """Inputs that all texels of a tile share, lod and the ones of the padding: [B, 1, 1, 1 + ones]."""
+    def _constants(self, groups: list[TileGroup]) -> np.ndarray:
+        """Inputs that all texels of a tile share, lod and the ones of the padding: float32 [B, 1, 1, 1 + ones]."""
         values = np.ones((sum(len(group.x) for group in groups), 1, 1, 1 + self.n_ones), np.float32)
         values[..., 0] = np.repeat([lod_of_mip(self.layout, group.mip) for group in groups],
                                    [len(group.x) for group in groups])[:, None, None]
-        return to_device(values, self.device)
+        return values
 
-    def _encoding(self, groups: list[TileGroup], shape: tuple[int, int, int]) -> list[torch.Tensor]:
-        """Return the positional encoding of the columns and of the rows, both as [B, Ty, Tx, P]."""
+    def _encoding_arrays(self, groups: list[TileGroup]) -> tuple[np.ndarray, ...]:
+        """Return the positional encoding of the columns [B, Tx, P] and of the rows [B, Ty, P], if there is one."""
         if not self.layout.n_frequencies:
-            return []
+            return ()
         axes = []
         for axis in (0, 1):
             parts = []
             for group in groups:
                 size = mip_size(self.layout.width, self.layout.height, group.mip)[axis]
                 parts.append(drawn_encoding((group.x, group.y)[axis], size, self.layout, group.mip, group.alignment))
-            axes.append(to_device(np.concatenate(parts), self.device))
-        return [axes[0][:, None].expand(*shape, -1), axes[1][:, :, None].expand(*shape, -1)]
+            axes.append(np.concatenate(parts))
+        return tuple(axes)
+
+    @staticmethod
+    def _encoding(bundle: BundlePlan) -> list[torch.Tensor]:
+        """Return the positional encoding of the columns and of the rows, both as [B, Ty, Tx, P]."""
+        if not bundle.encoding:
+            return []
+        columns, rows = bundle.encoding
+        return [columns[:, None].expand(*bundle.shape, -1), rows[:, :, None].expand(*bundle.shape, -1)]
 
     def _taps(self, group: TileGroup, grid) -> tuple[AxisTaps, AxisTaps]:
         width, height = mip_size(self.layout.width, self.layout.height, group.mip)
@@ -196,48 +233,53 @@ class TorchBackend:
         return (drawn_taps(group.x, width, grid, resolution, self.layout.wrap, group.alignment),
                 drawn_taps(group.y, height, grid, resolution, self.layout.wrap, group.alignment))
 
-    def _slab(self, grid_index: int, places: list[tuple[int, AxisTaps, AxisTaps]], quantize: bool, noise: float,
+    def _slab(self, grid_index: int, part: GridPlan, quantize: bool, noise: float | torch.Tensor,
               generator: torch.Generator | None, train: bool) -> torch.Tensor:
-        """Fetch the grid texels under each tile, [B, Ky, Kx, F], rounded straight through.
-
-        `places`: level and taps (x, y) of each group whose tiles follow one another.
-        """
+        """Fetch the grid texels under each tile, [B, Ky, Kx, F], rounded straight through."""
         grid = self.layout.grids[grid_index]
-        index = np.concatenate([flat_index(y.index, x.index, grid.resolution(level)) + self.offsets[grid_index][level]
-                                for level, x, y in places])
-        flat = to_device(index.reshape(-1), self.device)
+        flat = part.index.view(-1)
         slab = self.tables[grid_index].index_select(0, flat)
         if train:
             slab.requires_grad_()
             self._touches.setdefault(grid_index, []).append((flat, slab))
         if quantize:
             slab = quantize_ste(slab, grid.quantize_bits, noise, generator)
-        return slab.view(*index.shape, grid.n_features)
+        return slab.view(*part.index.shape, grid.n_features)
 
-    def _blend(self, slab: torch.Tensor, x: AxisTaps, y: AxisTaps) -> torch.Tensor:
+    @staticmethod
+    def _corners(slab: torch.Tensor) -> torch.Tensor:
+        """Return the four taps of every cell of a slab [B, Ky, Kx, F]: [B, Ky - 1, Kx - 1, 4F]."""
+        return torch.cat([slab[:, dy:slab.shape[1] - 1 + dy, dx:slab.shape[2] - 1 + dx]
+                          for dy in (0, 1) for dx in (0, 1)], -1)
+
+    def _blend_arrays(self, resolution: int, x: AxisTaps, y: AxisTaps, train: bool) -> tuple[np.ndarray, np.ndarray]:
+        """What `_blend` needs of the rows and of the columns, on a level of `resolution`."""
+        return y.interpolation_matrix(), x.interpolation_matrix()
+
+    def _blend(self, slab: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         """Blend slab texels into texels, [B, Ty, Tx, F], one axis after the other."""
         b, ky, kx, f = slab.shape
-        rows = to_device(y.interpolation_matrix(), self.device)
-        columns = to_device(x.interpolation_matrix(), self.device)
         blended = torch.bmm(rows, slab.reshape(b, ky, kx * f)).view(b, -1, kx, f)
         return torch.matmul(columns[:, None], blended)
 
-    def _spread(self, x: AxisTaps, y: AxisTaps) -> CellSpread:
+    def _spread_arrays(self, x: AxisTaps, y: AxisTaps) -> tuple[tuple[int, int], tuple[np.ndarray, ...]]:
+        """Return the texels per cell (y, x) of aligned tiles, else (0, 0), and the matrices that `_spread` needs."""
         order = self.layout.position_order
         if x.cell_texels and y.cell_texels:
-            basis = None
-            if order:
-                basis = np.kron(position_basis(y.fraction[0, :y.cell_texels], order),
-                                position_basis(x.fraction[0, :x.cell_texels], order))
-                basis = to_device(basis, self.device)
-            return CellSpread((y.cell_texels, x.cell_texels), None, basis)
+            places = [position_basis(axis.fraction[0, :axis.cell_texels], order) for axis in (y, x)] if order else []
+            return (y.cell_texels, x.cell_texels), (np.kron(*places),) if order else ()
         matrices = []
         for axis in (y, x):
             matrix = axis.cell_matrix()
             if order:
                 matrix = (matrix[..., None] * position_basis(axis.fraction, order)[:, :, None]).reshape(*matrix.shape[:2], -1)
-            matrices.append(to_device(matrix, self.device))
-        return CellSpread((0, 0), tuple(matrices), None, order)
+            matrices.append(matrix)
+        return (0, 0), tuple(matrices)
+
+    def _spread(self, part: GridPlan) -> CellSpread:
+        if part.cell_texels[0]:
+            return CellSpread(part.cell_texels, None, *part.matrices)
+        return CellSpread((0, 0), part.matrices, None, self.layout.position_order)
 
     @torch.no_grad()
     def decode(self, mip: int, quantize: bool = True, side: int = 128) -> torch.Tensor:
@@ -258,13 +300,28 @@ class TorchBackend:
 
     def step(self, lr_scale: float) -> None:
         """Apply the gradients of the last `predict(..., train=True)` to decoder and touched grid texels, and clear them."""
+        self.apply(to_device(np.array(self.begin_step(lr_scale), np.float32), self.device).unbind())
+
+    def begin_step(self, lr_scale: float) -> list[float]:
+        """Count a step and return the numbers that `apply` needs for it; `lr_scale` is the schedule's factor."""
+        optimizers = [*self.optimizers.values(), *self.grid_optimizers]
+        return [number for optimizer in optimizers for number in optimizer.begin_step(lr_scale)]
+
+    def apply(self, numbers: Sequence[torch.Tensor]) -> None:
+        """Make the step of `begin_step`, whose numbers are given as 0-dim float32 tensors on the device."""
+        start = 0
         for optimizer in self.optimizers.values():
-            optimizer.step(lr_scale)
+            optimizer.apply(numbers[start:start + optimizer.n_numbers])
+            start += optimizer.n_numbers
+        for grid, touches in self._touches.items():
+            self.grid_optimizers[grid].apply([(index, slab.grad) for index, slab in touches], numbers[start + grid])
+        self.clear_gradients()
+
+    def clear_gradients(self) -> None:
+        """Forget the gradients and what the last `predict` has touched."""
         for tensor in [*self.matrices, *self.biases, self.ones]:
             if tensor is not None:
                 tensor.grad = None
-        for grid, touches in self._touches.items():
-            self.grid_optimizers[grid].step([(index, slab.grad) for index, slab in touches], lr_scale)
         self._touches.clear()
 
     # --- canonical form -----------------------------------------------------------------------------------------

@@ -299,8 +299,7 @@ def test_the_plain_trainer_learns_and_records_its_history():
 
 
 def test_the_benchmarked_trainer_counts_the_texels_it_draws():
-    layout = model_layout(ModelConfig(), 32, 32)
-    history, precision = train_ours(material(32, 32), layout, "torch", CPU, seconds=0.2, n_evaluations=1,
+    history, precision = train_ours(material(32, 32), "quality", "torch", CPU, seconds=0.2, n_evaluations=1,
                                     batch_size=2048)
     # The whole finest mip has 1024 texels, so no step can draw 2048.
     assert 0 < history[-1]["texels"] < 2048 * history[-1]["iteration"] and precision == choose_precision("auto", CPU)

@@ -137,7 +137,8 @@ def test_a_dense_grid_fed_this_way_blends_as_the_reference_does(width, height, r
             values = dense_grid(table, position, resolution + 2)
         else:
             square = slab.float().view(1, y.index.shape[1], x.index.shape[1], 2)
-            values = backend._blend(square, x, y).view(-1, 2).double()
+            values = backend._blend(square, *map(torch.from_numpy, (y.interpolation_matrix(), x.interpolation_matrix()))
+                                    ).view(-1, 2).double()
         (values * torch.linspace(-1, 1, values.numel()).view_as(values)).sum().backward()
         results.append(values.detach())
         gradients.append(torch.zeros(resolution ** 2, 2, dtype=torch.float64).index_add_(0, index, slab.grad))
