@@ -1,4 +1,4 @@
-"""The smallest rate that reaches a quality: a few short trials, each starting from what the last one learned."""
+"""The smallest rate that reaches a quality: a few short trials, each at the rate that those before it point to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 
-import torch
+import numpy as np
 
 from configs import Config
 from console import decibels, say
@@ -20,9 +20,13 @@ from utils.errors import UserError
 
 TRIAL_SHARE = 0.15
 """Length of a trial, as a share of the run."""
+LONGER_GAIN = 1.5
+"""What the whole run gains on a trial, in units of what a trial of three times the length gains on it."""
 MOST_TRIALS = 6
 DECIBELS_PER_DOUBLING = 3.5
 """First guess of what twice the bits are worth, dB; two trials replace it by what they found."""
+MARGIN_DB = 0.15
+"""Trials aim above the target by this, since short ones foretell the whole run to a few tenths."""
 TOLERANCE_DB = 0.15
 """A trial this near to what it should reach ends the search."""
 FIRST_BPP, MOST_BPP = 5.0, 48.0
@@ -46,36 +50,38 @@ def _psnr(session: Session) -> float:
     return material_psnr(session.texture_set.mips[0], decoded, session.texture_set.present)["overall"]
 
 
-def _adopt_decoder(session: Session, network: torch.Tensor | None) -> None:
-    """Start from another trial's decoder, where its layout is the same."""
-    if network is not None and network.numel() == session.layout.n_weights:
-        session.backend.load_network(network)
-
-
 def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[[Session], None]) -> Config:
     """Return settings whose `target_bpp` is about the smallest that reaches `target_psnr`.
 
-    Trials are `TRIAL_SHARE` of the run long and so fall short of it by some decibels; how many is found by letting
-    one trial run three times as long. Raises `UserError` where even the highest rate does not reach the target.
+    Trials are `TRIAL_SHARE` of the run long and so fall short of it by some decibels, the more the higher the rate; how
+    many is found by a trial of three times that length, at the first rate and again near the one that would be taken.
+    Raises `UserError` where even the highest rate does not reach the target.
     """
-    target = config.model.target_psnr
+    target = config.model.target_psnr + MARGIN_DB
     decoder = decoder_bpp(config.model, texture_set.width, texture_set.height, config.export.storage)
     least = decoder + LEAST_GRIDS_BPP
-    bpp, network, results, gain = max(FIRST_BPP, 2 * decoder), None, {}, None
+    short: dict[float, float] = {}
+    gains: dict[float, float] = {}
+
+    def attempt(bpp: float, share: float) -> float:
+        # Every trial from scratch: one that went on from another's decoder would look better than its rate is.
+        session = open_session(planned_config(_trial_config(config, bpp, share), texture_set), texture_set)
+        optimize(session)
+        return _psnr(session)
+
+    def foretold() -> dict[float, float]:
+        """PSNR of whole runs by rate, from the trials so far."""
+        known = sorted(gains)
+        return {bpp: psnr + float(np.interp(math.log(bpp), np.log(known), [gains[rate] for rate in known]))
+                for bpp, psnr in short.items()}
+
+    bpp = max(FIRST_BPP, 2 * decoder)
     for trial in range(MOST_TRIALS):
-        def attempt(share: float) -> float:
-            nonlocal network
-            session = open_session(planned_config(_trial_config(config, bpp, share), texture_set), texture_set)
-            _adopt_decoder(session, network)
-            optimize(session)
-            network = session.backend.network()
-            return _psnr(session)
-        reached = attempt(TRIAL_SHARE)
-        if gain is None:
-            # Longer training helps the more the harder the material; a second, longer run measures it.
-            longer = attempt(3 * TRIAL_SHARE)
-            gain = max(0.0, 1.5 * (longer - reached))
-        results[bpp] = reached + gain
+        short[bpp] = attempt(bpp, TRIAL_SHARE)
+        near = gains and abs(foretold()[bpp] - target) <= 2 * TOLERANCE_DB
+        if not gains or near and min(abs(math.log(bpp / rate)) for rate in gains) > math.log(1.2):
+            gains[bpp] = max(0.0, LONGER_GAIN * (attempt(bpp, 3 * TRIAL_SHARE) - short[bpp]))
+        results = foretold()
         say(f"search {trial + 1}", f"{bpp:.2f} bits per texel would reach about {decibels(results[bpp])} dB")
         if abs(results[bpp] - target) <= TOLERANCE_DB:
             break
@@ -83,13 +89,13 @@ def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[
         if following is None or abs(math.log(following / bpp)) < 0.02:
             break
         bpp = following
-    reaching = [rate for rate, psnr in results.items() if psnr >= target - TOLERANCE_DB]
+    reaching = [rate for rate, psnr in foretold().items() if psnr >= target - TOLERANCE_DB]
     if not reaching:
-        best = max(results.values())
-        raise UserError(f"target_psnr {target:g} is out of reach: the best trial gives about {best:.1f} dB; lower it, "
-                        "train longer, or use --preset quality")
+        best = max(foretold().values())
+        raise UserError(f"target_psnr {config.model.target_psnr:g} is out of reach: the best trial gives about "
+                        f"{best:.1f} dB; lower it, train longer, or use --preset quality")
     chosen = dataclasses.replace(config.model, target_psnr=0.0, target_bpp=min(reaching))
-    say("search", f"trains at {min(reaching):.2f} bits per texel for {target:g} dB")
+    say("search", f"trains at {min(reaching):.2f} bits per texel for {config.model.target_psnr:g} dB")
     return dataclasses.replace(config, model=chosen)
 
 

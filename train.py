@@ -136,8 +136,9 @@ def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path 
     from finish import finish
     from metrics import Lpips
     texture_set = load_texture_set(config.run.data_dir)
+    target_psnr = 0.0 if resumed else config.model.target_psnr
     if not resumed:
-        if config.model.target_psnr:
+        if target_psnr:
             from search import config_for_psnr
             require_writable_folder(config.run.save_dir)
             config = config_for_psnr(config, texture_set, optimize)
@@ -151,7 +152,11 @@ def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path 
     log = RunLog(session.run_dir.parent / "tensorboard" / session.run_dir.name, texture_set, lpips)
     optimize(session, log)
     folder = save_session(session)
-    finish(session, folder, log)
+    manifest = finish(session, folder, log)
+    reached = manifest["psnr"]["overall"][0]
+    if target_psnr and reached is not None:
+        say("target", f"{reached:.2f} dB reached, {target_psnr:g} asked" + (
+            "" if reached >= target_psnr else f"; --target_psnr {2 * target_psnr - reached:.1f} or a longer run gets there"))
     log.close()
     return folder
 
