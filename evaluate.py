@@ -32,18 +32,18 @@ def evaluate_psnr(backend, texture_set: TextureSet, channels: list[int], quantiz
 
 
 class stored_precision:
-    """While entered, the backend's decoder holds the numbers an export in `precision` would hold."""
+    """While entered, the backend's decoder holds the numbers that an export would hold."""
 
-    def __init__(self, backend, precision: str) -> None:
-        self.backend, self.precision = backend, precision
+    def __init__(self, backend) -> None:
+        self.backend = backend
 
     def __enter__(self) -> None:
         self.masters = self.backend.network()
-        if self.precision != "float32":
-            self.backend.load_network(as_stored(self.masters, self.backend.layout, self.precision))
+        if self.backend.layout.network_precision != "float32":
+            self.backend.load_network(as_stored(self.masters, self.backend.layout))
 
     def __exit__(self, *_) -> None:
-        if self.precision != "float32":
+        if self.backend.layout.network_precision != "float32":
             self.backend.load_network(self.masters)
 
 

@@ -54,8 +54,6 @@ class ExportSource:
     """Whether each map type is present."""
     normal_convention: str
     """opengl or directx."""
-    network_precision: str = "float32"
-    """float32, float16 or int8."""
     storage: str = "rgba8"
     """rgba8 or true_rate."""
     dds_mips: bool = True
@@ -79,8 +77,8 @@ def plugin_obstacles(source: ExportSource) -> list[str]:
         obstacles.append("the first layer depends on the place in a cell")
     if any(layer.bias_offset is not None for layer in layout.layers):
         obstacles.append("the network has biases")
-    if source.network_precision != "float32":
-        obstacles.append(f"the weights are {source.network_precision}")
+    if source.layout.network_precision != "float32":
+        obstacles.append(f"the weights are {source.layout.network_precision}")
     if any(layer.activation != "leaky_relu" for layer in layout.layers[:-1]):
         obstacles.append(f"the hidden activation is {layout.layers[0].activation}, not leaky_relu")
     if layout.layers[-1].activation not in PLUGIN_OUTPUT_ACTIVATIONS:
@@ -136,12 +134,13 @@ def _exported_network(source: ExportSource) -> tuple[np.ndarray, list[dict]]:
             network[start:start + kind.count * last.cols] = 0
             if last.bias_offset is not None:
                 network[last.bias_offset + kind.first:last.bias_offset + kind.first + kind.count] = 0
+    precision = source.layout.network_precision
     with np.errstate(over="ignore"):
-        finite = np.isfinite(network.astype("float16" if source.network_precision == "int8" else source.network_precision))
+        finite = np.isfinite(network.astype("float32" if precision == "float32" else "float16"))
     if not finite.all():
-        raise UserError(f"the network holds weights that {source.network_precision} cannot store (training diverged?); "
+        raise UserError(f"the network holds weights that {precision} cannot store (training diverged?); "
                         "train again with a lower --learning_rate")
-    return pack_network(network, source.layout, source.network_precision)
+    return pack_network(network, source.layout)
 
 
 def _write_grid(source: ExportSource, g: int, folder: Path, names: list[str]) -> None:
@@ -211,7 +210,7 @@ def _manifest(source: ExportSource, places: list[dict]) -> dict:
                                 "phases": layout.phases},
         **({"position_order": layout.position_order} if layout.position_order else {}),
         "network": {"file": NETWORK_NAME, "array": "network", "inputs": layout.n_inputs, "outputs": N_CHANNELS,
-                    "precision": source.network_precision, "macs_per_texel": layout.macs_per_texel,
+                    "precision": source.layout.network_precision, "macs_per_texel": layout.macs_per_texel,
                     "layers": [{"rows": layer.rows, "cols": layer.cols, **place, "activation": layer.activation}
                                for layer, place in zip(layout.layers, places)]},
         "bytes_per_texel": layout.bytes_per_texel}
@@ -297,7 +296,7 @@ def source_from_checkpoint(run_dir: str | os.PathLike, load_iter: int) -> tuple[
     layout = model_layout(config.model, checkpoint.width, checkpoint.height)
     source = ExportSource(layout, [[level.cpu().numpy() for level in grid] for grid in checkpoint.grids],
                           checkpoint.network.cpu().numpy(), checkpoint.present, checkpoint.normal_convention,
-                          layout.network_precision, config.export.storage, config.export.dds_mips)
+                          config.export.storage, config.export.dds_mips)
     try:
         reference = load_texture_set(config.run.data_dir)
         if (reference.width, reference.height) != (source.layout.width, source.layout.height) \

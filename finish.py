@@ -49,8 +49,8 @@ def finish(session: Session, folder: Path, log: RunLog) -> dict:
     present = texture_set.present
     manifest = export_material(ExportSource(
         layout, session.grid_arrays(), session.backend.network().numpy(), present, texture_set.normal_convention,
-        layout.network_precision, config.export.storage, config.export.dds_mips), folder, texture_set)
-    with stored_precision(session.backend, layout.network_precision):
+        config.export.storage, config.export.dds_mips), folder, texture_set)
+    with stored_precision(session.backend):
         decoded = [decode_mip(session.backend, session.channels, mip, True) for mip in range(layout.mips)]
         if not config.quantize.quantize:
             unrounded = decode_mip(session.backend, session.channels, 0, False)
@@ -88,7 +88,7 @@ def infer(config: Config, saved: Checkpoint, path: Path) -> Path:
     folder = require_writable_folder(Path(config.run.load_dir) / "infer")
     say("checkpoint", path)
     metrics = {"iteration": saved.iteration, "checkpoint": str(path), "mips": []}
-    with stored_precision(backend, backend.layout.network_precision):
+    with stored_precision(backend):
         for mip, reference in enumerate(texture_set.mips):
             decoded = decode_mip(backend, channels, mip, True)
             psnr = material_psnr(reference, decoded, texture_set.present)

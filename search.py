@@ -45,7 +45,7 @@ def _trial_config(config: Config, target_bpp: float, share: float) -> Config:
 
 def _psnr(session: Session) -> float:
     """Return the overall PSNR of the finest mip as an export would have it, dB."""
-    with stored_precision(session.backend, session.layout.network_precision):
+    with stored_precision(session.backend):
         decoded = decode_mip(session.backend, session.channels, 0, True)
     return material_psnr(session.texture_set.mips[0], decoded, session.texture_set.present)["overall"]
 

@@ -52,10 +52,13 @@ def _parse(argv: Sequence[str] | None) -> Namespace:
     if options.time_budget <= 0 or min(options.bpp) <= 0:
         raise UsageError("--time_budget and --bpp must be above 0; give seconds and bits per texel")
     try:
-        options.flags = json.loads(options.flags)
-        assert isinstance(options.flags, dict)
-    except (ValueError, AssertionError) as error:
-        raise UsageError(f"--flags is no JSON object of train.py flags: {options.flags}") from error
+        flags = json.loads(options.flags)
+    except ValueError:
+        flags = None
+    if not isinstance(flags, dict):
+        raise UsageError(f"--flags {options.flags} is no JSON object; write flags of train.py as "
+                         '{"batch_size": 32768}')
+    options.flags = flags
     return options
 
 

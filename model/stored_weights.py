@@ -11,8 +11,6 @@ import torch
 
 from model.layout import ModelLayout
 
-PRECISIONS = ("float32", "float16", "int8")
-"""Ways to store the decoder."""
 LEAST_SCALE = 2.0 ** -14
 """Smallest normal float16; rows with smaller weights are stored with fewer levels."""
 
@@ -50,26 +48,26 @@ def _matrices(flat: torch.Tensor, layout: ModelLayout) -> list[torch.Tensor]:
             for layer in layout.layers]
 
 
-def as_stored(flat: torch.Tensor, layout: ModelLayout, precision: str) -> torch.Tensor:
-    """Return the canonical flat weights, float32, with the values that storage in `precision` gives back."""
-    if precision == "float32":
+def as_stored(flat: torch.Tensor, layout: ModelLayout) -> torch.Tensor:
+    """Return the canonical flat weights, float32, with the values that their storage gives back."""
+    if layout.network_precision == "float32":
         return flat.clone()
     stored = flat.half().float()
-    if precision == "int8":
+    if layout.network_precision == "int8":
         for matrix, target in zip(_matrices(flat, layout), _matrices(stored, layout)):
             target.copy_(round_rows(matrix))
     return stored
 
 
-def pack_network(flat: np.ndarray, layout: ModelLayout, precision: str) -> tuple[np.ndarray, list[dict]]:
+def pack_network(flat: np.ndarray, layout: ModelLayout) -> tuple[np.ndarray, list[dict]]:
     """Return the array that is stored, and where each layer lies in it: offset, scale_offset (int8), bias_offset.
 
     Offsets count array elements (bytes for int8). What float16 cannot hold becomes infinite.
     """
     places = [{"offset": layer.offset, "bias_offset": layer.bias_offset} for layer in layout.layers]
     with np.errstate(over="ignore"):
-        if precision != "int8":
-            return flat.astype(precision), places
+        if layout.network_precision != "int8":
+            return flat.astype(layout.network_precision), places
         weights = torch.from_numpy(np.ascontiguousarray(flat, np.float32))
         codes, scales = [], []
         for matrix in _matrices(weights, layout):

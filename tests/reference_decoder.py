@@ -30,8 +30,7 @@ def make_source(width=20, height=12, present=ALL, seed=0, storage="rgba8", dds_m
     network = np.concatenate([rng.normal(0, 1.5 / math.sqrt(layer.cols), layer.rows * layer.cols)
                               for layer in layout.layers]
                              + [rng.normal(0.2, 0.2, layer.rows) for layer in layout.layers if config.use_bias])
-    return ExportSource(layout, grids, network.astype(np.float32), dict(present), "opengl", layout.network_precision,
-                        storage, dds_mips)
+    return ExportSource(layout, grids, network.astype(np.float32), dict(present), "opengl", storage, dds_mips)
 
 
 def slow_activation(name, x):
@@ -85,8 +84,8 @@ def slow_decode(source, u, v, mip):
     layout = source.layout
     values = slow_inputs(source, u, v, mip)
     values += [1.0] * (-len(values) % 16)
-    eight_bits = source.network_precision == "int8"
-    network = source.network.astype("float32" if eight_bits else source.network_precision).astype(np.float64)
+    eight_bits = source.layout.network_precision == "int8"
+    network = source.network.astype("float32" if eight_bits else source.layout.network_precision).astype(np.float64)
     shapes, cols = [], len(values)
     for rows in [layout.n_neurons] * layout.n_hidden_layers + [16]:
         shapes.append((rows, cols))

@@ -42,13 +42,13 @@ def test_the_reader_gets_back_the_weights_that_training_ends_with(precision, use
     source = make_source(network_precision=precision, use_bias=use_bias, n_hidden_layers=2,
                          hash_grid_configs=[grid(8, interpolation="gather"), grid(4)], position_order=1)
     manifest = export_material(source, tmp_path)
-    stored = as_stored(torch.from_numpy(source.network), source.layout, precision).numpy()
+    stored = as_stored(torch.from_numpy(source.network), source.layout).numpy()
     for layer, (weights, bias, _) in zip(source.layout.layers, NeuralTextureReader(tmp_path)._network):
         wanted = stored[layer.offset:layer.offset + layer.rows * layer.cols].reshape(layer.rows, layer.cols)
         np.testing.assert_array_equal(weights.T, wanted[:weights.shape[1]])
         if use_bias:
             np.testing.assert_array_equal(bias, stored[layer.bias_offset:layer.bias_offset + len(bias)])
-    array, _ = pack_network(source.network, source.layout, precision)
+    array, _ = pack_network(source.network, source.layout)
     assert array.nbytes == stored_bytes(source.layout)
     npz = next(entry["bytes"] for entry in manifest["files"] if entry["name"] == "network_data.npz")
     assert array.nbytes < npz < array.nbytes + 700

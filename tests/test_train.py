@@ -214,7 +214,7 @@ def assert_export_agrees(folder, data_dir):
     for g, grid in enumerate(layout.grids):
         for level, codes in enumerate(reader.codes(g)):
             assert (codes == values_to_codes(checkpoint.grids[g][level].numpy(), grid.quantize_bits)).all()
-    with stored_precision(backend, backend.layout.network_precision):
+    with stored_precision(backend):
         decoded = [decode_mip(backend, channels, mip, True) for mip in range(layout.mips)]
     for mip, texels in enumerate(decoded):
         assert np.abs(texels.astype(int) - reader.decode_uint8(mip)).max() <= 1
