@@ -43,6 +43,9 @@ class TileSampler:
         self.batch_size, self.tile_size = batch_size, tile_size
         self.sizes = [(mip.shape[1], mip.shape[0]) for mip in texture_set.mips]
         self.probabilities = mip_probabilities(self.sizes, mip_floor)
+        ends = np.cumsum(self.probabilities[1:] / (1 - self.probabilities[0]))
+        self.coarse_ends = ends / ends[-1:]
+        """Cumulative shares of the mips but the finest."""
         ends = np.cumsum([width * height for width, height in self.sizes])
         self.starts = [0, *ends[:-1].tolist()]
         texels = np.empty((ends[-1], len(channels)), np.uint8)
@@ -69,7 +72,7 @@ class TileSampler:
         if len(self.sizes) == 1:
             groups.append(self._tiles(0, self.batch_size))
         else:
-            mip = 1 + int(random.choice(len(self.sizes) - 1, p=self.probabilities[1:] / coarse))
+            mip = 1 + int(np.searchsorted(self.coarse_ends, random.random(), "right"))
             groups.append(self._tiles(0, int(self.batch_size * (1 - coarse))))
             groups.append(self._tiles(mip, int(self.batch_size * coarse)))
         return groups, np.concatenate([self._target(group) for group in groups])
@@ -79,7 +82,7 @@ class TileSampler:
         tile_w, tile_h = min(self.tile_size, width), min(self.tile_size, height)
         count = max(1, round(texels / (tile_w * tile_h)))
         count = min(count, self._tiles_per_axis(width, tile_w) * self._tiles_per_axis(height, tile_h))
-        origins = np.stack([self._next_origin(mip, tile_w, tile_h) for _ in range(count)])
+        origins = self._next_origins(mip, count, tile_w, tile_h)
         step, phase = cell_alignment(self.layout, mip)
         aligned = self.layout.wrap and tile_w % step == 0 and tile_h % step == 0
         alignment = (step, phase) if aligned else (1, 0)
@@ -89,14 +92,19 @@ class TileSampler:
         """Tiles that cover an axis whatever their offset; without wrapping, part of one more is needed."""
         return -(-size // tile) + (not self.layout.wrap and tile < size)
 
-    def _next_origin(self, mip: int, tile_w: int, tile_h: int) -> np.ndarray:
+    def _next_origins(self, mip: int, count: int, tile_w: int, tile_h: int) -> np.ndarray:
+        """Return the next tile origins (x, y) of a mip, int64 [count, 2]; a new round begins where one ends."""
         width, height = self.sizes[mip]
         per_round = self._tiles_per_axis(width, tile_w) * self._tiles_per_axis(height, tile_h)
-        round_index, position = divmod(self.drawn[mip], per_round)
-        self.drawn[mip] += 1
-        if self._rounds.get(mip, (-1, None))[0] != round_index:
-            self._rounds[mip] = (round_index, self._partition(mip, round_index, tile_w, tile_h))
-        return self._rounds[mip][1][position]
+        parts = []
+        while count:
+            round_index, position = divmod(self.drawn[mip], per_round)
+            if self._rounds.get(mip, (-1, None))[0] != round_index:
+                self._rounds[mip] = (round_index, self._partition(mip, round_index, tile_w, tile_h))
+            parts.append(self._rounds[mip][1][position:position + count])
+            self.drawn[mip] += len(parts[-1])
+            count -= len(parts[-1])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _partition(self, mip: int, round_index: int, tile_w: int, tile_h: int) -> np.ndarray:
         """Return shuffled tile origins (x, y) that cover the mip, int64 [n, 2]."""

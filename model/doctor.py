@@ -22,6 +22,8 @@ TCNN_SOURCE = "git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings
 ARCHITECTURES = {"75": "RTX 2000, T4", "80": "A100", "86": "RTX 3000", "89": "RTX 4000, L4", "90": "H100, H200",
                  "100": "B200", "120": "RTX 5000"}
 """Compute capabilities as TCNN_CUDA_ARCHITECTURES writes them."""
+FIRST_WITH_CPP20 = (2, 13)
+"""First PyTorch whose headers need C++20; tiny-cuda-nn's build asks for C++17, and nvcc 13.2 fails on it with C++20."""
 
 
 @dataclass
@@ -89,18 +91,41 @@ def architectures(capabilities: list[str]) -> str:
     return ";".join(map(str, numbers)) or "75;86;89"
 
 
-def torch_commands(driver_cuda: str | None) -> list[str]:
-    """Return the installation of a CUDA build of PyTorch that a driver up to CUDA `driver_cuda` can run."""
-    major, _, minor = (driver_cuda or "12.6").partition(".")
-    version = (int(major), int(minor or 0))
-    tag = "cu130" if version >= (13, 0) else "cu128" if version >= (12, 8) else "cu126"
+def wheel_tag(driver_cuda: str | None, capabilities: list[str]) -> str:
+    """Return PyTorch's name of its newest CUDA build for all of these GPUs and their driver, None for one yet to come.
+
+    >>> wheel_tag("13.0", ["8.9"]), wheel_tag("12.9", ["12.0"]), wheel_tag("13.0", ["6.1"]), wheel_tag(None, [])
+    ('cu130', 'cu128', 'cu126', 'cu130')
+    """
+    version, oldest = _numbers(driver_cuda or "13.0"), min(map(_numbers, capabilities), default=(7, 5))
+    # CUDA 13 has no code for GPUs before Turing, PyTorch's builds for 12.8 none for those before Volta.
+    if oldest < (7, 5) or version < (12, 8):
+        return "cu126"
+    return "cu130" if version >= (13, 0) else "cu128"
+
+
+def _numbers(version: str) -> tuple[int, int]:
+    """Return the first two numbers of a version."""
+    major, minor = (re.findall(r"\d+", version) + ["0"])[:2]
+    return int(major), int(minor)
+
+
+def torch_commands(tag: str) -> list[str]:
+    """Return the installation of a CUDA build of PyTorch."""
     return [f"python -m pip install --force-reinstall torch torchvision --index-url {TORCH_INDEX}/{tag}"]
 
 
-def tcnn_commands(windows: bool, arches: str, cuda: str | None) -> list[str]:
-    """Return the commands that build tiny-cuda-nn for GPUs of the given capabilities, visible or not."""
+def tcnn_commands(windows: bool, arches: str, cuda: str | None, torch_version: str, tag: str) -> list[str]:
+    """Return the commands that build tiny-cuda-nn for GPUs of the given capabilities, visible or not.
+
+    `cuda`: what PyTorch was built with; `tag`: of the CUDA build to take where PyTorch has to be replaced.
+    """
+    install = []
+    if _numbers(torch_version) >= FIRST_WITH_CPP20:
+        install.append(f'python -m pip install "torch<{FIRST_WITH_CPP20[0]}.{FIRST_WITH_CPP20[1]}" torchvision '
+                       f"--index-url {TORCH_INDEX}/{tag}")
     # Its setup.py imports torch and pkg_resources, so it builds in this environment, with a setuptools that has it.
-    install = ['python -m pip install "setuptools<81" wheel ninja',
+    install += ['python -m pip install "setuptools<81" wheel ninja',
                f'python -m pip install --no-build-isolation "{TCNN_SOURCE}"']
     if windows:
         vcvars = find_vcvars() or (r"C:\Program Files\Microsoft Visual Studio\2022\Community"
@@ -138,7 +163,7 @@ def examine(windows: bool) -> Report:
     if problem:
         problems["compiler"] = problem
     _examine_tinycudann(report)
-    _add_commands(report, driver_cuda.group(1) if driver_cuda else None, architectures(capabilities), cuda)
+    _add_commands(report, driver_cuda.group(1) if driver_cuda else None, capabilities, cuda)
     return report
 
 
@@ -188,7 +213,7 @@ def _examine_tinycudann(report: Report) -> None:
     report.uses["backend"] = "tcnn" if not problem and report.uses.get("device") == "cuda" else "torch"
 
 
-def _add_commands(report: Report, driver_cuda: str | None, arches: str, cuda: str | None) -> None:
+def _add_commands(report: Report, driver_cuda: str | None, capabilities: list[str], cuda: str | None) -> None:
     problems = report.problems
     def add(purpose: str, commands: list[str]) -> None:
         report.commands.append({"for": purpose, "commands": commands})
@@ -198,18 +223,23 @@ def _add_commands(report: Report, driver_cuda: str | None, arches: str, cuda: st
         else:
             purpose = ("An NVIDIA GPU needs its driver first (https://www.nvidia.com/drivers); "
                        "then PyTorch with CUDA, Windows and Linux")
-        add(f"{purpose} (other versions: https://pytorch.org/get-started/locally)", torch_commands(driver_cuda))
+        add(f"{purpose} (other versions: https://pytorch.org/get-started/locally)",
+            torch_commands(wheel_tag(driver_cuda, capabilities)))
     if "torch" in problems:
         add("PyTorch without a GPU", [f"python -m pip install torch torchvision --index-url {TORCH_INDEX}/cpu"])
-    if "tinycudann" not in problems and "torch" not in problems:
+    if "tinycudann" not in problems or "torch" in problems:
         return
+    import torch
     known = ", ".join(f"{number} {cards}" for number, cards in ARCHITECTURES.items())
     wanted = f"CUDA toolkit {cuda}" if cuda else "CUDA toolkit of PyTorch's version"
-    add(f"tiny-cuda-nn on Windows: {wanted}, Visual Studio 2022 with C++, Git; in cmd, no GPU needs to be visible "
-        f"(architectures: {known})", tcnn_commands(True, arches, cuda))
-    packages = ["sudo apt-get install build-essential git"]
-    add(f"tiny-cuda-nn on Linux: {wanted}, g++, git; no GPU needs to be visible",
-        packages + tcnn_commands(False, arches, cuda))
+    if _numbers(torch.__version__) >= FIRST_WITH_CPP20:
+        wanted += ", PyTorch 2.12 (the headers of later ones need C++20, tiny-cuda-nn asks for C++17)"
+    for windows, tools, first in ((True, "Visual Studio 2022 with C++, Git; in cmd", []),
+                                  (False, "g++, git", ["sudo apt-get install build-essential git"])):
+        add(f"tiny-cuda-nn on {'Windows' if windows else 'Linux'}: {wanted}, {tools}; no GPU needs to be visible "
+            f"(architectures: {known})",
+            first + tcnn_commands(windows, architectures(capabilities), cuda, torch.__version__,
+                                  wheel_tag(driver_cuda or cuda, capabilities)))
 
 
 def show(report: Report) -> None:

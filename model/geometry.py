@@ -187,6 +187,15 @@ def position_basis(fraction: np.ndarray, order: int) -> np.ndarray:
     return np.polynomial.legendre.legvander(2 * fraction.astype(np.float64) - 1, order).astype(np.float32)
 
 
+@lru_cache(maxsize=64)
+def cell_places(rows: bytes, columns: bytes, order: int) -> np.ndarray:
+    """Return the products of both axes' `position_basis` in a cell, float32 [Qy * Qx, (order + 1)^2].
+
+    `rows`, `columns`: the bytes of the fractions, float32 [Qy] and [Qx].
+    """
+    return np.kron(*(position_basis(np.frombuffer(axis, np.float32), order) for axis in (rows, columns)))
+
+
 def lod_of_mip(layout: ModelLayout, mip: int) -> float:
     """The network's lod input: m / (M - 1), 0 where there is one mip."""
     return mip / (layout.mips - 1) if layout.mips > 1 else 0.0

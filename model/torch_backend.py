@@ -11,8 +11,8 @@ import torch
 from model.activations import ACTIVATIONS
 from model.batch_plan import BundlePlan, GridPlan, filled, plan_arrays
 from model.fused_mlp import CellSpread, FusedMLP
-from model.geometry import (AxisTaps, TileGroup, drawn_encoding, drawn_taps, flat_index, full_cover, grid_resolution,
-                            join_taps, lod_of_mip, position_basis, to_device)
+from model.geometry import (AxisTaps, TileGroup, cell_places, drawn_encoding, drawn_taps, flat_index, full_cover,
+                            grid_resolution, join_taps, lod_of_mip, position_basis, to_device)
 from model.layout import ModelLayout, mip_size
 from model.optimizers import Adam, Muon, TouchedAdam
 from model.precision import full_float32
@@ -266,8 +266,8 @@ class TorchBackend:
         """Return the texels per cell (y, x) of aligned tiles, else (0, 0), and the matrices that `_spread` needs."""
         order = self.layout.position_order
         if x.cell_texels and y.cell_texels:
-            places = [position_basis(axis.fraction[0, :axis.cell_texels], order) for axis in (y, x)] if order else []
-            return (y.cell_texels, x.cell_texels), (np.kron(*places),) if order else ()
+            fractions = [axis.fraction[0, :axis.cell_texels].tobytes() for axis in (y, x)]
+            return (y.cell_texels, x.cell_texels), (cell_places(*fractions, order),) if order else ()
         matrices = []
         for axis in (y, x):
             matrix = axis.cell_matrix()

@@ -18,7 +18,7 @@ from benchmarks.plain_trainer import PlainTexture, train_plain
 from configs import PRESETS, HashGridConfig, ModelConfig, config_from_dict
 from dataset import TextureSet, get_texture_config
 from model.backend import choose_backend, choose_device, choose_precision, make_backend
-from model.doctor import architectures, tcnn_commands, torch_commands
+from model.doctor import architectures, tcnn_commands, torch_commands, wheel_tag
 from model.geometry import TileGroup
 from model.layout import model_layout
 from model.precision import full_float32
@@ -254,11 +254,20 @@ def test_the_doctor_without_pytorch_says_it_cannot_train_and_fails(tmp_path):
     assert "pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu" in done.stdout
 
 
-def test_the_build_commands_follow_the_gpu_and_the_system():
+def test_the_build_commands_follow_the_gpu_the_system_and_pytorch():
     assert architectures(["12.0", "8.9"]) == "89;120"
-    linux, windows = tcnn_commands(False, "89", "12.8"), tcnn_commands(True, "89", "12.8")
+    linux, windows = (tcnn_commands(system, "89", "12.8", "2.12.1+cu130", "cu130") for system in (False, True))
     assert "/usr/local/cuda-12.8/bin" in linux[0] and "vcvars64.bat" in windows[0] and linux[-1] == windows[-1]
-    assert "/cu126" in torch_commands(None)[0] and "/cu128" in torch_commands("12.9")[0]
+    assert not any("torch<" in line for line in linux + windows)
+    newer = tcnn_commands(False, "89", "13.2", "2.15.0", "cu130")
+    assert [line for line in newer if "torch<2.13" in line and line.endswith("/cu130")] and newer[-2:] == linux[-2:]
+
+
+@pytest.mark.parametrize("driver, capabilities, tag", [
+    (None, [], "cu130"), ("12.4", ["8.6"], "cu126"), ("12.9", ["12.0"], "cu128"), ("13.2", ["7.5", "9.0"], "cu130"),
+    ("13.0", ["6.1", "8.9"], "cu126")])
+def test_pytorchs_build_is_the_newest_that_driver_and_gpus_run(driver, capabilities, tag):
+    assert wheel_tag(driver, capabilities) == tag and torch_commands(tag)[0].endswith(f"/{tag}")
 
 
 # --- benchmark ------------------------------------------------------------------------------------------------------
