@@ -75,10 +75,14 @@ def material_psnr(reference: np.ndarray, decoded: np.ndarray, present: Mapping[s
 
     `overall` comes from the mean squared error over all present channels, so a map counts by its channels.
     """
+    return psnr_of_maps(mean_squared_error(reference, decoded), present)
+
+
+def psnr_of_maps(mse: np.ndarray, present: Mapping[str, bool]) -> dict[str, float]:
+    """Return `material_psnr` of the mean squared errors [11] of the channels, in 8-bit steps squared."""
     ranges = present_ranges(present)
     if not ranges:
         raise ValueError("no map is present")
-    mse = mean_squared_error(reference, decoded)
     result = {"overall": psnr_of_mse(float(np.concatenate([mse[channels] for channels in ranges.values()]).mean()))}
     for name, channels in ranges.items():
         result[name] = psnr_of_mse(float(mse[channels].mean()))

@@ -85,17 +85,14 @@ class _RoundStraightThrough(torch.autograd.Function):
 
 
 def quantize_ste(x: torch.Tensor, bits: int, noise_amplitude: float | torch.Tensor = 0.0,
-                 generator: torch.Generator | None = None) -> torch.Tensor:
+                 uniform: torch.Tensor | None = None) -> torch.Tensor:
     """Round features to exactly the levels, straight-through, same shape and dtype (float32).
 
-    Uniform noise in `[-noise_amplitude, noise_amplitude]` is added before rounding; a 0-dim tensor is not looked at and
-    counts as above 0. The gradient passes unchanged where `x` itself lies inside the clamp range, and is zero elsewhere.
+    With `uniform`, random numbers from 0 to 1 of the same shape, noise in `[-noise_amplitude, noise_amplitude]` is added
+    before rounding. The gradient passes unchanged where `x` itself lies inside the clamp range, and is zero elsewhere.
     """
     _check_bits(bits)
-    noise = None
-    if isinstance(noise_amplitude, torch.Tensor) or noise_amplitude > 0:
-        noise = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-        noise = noise.mul_(2 * noise_amplitude).sub_(noise_amplitude)
+    noise = None if uniform is None else (uniform * (2 * noise_amplitude)).sub_(noise_amplitude)
     return _RoundStraightThrough.apply(x, bits, noise)
 
 

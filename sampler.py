@@ -63,6 +63,11 @@ class TileSampler:
     def load_state(self, state: dict[str, object]) -> None:
         self.drawn, self.steps = [int(count) for count in state["drawn"]], int(state["steps"])
 
+    def mip_texels(self, mip: int) -> torch.Tensor:
+        """Return a mip's texels, uint8 [H, W, C], on the device."""
+        width, height = self.sizes[mip]
+        return self.texels[self.starts[mip]:self.starts[mip] + width * height].view(height, width, -1)
+
     def draw(self) -> tuple[list[TileGroup], np.ndarray]:
         """Draw one batch: its tile groups, and the rows of `texels` that are their targets, int64 [N] in the same order."""
         random = np.random.default_rng((self.seed, 1, self.steps))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,19 +16,22 @@ from configs import Config, config_to_dict
 from console import say
 from dataset import TextureSet
 from loss import channel_weights, present_channels
-from model.backend import choose_backend, choose_device, choose_precision, make_backend
+from model.backend import choose_device, choose_precision, make_backend, usable_backends
 from model.graphed_step import CudaGraphs, GraphedStep
 from model.initial import initial_grids
 from model.layout import ModelLayout, model_layout
+from model.tcnn_layout import decoder_kind
 from model.torch_backend import TorchBackend
 from quantize import noise_amplitude
 from rates import plan_for_bpp
 from sampler import TileSampler
-from utils.errors import UsageError
+from utils.errors import UsageError, UserError
 from utils.files import require_writable_folder, write_json
 
 MAX_GRID_SIDE = 16384
 """Largest side of a 2D texture in Direct3D 12, texels."""
+TRIAL_S, TRIAL_STEPS = 0.5, 20
+"""Time for which backends are tried, seconds, and steps between looks at the clock."""
 LEAST_BFLOAT16_WIDTH = 32
 """Narrower decoders gain no time from bfloat16 and lose accuracy."""
 
@@ -69,11 +73,11 @@ class Session:
 
     def training_step(self, graphs: bool = True) -> GraphedStep:
         """Return the step that trains the backend, with CUDA graphs where `graphs`, device and backend allow them."""
-        captures = graphs and self.device.type == "cuda" and self.backend.captures
+        captures = graphs and self.device.type == "cuda" and self.backend.captures and not CudaGraphs.failed
         return GraphedStep(self.backend, self.sampler.texels, self.noise_generator,
                            quantize=self.config.quantize.quantize, linear_diffuse=self.linear_diffuse,
                            loss_weights=self.loss_weights,
-                           capture=CudaGraphs(self.device, self.noise_generator) if captures else None)
+                           capture=CudaGraphs(self.device) if captures else None)
 
     def grid_arrays(self) -> list[list[np.ndarray]]:
         """Return the master values of every grid level on the host."""
@@ -146,10 +150,15 @@ def open_session(config: Config, texture_set: TextureSet, resumed: Checkpoint | 
         raise UsageError(f"texture_loss_weights: {error}; give one of them a weight above 0") from error
     if not 0 <= settings.seed < 1 << 64:
         raise UsageError(f"seed is {settings.seed}; give 0 or more, below 2^64")
-    backend_name, note = choose_backend(settings.backend, device, layout)
-    keeps = resumed and settings.precision == "auto"
-    if keeps:
+    names, note = usable_backends(settings.backend, device, layout)
+    if resumed and resumed.backend in names:
+        names = [resumed.backend]
+    backend_name, note = faster_backend(config, texture_set, names) if len(names) > 1 else (names[0], note)
+    if resumed and settings.precision == "auto":
         precision = resumed.precision
+    elif settings.precision == "auto" and backend_name == "tcnn" and decoder_kind(layout)[0] != "torch":
+        # Stands for half precision there, the only one that most builds of tiny-cuda-nn have for networks.
+        precision = "bfloat16"
     elif settings.precision == "auto" and layout.n_neurons < LEAST_BFLOAT16_WIDTH:
         precision = "float32"
     else:
@@ -176,6 +185,48 @@ def open_session(config: Config, texture_set: TextureSet, resumed: Checkpoint | 
         mips = [np.ascontiguousarray(mip[..., channels]) for mip in texture_set.mips]
         backend.load_grids(initial_grids(layout, mips, generator))
     return session
+
+
+def faster_backend(config: Config, texture_set: TextureSet, names: list[str]) -> tuple[str, str]:
+    """Train for a moment with each of the backends; returns the fastest one and a line that says how fast they are.
+
+    One that fails is out, unless all do. Models that are alike are tried once in a process.
+    """
+    alike = (*names, config.train.device, config.train.batch_size, config.train.tile_size, config.model.n_neurons,
+             config.model.n_hidden_layers, config.model.activation, len(config.model.hash_grid_configs))
+    if alike not in _faster:
+        rates, failures = {}, {}
+        for name in names:
+            try:
+                settings = dataclasses.replace(config.train, backend=name, start="random")
+                rates[name] = _steps_per_second(open_session(dataclasses.replace(config, train=settings), texture_set))
+            except (RuntimeError, UserError) as error:
+                failures[name] = error
+        if not rates:
+            raise failures[names[0]]
+        best = max(rates, key=rates.get)
+        others = [f"{name} {rate:.0f}" for name, rate in rates.items() if name != best]
+        failed = [f"{name} fails: {' '.join(str(error).split())}" for name, error in failures.items()]
+        _faster[alike] = best, f"{best}: {'; '.join([', '.join([f'{rates[best]:.0f} steps/s', *others]), *failed])}"
+    return _faster[alike]
+
+
+_faster: dict[tuple, tuple[str, str]] = {}
+
+
+def _steps_per_second(session: Session) -> float:
+    """Train for `TRIAL_S` to warm up, then for as long to count; the session is of no use afterwards."""
+    step = session.training_step()
+    for _ in range(2):
+        count, started = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - started) < TRIAL_S:
+            for _ in range(TRIAL_STEPS):
+                loss = step(*session.sampler.draw(), session.noise(0.0), 1.0)
+            # Reading it waits for the device.
+            loss.item()
+            count += TRIAL_STEPS
+    session.backend.release()
+    return count / elapsed
 
 
 def start_run(session: Session) -> None:
@@ -210,7 +261,7 @@ def describe(session: Session) -> None:
     say("decoder", f"{layout.n_inputs} inputs, {layout.n_hidden_layers} x {layout.n_neurons} "
                    f"{session.config.model.activation}, {layout.n_weights} weights, {layout.macs_per_texel} "
                    "multiply-adds")
-    say("training on", f"{session.device} with backend {session.backend.name}, {session.precision}, "
+    say("training on", f"{session.device} with backend {session.backend.name}, {session.backend.arithmetic}, "
                        f"{torch.get_num_threads()} threads")
     if session.backend_note:
         say("backend", session.backend_note)

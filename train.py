@@ -105,7 +105,7 @@ def optimize(session: Session, log: RunLog | None = None) -> None:
                 torch.set_num_threads(tuner.next((session.training_time_s - read_at_s) / LOG_INTERVAL))
                 read_at_s = session.training_time_s
             if evaluates:
-                psnr = evaluate_psnr(session.backend, session.texture_set, session.channels,
+                psnr = evaluate_psnr(session.backend, session.sampler, session.channels, session.texture_set.present,
                                      session.config.quantize.quantize)
                 latest_db = psnr[0]["overall"]
                 session.history.append({"iteration": iteration, "psnr_db": latest_db, "loss": loss_value,
@@ -121,6 +121,7 @@ def optimize(session: Session, log: RunLog | None = None) -> None:
             if saves and not stop_reason:
                 save_session(session)
             outside_s += time.perf_counter() - pause
+    session.backend.release()
     if tuner:
         torch.set_num_threads(tuner.choices[0])
     if interrupted():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import math
 import multiprocessing
 import platform
@@ -17,19 +18,25 @@ import shlex
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import torch
 
 from benchmarks.gpu_table import seconds_to_psnr, table
 from benchmarks.plain_trainer import train_plain, wait
-from configs import PRESETS, ModelConfig, config_from_dict
+from configs import PRESETS, config_from_dict
 from dataset import TextureSet, load_texture_set
 from evaluate import evaluate_psnr
 from loss import present_channels
-from model.backend import choose_backend, choose_device, cuda_problem
+from model.backend import choose_device, cuda_problem
+from model.graphed_step import CudaGraphs
 from model.layout import model_layout
+from model.precision import set_training_products
+from model.tcnn_backend import tinycudann_problem
 from session import open_session
 from train import schedule
 from utils.errors import UserError, run_command
@@ -39,6 +46,7 @@ PLAIN = "plain PyTorch"
 GRAPHS = "torch, CUDA graphs"
 OURS = {"torch": ("torch", False), GRAPHS: ("torch", True), "tcnn": ("tcnn", False)}
 """The toolkit's trainers: backend, and whether its steps are captured as CUDA graphs."""
+MATERIALS = ("given", "upscaled", "procedural")
 
 
 @dataclass
@@ -66,31 +74,53 @@ class Run:
     material: str
     preset: str
     trainer: str
-    precision: str
+    batch_size: int
+    arithmetic: str
+    setup_s: float
+    """From the loaded images to the first step."""
     steps_per_s: float
     texels_per_s: float
     flop_per_s: float
     """Multiply-adds of the decoder's forward and backward pass, counted twice each, over time; an estimate."""
     grid_bytes_per_s: float
     """Bytes of grid taps read, and of their gradients written, in float32, over time; an estimate."""
-    peak_bytes: int | None
-    """Most memory held on the device; None on the CPU."""
+    held_bytes: int | None
+    """Memory that the training took on the device; None on the CPU."""
     history: list[dict[str, float]]
     """Finest mip: iteration, texels and time_s of training until then, psnr_db."""
     seconds_to_psnr: dict[str, float] = field(default_factory=dict)
     """Training time to each whole dB first reached."""
 
 
+@dataclass
+class Trained:
+    """What one training gives: its history as in `Run`, and what went before and beside it."""
+
+    history: list[dict[str, float]]
+    arithmetic: str
+    setup_s: float
+    held_bytes: int
+
+
+def held_bytes(device: torch.device) -> int:
+    """Return the memory in use on the device, whoever uses it: tiny-cuda-nn's is not PyTorch's; 0 on the CPU."""
+    if device.type != "cuda":
+        return 0
+    free, total = torch.cuda.mem_get_info(device)
+    return total - free
+
+
 def train_ours(texture_set: TextureSet, preset: str, trainer: str, device: torch.device, *, seconds: float,
-               n_evaluations: int, batch_size: int) -> tuple[list[dict[str, float]], str]:
-    """Train with one of `OURS` as `train.py` does with a preset; returns the history and the precision."""
+               n_evaluations: int, batch_size: int) -> Trained:
+    """Train with one of `OURS` as `train.py` does with a preset."""
     backend_name, graphs = OURS[trainer]
     config = config_from_dict(PRESETS[preset])
     settings = dataclasses.replace(config.train, backend=backend_name, device=str(device), batch_size=batch_size)
+    opened = wait(device)
     session = open_session(dataclasses.replace(config, train=settings), texture_set)
     step = session.training_step(graphs)
-    finest = TextureSet(**{**vars(texture_set), "mips": texture_set.mips[:1]})
     history, iteration, texels, evaluated, evaluation_s, progress, started = [], 0, 0, 0, 0.0, 0.0, wait(device)
+    setup_s = started - opened
     while progress < 1:
         groups, index = session.sampler.draw()
         step(groups, index, session.noise(progress), schedule(progress, settings.learning_rate_final))
@@ -99,13 +129,15 @@ def train_ours(texture_set: TextureSet, preset: str, trainer: str, device: torch
         if progress * n_evaluations >= evaluated + 1 or progress >= 1:
             now = wait(device)
             evaluated = int(progress * n_evaluations)
-            psnr = evaluate_psnr(session.backend, finest, session.channels, config.quantize.quantize)[0]["overall"]
+            psnr = evaluate_psnr(session.backend, session.sampler, session.channels, texture_set.present,
+                                 config.quantize.quantize, 1)[0]["overall"]
             history.append({"iteration": iteration, "texels": texels, "time_s": now - started - evaluation_s,
                             "psnr_db": psnr})
             evaluation_s += wait(device) - now
-    if hasattr(session.backend, "release"):
-        session.backend.release()
-    return history, session.precision
+    held = held_bytes(device)
+    session.backend.release()
+    notes = "" if not graphs or step.capture else ", no graphs"
+    return Trained(history, session.backend.arithmetic + notes, setup_s, held)
 
 
 def measure(texture_set: TextureSet, preset: str, trainer: str, device: torch.device, scale: Scale,
@@ -114,24 +146,29 @@ def measure(texture_set: TextureSet, preset: str, trainer: str, device: torch.de
     layout = model_layout(config_from_dict(PRESETS[preset]).model, texture_set.width, texture_set.height)
     channels = present_channels(texture_set.present)
 
-    def train(seconds: float, n_evaluations: int) -> tuple[list[dict[str, float]], str]:
+    def train(seconds: float, n_evaluations: int) -> Trained:
         if trainer == PLAIN:
-            return train_plain(texture_set, layout, channels, seconds=seconds, device=device, batch_size=batch_size,
-                               n_evaluations=n_evaluations), "float32"
+            history = train_plain(texture_set, layout, channels, seconds=seconds, device=device, batch_size=batch_size,
+                                  n_evaluations=n_evaluations)
+            return Trained(history, "float32", 0.0, held_bytes(device))
         return train_ours(texture_set, preset, trainer, device, seconds=seconds, n_evaluations=n_evaluations,
                           batch_size=batch_size)
 
     train(scale.rate_s / 5, 1)
-    if device.type == "cuda":
+    gc.collect()
+    if device.type == "cuda" and not CudaGraphs.failed:
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-    counted, precision = train(scale.rate_s, 1)
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-    history, _ = train(scale.train_s, scale.evaluations)
-    rate, texels = (counted[-1][what] / counted[-1]["time_s"] for what in ("iteration", "texels"))
+    held = held_bytes(device)
+    # The first half of it warms up: every kind of batch has its graph by then.
+    counted = train(2 * scale.rate_s, 2)
+    first, last = counted.history[0], counted.history[-1]
+    rate, texels = ((last[what] - first[what]) / (last["time_s"] - first["time_s"]) for what in ("iteration", "texels"))
+    trained = train(scale.train_s, scale.evaluations)
     taps_bytes = sum(4 * grid.n_features * 4 for grid in layout.grids)
-    return Run(texture_set.name, preset, trainer, precision, rate, texels, texels * layout.macs_per_texel * 2 * 3,
-               texels * taps_bytes * 2, peak, history, seconds_to_psnr(history))
+    return Run(texture_set.name, preset, trainer, batch_size, trained.arithmetic, trained.setup_s, rate, texels,
+               texels * layout.macs_per_texel * 2 * 3, texels * taps_bytes * 2,
+               max(counted.held_bytes - held, 0) if device.type == "cuda" else None, trained.history,
+               seconds_to_psnr(trained.history))
 
 
 def ceilings(device: torch.device, scale: Scale) -> dict[str, float]:
@@ -171,8 +208,8 @@ def _train_in_process(folder: str, trainer: str, device_name: str, seconds: floa
     train_ours(texture_set, "ue5", trainer, device, seconds=seconds / 5, n_evaluations=1, batch_size=batch_size)
     ready.release()
     start.wait()
-    history, _ = train_ours(texture_set, "ue5", trainer, device, seconds=seconds, n_evaluations=1,
-                            batch_size=batch_size)
+    history = train_ours(texture_set, "ue5", trainer, device, seconds=seconds, n_evaluations=1,
+                         batch_size=batch_size).history
     results.put(history[-1]["iteration"] / history[-1]["time_s"])
 
 
@@ -220,14 +257,45 @@ def hardware(device: torch.device) -> dict[str, object]:
     return {"name": platform.processor() or platform.machine(), **names}
 
 
+def materials(data_dir: Path, kinds: list[str], scratch: Path, scale: Scale, quick: bool) -> Iterator[TextureSet]:
+    """Yield the sets of `MATERIALS` that are asked for."""
+    from benchmarks.materials import make_materials
+    for kind in kinds:
+        folder = data_dir
+        if kind == "upscaled":
+            (scratch / data_dir.name).mkdir()
+            folder = upscaled_material(data_dir, scale.large, scratch / data_dir.name)
+        elif kind == "procedural":
+            folder = make_materials(scratch / "procedural", scale.large, ["tiles"])[0]
+        texture_set = load_texture_set(folder, max_size=scale.large if quick else None)
+        texture_set.name = (f"{folder.name} {'enlarged ' if kind == 'upscaled' else ''}"
+                            f"{texture_set.width} x {texture_set.height}")
+        yield texture_set
+
+
+def write_results(results: dict, out: Path) -> str:
+    """Write the results so far, as JSON and as a table; returns the table."""
+    text = table(results)
+    runs = [run | {"history": [entry | {"psnr_db": entry["psnr_db"] if math.isfinite(entry["psnr_db"]) else None}
+                               for entry in run["history"]]} for run in results["runs"]]
+    write_json(out, results | {"runs": runs})
+    write_bytes(out.with_suffix(".md"), text.encode("utf-8"))
+    return text
+
+
 def main() -> None:
-    """Measure everything and write the results."""
+    """Measure everything and write the results after every training, so that none is lost."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__.split("\n")[0])
     parser.add_argument("--data_dir", type=Path, required=True, help="folder of images, one material (1K)")
     parser.add_argument("--out", type=Path, required=True, help="JSON file; a .md file is written beside it")
     parser.add_argument("--device", default="cuda", help="cuda or cuda:N; cpu to try the script (default: cuda)")
     parser.add_argument("--presets", nargs="+", default=["ue5", "quality"], choices=list(PRESETS), help="models")
-    parser.add_argument("--batch_size", type=int, default=16384, help="texels in one step (default: 16384)")
+    parser.add_argument("--trainers", nargs="+", default=[PLAIN, *OURS], choices=[PLAIN, *OURS],
+                        help="trainers; those that this machine cannot run are left out")
+    parser.add_argument("--materials", nargs="+", default=list(MATERIALS), choices=MATERIALS,
+                        help="the folder's own, the same enlarged to 4096, and a procedural one of 4096")
+    parser.add_argument("--batch_size", type=int, nargs="+", default=[16384],
+                        help="texels in one step, one size or several (default: 16384)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes and times, to try the script")
     options = parser.parse_args()
     if options.device.startswith("cuda") and cuda_problem():
@@ -235,39 +303,51 @@ def main() -> None:
                         "`python -m model.doctor` says more, --device cpu --quick tries the script")
     device, scale = choose_device(options.device), QUICK if options.quick else Scale()
     require_writable_folder(options.out.parent)
-    from benchmarks.materials import make_materials
-    layout = model_layout(ModelConfig(), 64, 64)
-    tcnn = choose_backend("auto", device, layout)
-    trainers = [PLAIN, "torch"] + ([GRAPHS] if device.type == "cuda" else []) + (["tcnn"] if tcnn[0] == "tcnn" else [])
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    missing = {}
+    if device.type != "cuda":
+        missing = {GRAPHS: "it needs an NVIDIA GPU", "tcnn": "it needs an NVIDIA GPU"}
+    elif tinycudann_problem():
+        missing = {"tcnn": tinycudann_problem()}
+    trainers = [trainer for trainer in options.trainers if trainer not in missing]
     results = {"command": f"python -m benchmarks.gpu {shlex.join(sys.argv[1:])}",
                "hardware": hardware(device), "scale": asdict(scale), "ceilings": ceilings(device, scale), "runs": [],
-               "notes": [] if tcnn[0] == "tcnn" else [f"tcnn was not measured: {tcnn[1].removeprefix('torch: ')}"]}
+               "notes": [f"{trainer} was not measured: {why}" for trainer, why in missing.items()
+                         if trainer in options.trainers]}
+
+    def attempt(what: str, run: Callable[[], None]) -> None:
+        """Do a part; one that fails becomes a note."""
+        try:
+            run()
+        except (RuntimeError, UserError) as error:
+            results["notes"].append(f"{what} failed: {' '.join(str(error).split())}")
+            print(results["notes"][-1], flush=True)
+        write_results(results, options.out)
+
+    def train(texture_set: TextureSet, preset: str, trainer: str, batch_size: int) -> None:
+        # Of the plain trainer too, whose products would otherwise be of another precision until ours have run.
+        set_training_products(device, True)
+        run = measure(texture_set, preset, trainer, device, scale, batch_size)
+        results["runs"].append(asdict(run))
+        print(f"{run.material:<28} {preset:<8} {trainer:<18} {batch_size:>6} {run.steps_per_s:8.1f} steps/s "
+              f"{run.history[-1]['psnr_db']:6.2f} dB", flush=True)
+
+    def share(trainer: str) -> None:
+        alone, together = (at_once(options.data_dir, trainer, device, count, scale.rate_s, options.batch_size[0])
+                           for count in (1, 2))
+        results["at_once"] = {"trainer": trainer, "alone": alone[0], "together": together}
+
+    data_dir = options.data_dir = options.data_dir.resolve()
     with tempfile.TemporaryDirectory() as scratch:
-        large = Path(scratch) / f"{options.data_dir.resolve().name}_{scale.large}"
-        large.mkdir()
-        procedural = make_materials(Path(scratch) / f"procedural_{scale.large}", scale.large, ["tiles"])[0]
-        folders = [(options.data_dir, scale.large if options.quick else None),
-                   (upscaled_material(options.data_dir, scale.large, large), None), (procedural, None)]
-        for folder, max_size in folders:
-            texture_set = load_texture_set(folder, max_size=max_size)
-            texture_set.name = f"{folder.resolve().name} {texture_set.width} x {texture_set.height}"
-            for preset in options.presets:
-                for trainer in trainers:
-                    run = measure(texture_set, preset, trainer, device, scale, options.batch_size)
-                    results["runs"].append(asdict(run))
-                    print(f"{run.material:<28} {preset:<8} {trainer:<18} {run.steps_per_s:8.1f} steps/s "
-                          f"{run.history[-1]['psnr_db']:6.2f} dB", flush=True)
-        name = trainers[-1]
-        shared = procedural if options.quick else options.data_dir
-        alone, together = (at_once(shared, name, device, count, scale.rate_s, options.batch_size) for count in (1, 2))
-        results["at_once"] = {"trainer": name, "alone": alone[0], "together": together}
-    text = table(results)
-    for run in results["runs"]:
-        for entry in run["history"]:
-            entry["psnr_db"] = entry["psnr_db"] if math.isfinite(entry["psnr_db"]) else None
-    write_json(options.out, results)
-    write_bytes(options.out.with_suffix(".md"), text.encode("utf-8"))
-    print(f"\n{text}\n{options.out}\n{options.out.with_suffix('.md')}")
+        for texture_set in materials(data_dir, options.materials, Path(scratch), scale, options.quick):
+            for preset, trainer, batch_size in product(options.presets, trainers, options.batch_size):
+                attempt(f"{trainer} on {texture_set.name} with {preset}",
+                        partial(train, texture_set, preset, trainer, batch_size))
+    ours = [trainer for trainer in trainers if trainer != PLAIN]
+    if ours:
+        attempt("training two materials at once", partial(share, ours[-1]))
+    print(f"\n{write_results(results, options.out)}\n{options.out}\n{options.out.with_suffix('.md')}")
 
 
 if __name__ == "__main__":

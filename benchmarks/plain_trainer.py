@@ -104,13 +104,14 @@ class PlainTexture(torch.nn.Module):
         resolution = level.shape[0]
         place = position * resolution - 0.5
         lower = place.floor()
-        fraction = place - lower
+        fraction, corner = place - lower, lower.long()
         taps, blended = [], 0
         for dy in (0, 1):
             for dx in (0, 1):
-                tap = lower.long() + torch.tensor([dx, dy], device=level.device)
-                tap = tap % resolution if self.layout.wrap else tap.clamp(0, resolution - 1)
-                taps.append(values[tap[:, 1], tap[:, 0]])
+                column, row = corner[:, 0] + dx, corner[:, 1] + dy
+                column, row = (tap % resolution if self.layout.wrap else tap.clamp(0, resolution - 1)
+                               for tap in (column, row))
+                taps.append(values[row, column])
                 weight = (fraction[:, 0] if dx else 1 - fraction[:, 0]) * (fraction[:, 1] if dy else 1 - fraction[:, 1])
                 blended = blended + weight[:, None] * taps[-1]
         return blended if grid.interpolation == "bilinear" else torch.cat(taps, 1)

@@ -1,14 +1,16 @@
-"""Which device, backend and precision a run uses; only `auto` falls back, and says so."""
+"""Which device, backends and precision a run can use; only `auto` falls back, and says so."""
 
 from __future__ import annotations
 
 import torch
 
 from model.layout import ModelLayout
-from model.precision import allow_tf32
+from model.precision import set_training_products
 from model.torch_backend import TorchBackend
 from utils.errors import UsageError, UserError
 
+TF32_BITS = 8
+"""Most bits of a feature, of those there are (2, 4, 8, 16), whose levels TF32 holds exactly."""
 DOCTOR = "`python -m model.doctor` says how to get it"
 
 
@@ -49,13 +51,14 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def choose_backend(name: str, device: torch.device, layout: ModelLayout) -> tuple[str, str]:
-    """Return the backend, `tcnn` or `torch`, and one line on why (empty where it was asked for by name).
+def usable_backends(name: str, device: torch.device, layout: ModelLayout) -> tuple[list[str], str]:
+    """Return the backends that `name` (auto, torch or tcnn) leaves to choose from, `torch` first, and one line on why
+    there is one alone (empty where it was asked for by name, or there are two).
 
     Raises `UserError` where `tcnn` was asked for and cannot run.
     """
     if name == "torch":
-        return name, ""
+        return [name], ""
     if name not in ("auto", "tcnn"):
         raise UsageError(f"backend {name!r} is unknown; choose auto, torch or tcnn")
     problem = "" if device.type == "cuda" else f"tiny-cuda-nn needs device cuda, this run uses {device.type}"
@@ -64,17 +67,16 @@ def choose_backend(name: str, device: torch.device, layout: ModelLayout) -> tupl
         if problem:
             raise UserError(f"backend tcnn cannot run: {problem}; {DOCTOR}, --backend torch runs everywhere")
         import_tinycudann()
-        return name, ""
+        return [name], ""
     if not problem:
         from model.tcnn_backend import tinycudann_problem
         from model.tcnn_layout import decoder_kind
         kind, reason = decoder_kind(layout)
-        if kind == "torch" and all(grid.interpolation != "bilinear" for grid in layout.grids):
-            problem = f"tiny-cuda-nn has nothing to do here: all grids are gathered, and {reason}"
+        if kind == "torch":
+            problem = f"this decoder has to run in PyTorch ({reason}), whose own steps are captured as CUDA graphs"
         else:
             problem = tinycudann_problem()
-    return ("torch", f"torch: {problem}") if problem else ("tcnn", "tcnn: tiny-cuda-nn is installed and the device is "
-                                                                   "an NVIDIA GPU")
+    return (["torch"], f"torch: {problem}") if problem else (["torch", "tcnn"], "")
 
 
 def _has_fast_bf16(device: torch.device) -> bool:
@@ -103,12 +105,12 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 def make_backend(name: str, layout: ModelLayout, channels: list[int], device: torch.device, precision: str,
                  generator: torch.Generator) -> TorchBackend:
-    """Create the backend `name` (of `choose_backend`) with fresh parameters.
+    """Create the backend `name` (of `usable_backends`) with fresh parameters.
 
-    `generator` is one of the CPU's, so that the same seed starts from the same numbers on every device. Allows TF32 in
-    the training pass on CUDA; evaluations run in full float32.
+    `generator` is one of the CPU's, so that the same seed starts from the same numbers on every device. The training pass
+    on CUDA runs in TF32 where that holds every level of the grids; evaluations run in full float32.
     """
-    allow_tf32(device)
+    set_training_products(device, all(grid.quantize_bits <= TF32_BITS for grid in layout.grids))
     if name == "tcnn":
         from model.tcnn_backend import TcnnBackend
         return TcnnBackend(layout, channels, device, precision, generator)

@@ -132,7 +132,9 @@ def tcnn_commands(windows: bool, arches: str, cuda: str | None, torch_version: s
                                    r"\VC\Auxiliary\Build\vcvars64.bat")
         return [f'call "{vcvars}"', "set DISTUTILS_USE_SDK=1", f"set TCNN_CUDA_ARCHITECTURES={arches}", *install]
     home = f"/usr/local/cuda-{cuda}" if cuda else "/usr/local/cuda"
-    return [f"export PATH={home}/bin:$PATH LD_LIBRARY_PATH={home}/lib64:$LD_LIBRARY_PATH",
+    # Where no driver is installed, its library is linked from the toolkit's stubs.
+    return [f"export PATH={home}/bin:$PATH LD_LIBRARY_PATH={home}/lib64:$LD_LIBRARY_PATH "
+            f"LIBRARY_PATH={home}/lib64/stubs:$LIBRARY_PATH",
             f'export TCNN_CUDA_ARCHITECTURES="{arches}"', *install]
 
 
@@ -210,7 +212,8 @@ def _examine_tinycudann(report: Report) -> None:
     report.found["tinycudann"] = "; ".join(["works" if not problem else "installed" if installed else "none", *notes])
     if problem:
         report.problems["tinycudann"] = problem
-    report.uses["backend"] = "tcnn" if not problem and report.uses.get("device") == "cuda" else "torch"
+    both = not problem and report.uses.get("device") == "cuda"
+    report.uses["backend"] = "torch or tcnn, the faster one" if both else "torch"
 
 
 def _add_commands(report: Report, driver_cuda: str | None, capabilities: list[str], cuda: str | None) -> None:
@@ -253,7 +256,7 @@ def show(report: Report) -> None:
         print(f"{'a run would use:':<20} " + ", ".join(f"{name} {value}" for name, value in report.uses.items()))
     verdict = "yes" if report.can_train else "no, PyTorch is missing or broken"
     if report.can_train and "tinycudann" in report.problems:
-        verdict += "; tiny-cuda-nn is optional and only adds speed on NVIDIA GPUs"
+        verdict += "; tiny-cuda-nn is optional, it can add speed on NVIDIA GPUs"
     print(f"{'can train:':<20} {verdict}")
     for cure in report.commands:
         print(f"\n{cure['for']}:")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -40,15 +40,23 @@ class StaticInputs:
             out[start:start + array.nbytes].view(array.dtype).reshape(array.shape)[...] = array
 
 
+@lru_cache
+def _capture_stream(device: torch.device) -> torch.cuda.Stream:
+    """One stream for all captures of a device, since cuBLAS may keep memory for every stream that it has seen."""
+    return torch.cuda.Stream(device)
+
+
 class CudaGraphs:
     """CUDA graphs that share a memory pool; in any order, so what a replay leaves must lie outside of it."""
 
-    def __init__(self, device: torch.device, generator: torch.Generator) -> None:
-        self.device, self.generator = device, generator
+    failed = False
+    """Whether a capture has failed in this process; some versions of PyTorch cannot capture again afterwards."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.pool = torch.cuda.graph_pool_handle()
-        self.stream = torch.cuda.Stream(device)
+        self.stream = _capture_stream(device)
         self.slots = [(torch.empty(0, dtype=torch.uint8), torch.cuda.Event()) for _ in range(RING)]
-        self.spare: torch.Generator | None = None
 
     def fill(self, inputs: StaticInputs, arrays: list[np.ndarray]) -> None:
         """Copy arrays by way of a pinned buffer; waits only for the copy that was made `RING` calls ago."""
@@ -70,17 +78,21 @@ class CudaGraphs:
         current.wait_stream(self.stream)
 
     def record(self, run: Callable[[], None]) -> Callable[[], None]:
-        """Capture a graph and return its replay; nothing is computed yet. Raises `RuntimeError` where it cannot be."""
-        self.spare = self.generator.clone_state()
-        graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self.generator)
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
-            run()
-        return graph.replay
+        """Capture a graph and return its replay; nothing is computed yet. Raises `RuntimeError` where it cannot be.
 
-    def abandon(self) -> None:
-        """Give the generator the state back that it had before the capture, which it would still count as going on."""
-        self.generator.graphsafe_set_state(self.spare)
+        `run` must not draw random numbers: how a generator is made known to a graph depends on PyTorch's version.
+        """
+        current = torch.cuda.current_stream(self.device)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.device(self.device), torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+                run()
+        except RuntimeError:
+            CudaGraphs.failed = True
+            # PyTorch before 2.15 leaves the stream of a failed capture in place.
+            torch.cuda.set_stream(current)
+            raise
+        return graph.replay
 
 
 @dataclass
@@ -93,6 +105,10 @@ class _Kind:
     noise: list[float | torch.Tensor]
     numbers: Sequence[torch.Tensor]
     """For the optimisers."""
+    uniform: torch.Tensor
+    """Where the random numbers for the noise are drawn to, before the step."""
+    sizes: list[int]
+    """Of the vectors that `uniform` consists of."""
     replay: Callable[[], None] | None = None
 
 
@@ -132,11 +148,13 @@ class GraphedStep:
         if key in self.kinds:
             kind = self.kinds[key]
             self.capture.fill(kind.inputs, arrays)
+            self._draw(kind)
             self._repeat(kind)
         else:
             inputs = StaticInputs(arrays, self.texels.device)
             kind = self.kinds[key] = self._kind(inputs, plan, noisy)
             self.capture.fill(inputs, arrays)
+            self._draw(kind)
             self.capture.warm_up(partial(self._run, kind))
         return self.loss
 
@@ -154,31 +172,44 @@ class GraphedStep:
         loss.backward()
         return loss.detach()
 
-    @staticmethod
-    def _kind(inputs: StaticInputs, plan: list[BundlePlan], noisy: tuple[bool, ...]) -> _Kind:
+    def _kind(self, inputs: StaticInputs, plan: list[BundlePlan], noisy: tuple[bool, ...]) -> _Kind:
         """Name the inputs: the arrays of a plan like `plan`, the index, the amplitudes and the optimisers' numbers."""
         *arrays, index, numbers = inputs.tensors
         numbers = numbers.unbind()
         noise = [amplitude if above_0 else 0.0 for amplitude, above_0 in zip(numbers, noisy)]
-        return _Kind(inputs, filled(plan, arrays), index, noise, numbers[len(noisy):])
+        sizes = self.backend.noise_sizes(plan, [float(above_0) for above_0 in noisy])
+        return _Kind(inputs, filled(plan, arrays), index, noise, numbers[len(noisy):],
+                     torch.empty(sum(sizes), device=self.texels.device), sizes)
+
+    def _draw(self, kind: _Kind) -> None:
+        """Draw a step's random numbers, outside of any graph."""
+        if kind.sizes:
+            kind.uniform.uniform_(generator=self.generator)
 
     def _run(self, kind: _Kind) -> None:
         """Make the step on the inputs of a kind of batches, operation by operation."""
-        values = self.backend.decode_plan(kind.plan, self.quantize, kind.noise, self.generator)
+        values = self.backend.decode_plan(kind.plan, self.quantize, kind.noise, kind.uniform.split(kind.sizes))
         self.loss.copy_(self._backward(values, kind.index))
         self.backend.apply(kind.numbers)
 
     def _repeat(self, kind: _Kind) -> None:
         """Run a kind's step again, by its graph; where capturing fails, this one and all later steps go without."""
         if kind.replay is None:
-            try:
-                kind.replay = self.capture.record(partial(self._run, kind))
-            except RuntimeError as error:
-                say("note", f"training goes on without CUDA graphs: {' '.join(str(error).split())}")
-                self.capture.abandon()
+            problem = self._record(kind)
+            if problem:
+                say("note", f"training goes on without CUDA graphs: {problem}")
                 self.backend.clear_gradients()
                 self.capture = None
                 self.kinds.clear()
                 self._run(kind)
                 return
         kind.replay()
+
+    def _record(self, kind: _Kind) -> str:
+        """Capture a kind's graph; returns why it cannot be, or ""."""
+        try:
+            kind.replay = self.capture.record(partial(self._run, kind))
+        except RuntimeError as error:
+            # Ending a capture fails once more after an operation has; the first failure says what is wrong.
+            return " ".join(str(error.__context__ or error).split())
+        return ""

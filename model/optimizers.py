@@ -118,7 +118,8 @@ class TouchedAdam:
                  betas: tuple[float, float] = (0.0, 0.95)) -> None:
         self.values, self.lr, self.limits, self.betas = values, lr, limits, betas
         self.gradient = torch.zeros_like(values)
-        self.first = torch.zeros_like(values)
+        self.first = torch.zeros_like(values) if betas[0] else None
+        """Without momentum it would be the gradient."""
         self.second = torch.zeros_like(values)
         self.count = torch.zeros(values.shape[0], 1, device=values.device)
 
@@ -136,21 +137,26 @@ class TouchedAdam:
         # An index that occurs twice writes the same numbers twice, which spares a sort.
         gradient = self.gradient.index_select(0, index)
         count = self.count.index_select(0, index).add_(1)
-        first = self.first.index_select(0, index).lerp_(gradient, 1 - beta1)
         second = self.second.index_select(0, index).mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         self.gradient.index_fill_(0, index, 0)
         self.count.index_copy_(0, index, count)
-        self.first.index_copy_(0, index, first)
         self.second.index_copy_(0, index, second)
-        step = first.div_(1 - beta1 ** count)
+        step = gradient
+        if beta1:
+            first = self.first.index_select(0, index).lerp_(gradient, 1 - beta1)
+            self.first.index_copy_(0, index, first)
+            step = first.div_(1 - beta1 ** count)
         step.div_(second.div_(1 - beta2 ** count).sqrt_().add_(1e-12))
         values = self.values.index_select(0, index).addcmul_(step, length, value=-1).clamp_(*self.limits)
         self.values.index_copy_(0, index, values)
 
     def state(self) -> dict[str, torch.Tensor]:
-        return {"first": self.first, "second": self.second, "count": self.count}
+        return dict(self._moments())
 
     def load_state(self, state: dict[str, torch.Tensor]) -> None:
-        self.first.copy_(state["first"])
-        self.second.copy_(state["second"])
-        self.count.copy_(state["count"])
+        for name, tensor in self._moments():
+            tensor.copy_(state[name])
+
+    def _moments(self) -> list[tuple[str, torch.Tensor]]:
+        moments = [("first", self.first), ("second", self.second), ("count", self.count)]
+        return [(name, tensor) for name, tensor in moments if tensor is not None]

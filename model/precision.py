@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 
 import torch
 
 
-def allow_tf32(device: torch.device) -> None:
-    """Let CUDA compute float32 matrix products in TF32 (10 bits of mantissa) from now on; elsewhere nothing changes."""
+def set_training_products(device: torch.device, tf32: bool) -> None:
+    """Set how CUDA computes matrix products from now on: float32 ones in TF32 (10 bits of mantissa) or in full, and sums
+    of bfloat16 ones in float32. Elsewhere nothing changes.
+    """
     if device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
+        _set_matmul_precision("high" if tf32 else "highest")
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
 
 
 @contextlib.contextmanager
 def full_float32() -> Iterator[None]:
     """While entered, float32 matrix products keep all their bits, so that they agree with readers of the files."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = torch.get_float32_matmul_precision()
+    _set_matmul_precision("highest")
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        _set_matmul_precision(before)
+
+
+def _set_matmul_precision(precision: str) -> None:
+    with warnings.catch_warnings():
+        # PyTorch 2.9 and 2.10 recommend a newer switch, after which asking for the older one raises.
+        warnings.simplefilter("ignore")
+        torch.set_float32_matmul_precision(precision)

@@ -7,6 +7,7 @@ tinycudann, and not before a backend is made.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import ModuleType
 
 import numpy as np
@@ -18,10 +19,12 @@ from model.geometry import AxisTaps, TileGroup, to_device
 from model.layout import ModelLayout
 from model.precision import full_float32
 from model.tcnn_layout import (LossScale, SlabTable, all_finite, decoder_kind, encoding_config, feature_split,
-                               flat_weights, network_config, ring_coordinates, spread_cells)
-from model.torch_backend import TorchBackend
+                               flat_weights, fuses_at_run_time, network_config, ring_coordinates, spread_cells)
+from model.torch_backend import TorchBackend, draw_uniform
 from utils.errors import UserError
 
+MOST_TRIAL_ERROR = 0.05
+"""Relative error of a network's trial from which on the decoder runs in torch; half precision errs by less than 0.01."""
 CURE = "`python -m model.doctor` says how to install it, --backend torch trains without it"
 
 
@@ -121,21 +124,49 @@ class TcnnBackend(TorchBackend):
         """Return a Network that is known to run here, or None for the layers in torch, and a note on which and why."""
         kind, note = decoder_kind(self.layout)
         columns, rows = self.layout.layers[0].cols, self.layout.layers[-1].rows
-        for candidate in [] if kind == "torch" else dict.fromkeys([kind, "CutlassMLP"]):
+        # From RTX 4000 on; on older cards fusing at run time can cost more than it saves.
+        fuses = fuses_at_run_time(self.layout) and torch.cuda.get_device_capability(self.device) >= (8, 9) \
+            and getattr(self.tcnn, "supports_jit_fusion", lambda: False)()
+        kinds = [] if kind == "torch" else dict.fromkeys([kind, "CutlassMLP"])
+        for candidate, fused in [(candidate, fused) for candidate in kinds for fused in (True, False)[not fuses:]]:
             try:
                 network = self.tcnn.Network(columns, rows, network_config(self.layout, candidate))
                 if not self.reduced and network.dtype != torch.float32:
                     return None, "decoder in torch: this tiny-cuda-nn computes networks in half precision"
-                trial = torch.zeros(256, columns, device=self.device, requires_grad=True)
-                network(trial).sum().backward()
-                # From RTX 4000 on; on older cards fusing at run time can cost more than it saves.
-                supports = getattr(self.tcnn, "supports_jit_fusion", lambda: False)
-                if torch.cuda.get_device_capability(self.device) >= (8, 9) and supports():
-                    network.jit_fusion = True
-                return self._emptied(network), f"decoder {candidate}" + (f": {note}" if note else "")
+                if fuses:
+                    network.jit_fusion = fused
+                self._emptied(network)
+                error = self._trial_error(network)
+                if error <= MOST_TRIAL_ERROR:
+                    return network, f"decoder {candidate}" + (", fused at run time" if fused else "") \
+                        + (f": {note}" if note else "")
+                note = f"{candidate} errs by {error:.1%} in a trial"
             except RuntimeError as error:
                 note = " ".join(str(error).split())
         return None, f"decoder in torch: {note}"
+
+    def _trial_error(self, network: torch.nn.Module) -> float:
+        """Return the largest relative error of a network's output and gradients on random numbers, of any of them."""
+        random = torch.Generator().manual_seed(0)
+        layers = self.layout.layers
+        weights = torch.cat([torch.randn(layer.rows * layer.cols, generator=random) / layer.cols ** 0.5
+                             for layer in layers]).to(self.device).requires_grad_()
+        inputs = torch.rand(512, layers[0].cols, generator=random).to(self.device).requires_grad_()
+        # Of one sign, so that sums of half-precision terms do not cancel, and as small as a mean's.
+        slope = (torch.rand(512, layers[-1].rows, generator=random).to(self.device) + 0.5) / (512 * layers[-1].rows)
+        values = inputs
+        with full_float32():
+            for layer in layers:
+                end = layer.offset + layer.rows * layer.cols
+                values = values @ weights[layer.offset:end].view(layer.rows, layer.cols).t()
+                if layer is not layers[-1]:
+                    values = ACTIVATIONS[layer.activation](values)
+            expected = [values, *torch.autograd.grad((values * slope).sum(), (weights, inputs))]
+        found = self._run(network, weights, inputs)
+        found = [found, *torch.autograd.grad((found * slope).sum(), (weights, inputs))]
+        scale = self.loss_scale.scale if self.reduced else 1.0
+        errors = [(a / by - b).norm() / b.norm() for a, b, by in zip(found, expected, (1.0, scale, scale))]
+        return torch.stack(errors).nan_to_num(float("inf")).max().item()
 
     def _emptied(self, module: torch.nn.Module) -> torch.nn.Module:
         """Drop a module's own parameters: it is always called with others."""
@@ -148,6 +179,11 @@ class TcnnBackend(TorchBackend):
         """Give the memory back that tiny-cuda-nn keeps for its temporaries."""
         self.tcnn.free_temporary_memory()
 
+    @property
+    def arithmetic(self) -> str:
+        """In which precision the decoder is trained, and by what."""
+        return f"{'half precision' if self.reduced and self.decoder else super().arithmetic}, {self.decoder_note}"
+
     # --- the function -------------------------------------------------------------------------------------------
 
     def predict(self, groups: list[TileGroup], quantize: bool, noise: list[float] | None = None,
@@ -159,10 +195,11 @@ class TcnnBackend(TorchBackend):
         if self.decoder is None:
             return super().predict(groups, quantize, noise, generator, train)
         inputs, plan = [], self.plan(groups)
+        uniform = iter(draw_uniform(self.noise_sizes(plan, noise), self.device, generator))
         for bundle in filled(plan, [to_device(array, self.device) for array in plan_arrays(plan)]):
             shape, parts = bundle.shape, self._encoding(bundle)
             for index, (grid, part) in enumerate(zip(self.layout.grids, bundle.grids)):
-                slab = self._slab(index, part, quantize, noise[index] if noise else 0.0, generator, train)
+                slab = self._slab(index, part, quantize, noise[index] if noise else 0.0, uniform, train)
                 if grid.interpolation == "bilinear":
                     parts.append(self._blend(slab, *part.matrices))
                 else:
@@ -185,9 +222,9 @@ class TcnnBackend(TorchBackend):
         return _ScaleGradient.apply(tensor, 1 / self.loss_scale.scale) if self.reduced else tensor
 
     def _slab(self, grid_index: int, part: GridPlan, quantize: bool, noise: float | torch.Tensor,
-              generator: torch.Generator | None, train: bool) -> torch.Tensor:
+              uniform: Iterator[torch.Tensor], train: bool) -> torch.Tensor:
         self._encoded = (grid_index, part.level) if train else None
-        return super()._slab(grid_index, part, quantize, noise, generator, train)
+        return super()._slab(grid_index, part, quantize, noise, uniform, train)
 
     def _blend_arrays(self, resolution: int, x: AxisTaps, y: AxisTaps, train: bool) -> tuple[np.ndarray, np.ndarray]:
         """Encoding inputs of the rows and of the columns; without `train` what the reference needs."""
@@ -233,7 +270,7 @@ class TcnnBackend(TorchBackend):
             optimizer = self.grid_optimizers[grid]
             index = touches[0][0] if len(touches) == 1 else torch.cat([index for index, _ in touches])
             rows += [(tensor, index, tensor.index_select(0, index))
-                     for tensor in (optimizer.values, optimizer.first, optimizer.second, optimizer.count)]
+                     for tensor in (optimizer.values, *optimizer.state().values())]
         super().step(lr_scale)
         for tensor, old in zip(decoder, before):
             tensor.copy_(torch.where(finite, tensor, old))

@@ -23,6 +23,13 @@ FUSED_WIDTHS = (16, 32, 64, 128)
 """Widths that FullyFusedMLP is compiled for."""
 NEEDS_INPUT = ("sine", "silu")
 """Activations whose slope needs the value before them, which FullyFusedMLP does not keep."""
+OVERFLOWS = ("softplus",)
+"""Activations that tiny-cuda-nn works out by an exponential which leaves float32 where the value itself does not."""
+FUSED_AT_RUN_TIME = ("none", "relu", "leaky_relu")
+"""Activations whose slope is the same before and after them: kernels that are fused at run time keep only what comes
+after, and take it for what came before."""
+WIDEST_FUSED_AT_RUN_TIME = 64
+"""Wider decoders need more registers than there are."""
 
 
 def feature_split(n_features: int) -> list[slice]:
@@ -63,6 +70,8 @@ def decoder_kind(layout: ModelLayout) -> tuple[str, str]:
     activation = layout.layers[0].activation
     if activation not in TCNN_ACTIVATIONS:
         return "torch", f"tiny-cuda-nn has no {activation}"
+    if activation in OVERFLOWS:
+        return "torch", f"tiny-cuda-nn's {activation} overflows"
     if layout.n_neurons % 16:
         return "torch", f"tiny-cuda-nn needs n_neurons in multiples of 16, not {layout.n_neurons}"
     if layout.n_neurons not in FUSED_WIDTHS:
@@ -70,6 +79,12 @@ def decoder_kind(layout: ModelLayout) -> tuple[str, str]:
     if activation in NEEDS_INPUT:
         return "CutlassMLP", f"FullyFusedMLP has no {activation}"
     return "FullyFusedMLP", ""
+
+
+def fuses_at_run_time(layout: ModelLayout) -> bool:
+    """Whether tiny-cuda-nn's JIT fusion gives this decoder's gradients, and in registers."""
+    return layout.n_neurons <= WIDEST_FUSED_AT_RUN_TIME and \
+        all(layer.activation in FUSED_AT_RUN_TIME for layer in layout.layers[:-1])
 
 
 def network_config(layout: ModelLayout, kind: str) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -18,6 +18,11 @@ from model.optimizers import Adam, Muon, TouchedAdam
 from model.precision import full_float32
 from model.stored_weights import round_rows
 from quantize import clamp_range, quantize_ste
+
+
+def draw_uniform(sizes: Sequence[int], device: torch.device, generator: torch.Generator | None) -> list[torch.Tensor]:
+    """Draw numbers from 0 to 1, all at once, in vectors of the given sizes."""
+    return list(torch.rand(sum(sizes), generator=generator, device=device).split(sizes)) if sizes else []
 
 
 class TorchBackend:
@@ -67,6 +72,14 @@ class TorchBackend:
         low, high = clamp_range(grid.quantize_bits)
         return (values - 0.5) * (0.02 * (high - low))
 
+    @property
+    def arithmetic(self) -> str:
+        """In which precision the decoder is trained."""
+        return str(self.dtype).removeprefix("torch.")
+
+    def release(self) -> None:
+        """Give memory back that only training steps need; there is none here."""
+
     def make_optimizers(self, kind: str, learning_rate: float) -> None:
         """Create the optimisers: `kind` muon or adam for the matrices, Adam on touched texels for the grids."""
         vectors = [tensor for tensor in [*self.biases, self.ones] if tensor is not None]
@@ -86,8 +99,9 @@ class TorchBackend:
         `noise[g]` is the amplitude of the uniform noise before grid g's rounding. With `train`, gradients are kept.
         """
         plan = self.plan(groups, train)
+        uniform = draw_uniform(self.noise_sizes(plan, noise), self.device, generator)
         plan = filled(plan, [to_device(array, self.device) for array in plan_arrays(plan)])
-        return self.decode_plan(plan, quantize, noise, generator, train)
+        return self.decode_plan(plan, quantize, noise, uniform, train)
 
     def plan(self, groups: list[TileGroup], train: bool = True) -> list[BundlePlan]:
         """Work out on the host what `decode_plan` needs to decode tile groups; its arrays are NumPy's."""
@@ -109,12 +123,19 @@ class TorchBackend:
             plan.append(BundlePlan(shape, self._encoding_arrays(members), tuple(grids), self._constants(members)))
         return plan
 
+    def noise_sizes(self, plan: list[BundlePlan], noise: list[float] | None) -> list[int]:
+        """Return how many random numbers each slab with noise takes, in the order in which `decode_plan` rounds them."""
+        return [math.prod(part.index.shape) * grid.n_features for bundle in plan
+                for grid, part, amplitude in zip(self.layout.grids, bundle.grids, noise or []) if amplitude > 0]
+
     def decode_plan(self, plan: list[BundlePlan], quantize: bool, noise: list[float | torch.Tensor] | None = None,
-                    generator: torch.Generator | None = None, train: bool = True) -> torch.Tensor:
+                    uniform: Sequence[torch.Tensor] = (), train: bool = True) -> torch.Tensor:
         """Decode a plan whose arrays are tensors on the device, as `predict` does; the host waits for nothing.
 
-        A `noise[g]` may be a 0-dim tensor on the device.
+        A `noise[g]` may be a 0-dim tensor on the device, which counts as above 0. `uniform`: numbers from 0 to 1 for
+        the slabs with noise, of `noise_sizes`.
         """
+        uniform = iter(uniform)
         dtype = self.dtype if train else torch.float32
         inputs, spreads, cells = [], [], []
         matrices, ones = self.rounded_network()
@@ -125,7 +146,7 @@ class TorchBackend:
             shape = bundle.shape
             parts = self._encoding(bundle)
             for index, (grid, part) in enumerate(zip(self.layout.grids, bundle.grids)):
-                slab = self._slab(index, part, quantize, noise[index] if noise else 0.0, generator, train)
+                slab = self._slab(index, part, quantize, noise[index] if noise else 0.0, uniform, train)
                 if grid.interpolation == "bilinear":
                     parts.append(self._blend(slab, *part.matrices))
                 else:
@@ -234,8 +255,10 @@ class TorchBackend:
                 drawn_taps(group.y, height, grid, resolution, self.layout.wrap, group.alignment))
 
     def _slab(self, grid_index: int, part: GridPlan, quantize: bool, noise: float | torch.Tensor,
-              generator: torch.Generator | None, train: bool) -> torch.Tensor:
-        """Fetch the grid texels under each tile, [B, Ky, Kx, F], rounded straight through."""
+              uniform: Iterator[torch.Tensor], train: bool) -> torch.Tensor:
+        """Fetch the grid texels under each tile, [B, Ky, Kx, F], rounded straight through, with the next of `uniform`
+        as noise where there is any.
+        """
         grid = self.layout.grids[grid_index]
         flat = part.index.view(-1)
         slab = self.tables[grid_index].index_select(0, flat)
@@ -243,7 +266,8 @@ class TorchBackend:
             slab.requires_grad_()
             self._touches.setdefault(grid_index, []).append((flat, slab))
         if quantize:
-            slab = quantize_ste(slab, grid.quantize_bits, noise, generator)
+            noisy = isinstance(noise, torch.Tensor) or noise > 0
+            slab = quantize_ste(slab, grid.quantize_bits, noise, next(uniform).view_as(slab) if noisy else None)
         return slab.view(*part.index.shape, grid.n_features)
 
     @staticmethod
@@ -282,18 +306,25 @@ class TorchBackend:
         return CellSpread((0, 0), part.matrices, None, self.layout.position_order)
 
     @torch.no_grad()
-    def decode(self, mip: int, quantize: bool = True, side: int = 128) -> torch.Tensor:
-        """Decode a whole mip: [H, W, C] over the present channels, float32, not clamped."""
+    def decode(self, mip: int, quantize: bool = True, side: int = 128, dtype: torch.dtype = torch.float32,
+               coding: Callable[[torch.Tensor], torch.Tensor] | None = None) -> torch.Tensor:
+        """Decode a whole mip: [H, W, C] over the present channels, float32, not clamped.
+
+        With `coding`, a function of such values that gives `dtype`, coded a few tiles at a time.
+        """
         width, height = mip_size(self.layout.width, self.layout.height, mip)
         x0, y0 = full_cover(width, height, side)
-        columns, rows = torch.arange(min(side, width)).numpy(), torch.arange(min(side, height)).numpy()
-        out = torch.empty(height, width, len(self.channels), device=self.device)
+        columns, rows = np.arange(min(side, width)), np.arange(min(side, height))
+        out = torch.empty(height, width, len(self.channels), dtype=dtype, device=self.device)
+        at_once = 4 if self.device.type == "cpu" else 16
         with full_float32():
-            for start in range(0, len(x0), 4):
-                group = TileGroup(mip, x0[start:start + 4, None] + columns, y0[start:start + 4, None] + rows)
-                tiles = self.predict([group], quantize, train=False).view(-1, len(rows), len(columns), out.shape[2])
-                for tile, x, y in zip(tiles, x0[start:start + 4], y0[start:start + 4]):
-                    out[y:y + len(rows), x:x + len(columns)] = tile
+            for start in range(0, len(x0), at_once):
+                x, y = x0[start:start + at_once], y0[start:start + at_once]
+                group = TileGroup(mip, x[:, None] + columns, y[:, None] + rows)
+                values = self.predict([group], quantize, train=False)
+                tiles = (coding(values) if coding else values).view(-1, len(rows), len(columns), out.shape[2])
+                for tile, left, top in zip(tiles, x, y):
+                    out[top:top + len(rows), left:left + len(columns)] = tile
         return out
 
     # --- the step -----------------------------------------------------------------------------------------------

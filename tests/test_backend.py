@@ -17,12 +17,13 @@ from benchmarks.gpu_table import seconds_to_psnr
 from benchmarks.plain_trainer import PlainTexture, train_plain
 from configs import PRESETS, HashGridConfig, ModelConfig, config_from_dict
 from dataset import TextureSet, get_texture_config
-from model.backend import choose_backend, choose_device, choose_precision, make_backend
+from model.backend import choose_device, choose_precision, make_backend, usable_backends
 from model.doctor import architectures, tcnn_commands, torch_commands, wheel_tag
 from model.geometry import TileGroup
 from model.layout import model_layout
 from model.precision import full_float32
 from model.torch_backend import TorchBackend
+from session import faster_backend
 from utils.errors import UsageError, UserError
 
 ROOT = Path(__file__).parents[1]
@@ -97,29 +98,44 @@ def test_an_unknown_device_is_a_usage_error(name):
 
 
 def test_auto_falls_back_to_torch_on_the_cpu_and_says_why():
-    name, why = choose_backend("auto", CPU, LAYOUT)
-    assert name == "torch" and "needs device cuda" in why and "\n" not in why
+    names, why = usable_backends("auto", CPU, LAYOUT)
+    assert names == ["torch"] and "needs device cuda" in why and "\n" not in why
 
 
 def test_a_backend_asked_for_by_name_needs_no_explanation():
-    assert choose_backend("torch", CPU, LAYOUT) == ("torch", "")
+    assert usable_backends("torch", CPU, LAYOUT) == (["torch"], "")
 
 
 def test_asking_for_tcnn_on_the_cpu_is_an_error_with_a_cure():
     with pytest.raises(UserError, match="needs device cuda.*model.doctor.*--backend torch"):
-        choose_backend("tcnn", CPU, LAYOUT)
+        usable_backends("tcnn", CPU, LAYOUT)
 
 
-def test_auto_leaves_a_model_alone_in_which_tiny_cuda_nn_could_do_nothing():
-    grids = [HashGridConfig(max_resolution=16, quantize_bits=4, save_bits=64, interpolation="gather")]
-    layout = model_layout(ModelConfig(hash_grid_configs=grids, activation="gelu"), 64, 64)
-    name, why = choose_backend("auto", torch.device("cuda"), layout)
-    assert name == "torch" and "no gelu" in why
+@pytest.mark.parametrize("settings, reason", [
+    (PRESETS["quality"]["model"], "no biases"), ({"activation": "gelu"}, "no gelu"), ({"activation": "softplus"}, "overflows")])
+def test_auto_leaves_a_model_to_pytorch_whose_decoder_tiny_cuda_nn_cannot_run(settings, reason):
+    layout = model_layout(config_from_dict({"model": settings}).model, 64, 64)
+    names, why = usable_backends("auto", torch.device("cuda"), layout)
+    assert names == ["torch"] and reason in why and "CUDA graphs" in why
+
+
+def test_the_faster_backend_is_taken_and_one_that_fails_is_out(monkeypatch):
+    monkeypatch.setattr("session.TRIAL_S", 0.05)
+    config = config_from_dict({"train": {"batch_size": 512, "device": "cpu"}})
+    name, why = faster_backend(config, material(32, 32), ["torch", "tcnn"])
+    assert name == "torch" and why.startswith("torch: ") and "steps/s" in why and "tcnn fails: backend tcnn cannot" in why
+    rates = {"torch": 10.0, "tcnn": 20.0}
+    monkeypatch.setattr("session._faster", {})
+    monkeypatch.setattr("session.usable_backends", lambda name, device, layout: (["torch"], ""))
+    monkeypatch.setattr("session._steps_per_second", lambda session: rates[session.config.train.backend])
+    for _ in range(2):
+        assert faster_backend(config, material(32, 32), ["torch", "tcnn"]) == ("tcnn", "tcnn: 20 steps/s, torch 10")
+        rates["torch"] = 99.0
 
 
 def test_an_unknown_backend_is_a_usage_error():
     with pytest.raises(UsageError, match="choose auto, torch or tcnn"):
-        choose_backend("tensorflow", CPU, LAYOUT)
+        usable_backends("tensorflow", CPU, LAYOUT)
 
 
 @pytest.mark.parametrize("body, reason", [
@@ -129,15 +145,15 @@ def test_an_unknown_backend_is_a_usage_error():
     ("raise ImportError('undefined symbol: x')", "another PyTorch")])
 def test_a_tinycudann_that_fails_to_import_makes_auto_fall_back_and_tcnn_an_error(tmp_path, body, reason):
     (tmp_path / "tinycudann.py").write_text(body)
-    code = ("import torch\nfrom configs import ModelConfig\nfrom model.backend import choose_backend\n"
+    code = ("import torch\nfrom configs import ModelConfig\nfrom model.backend import usable_backends\n"
             "from model.layout import model_layout\nfrom utils.errors import UserError\n"
             "layout, cuda = model_layout(ModelConfig(), 64, 64), torch.device('cuda')\n"
-            "print(choose_backend('auto', cuda, layout))\n"
-            "try:\n    choose_backend('tcnn', cuda, layout)\n"
+            "print(usable_backends('auto', cuda, layout))\n"
+            "try:\n    usable_backends('tcnn', cuda, layout)\n"
             "except UserError as error:\n    print('refused:', error)\n")
     done = run("-c", code, PYTHONPATH=str(tmp_path))
     auto, refused = done.stdout.splitlines()
-    assert auto.startswith("('torch'") and reason in auto
+    assert auto.startswith("(['torch']") and reason in auto
     assert refused.startswith("refused:") and reason in refused and "--backend torch" in refused
 
 
@@ -308,10 +324,10 @@ def test_the_plain_trainer_learns_and_records_its_history():
 
 
 def test_the_benchmarked_trainer_counts_the_texels_it_draws():
-    history, precision = train_ours(material(32, 32), "quality", "torch", CPU, seconds=0.2, n_evaluations=1,
-                                    batch_size=2048)
+    trained = train_ours(material(32, 32), "quality", "torch", CPU, seconds=0.2, n_evaluations=1, batch_size=2048)
+    last = trained.history[-1]
     # The whole finest mip has 1024 texels, so no step can draw 2048.
-    assert 0 < history[-1]["texels"] < 2048 * history[-1]["iteration"] and precision == choose_precision("auto", CPU)
+    assert 0 < last["texels"] < 2048 * last["iteration"] and trained.arithmetic == choose_precision("auto", CPU)
 
 
 def test_the_time_to_a_psnr_is_that_of_the_first_evaluation_that_reaches_it():

@@ -10,13 +10,16 @@ from configs import HashGridConfig, ModelConfig
 from model.fused_mlp import CellSpread
 from model.geometry import TileGroup, axis_taps, flat_index
 from model.layout import model_layout
-from model.tcnn_backend import explain_import_error, tinycudann_problem
+from model.tcnn_backend import MOST_TRIAL_ERROR, TcnnBackend, explain_import_error, tinycudann_problem
 from model.tcnn_layout import (LossScale, SlabTable, all_finite, decoder_kind, encoding_config, feature_split,
-                               fill_ring, flat_weights, fold_ring, network_config, ring_coordinates, ring_entries,
-                               spread_cells, table_entries)
+                               fill_ring, flat_weights, fold_ring, fuses_at_run_time, network_config,
+                               ring_coordinates, ring_entries, spread_cells, table_entries)
 from model.torch_backend import TorchBackend
 
 CPU = torch.device("cpu")
+BILINEAR = [HashGridConfig(max_resolution=16), HashGridConfig(max_resolution=8)]
+GATHER = [HashGridConfig(max_resolution=16, quantize_bits=4, save_bits=64, interpolation="gather"),
+          HashGridConfig(max_resolution=8, quantize_bits=4, save_bits=64)]
 
 
 def dense_grid(table: torch.Tensor, position: np.ndarray, resolution: int) -> torch.Tensor:
@@ -222,6 +225,55 @@ def test_the_loss_scale_stays_within_its_limits():
     assert scale.scale == 2 ** 24
 
 
+class CpuNetwork(torch.nn.Module):
+    """A decoder as the bindings would give it: parameters from outside, output in half precision."""
+
+    dtype = torch.float16
+
+    def __init__(self, layout, activation):
+        super().__init__()
+        self.params, self.layout, self.activation = torch.nn.Parameter(torch.empty(0)), layout, activation
+
+    def forward(self, x):
+        for layer in self.layout.layers:
+            end = layer.offset + layer.rows * layer.cols
+            x = x @ self.params[layer.offset:end].view(layer.rows, layer.cols).t()
+            x = x if layer is self.layout.layers[-1] else self.activation(x)
+        return x.half()
+
+
+class SlopeOfWhatComesAfter(torch.autograd.Function):
+    """Tanh with the gradient that follows from taking its value for its argument."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x.tanh())
+        return x.tanh()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        value, = ctx.saved_tensors
+        return gradient * (1 - value.tanh() ** 2)
+
+
+@pytest.mark.parametrize("activation, agrees", [(torch.tanh, True), (SlopeOfWhatComesAfter.apply, False),
+                                                (lambda x: x.tanh() * 1.1, False),
+                                                (lambda x: x * float("nan"), False)])
+def test_a_network_with_wrong_values_or_gradients_is_found_out_before_it_trains(activation, agrees):
+    backend = TcnnBackend.__new__(TcnnBackend)
+    backend.layout = model_layout(ModelConfig(hash_grid_configs=BILINEAR, activation="tanh", n_neurons=32), 64, 64)
+    backend.device, backend.reduced, backend.loss_scale = CPU, True, LossScale(CPU)
+    error = backend._trial_error(CpuNetwork(backend.layout, activation))
+    assert (error <= MOST_TRIAL_ERROR) == agrees and (error < 0.01) == agrees
+
+
+@pytest.mark.parametrize("settings, fuses", [
+    ({}, True), ({"activation": "relu", "n_neurons": 64}, True), ({"n_neurons": 128}, False),
+    ({"activation": "silu"}, False), ({"activation": "tanh"}, False)])
+def test_only_activations_whose_slope_shows_in_their_value_are_fused_at_run_time(settings, fuses):
+    assert fuses_at_run_time(model_layout(ModelConfig(**settings), 64, 64)) == fuses
+
+
 @pytest.mark.parametrize("bad", [float("inf"), float("-inf"), float("nan")])
 def test_one_element_that_is_not_finite_is_found(bad):
     tensors = [torch.ones(3), torch.ones(2, 2)]
@@ -251,15 +303,16 @@ needs_tcnn = pytest.mark.skipif(
     not torch.cuda.is_available() or bool(tinycudann_problem()),
     reason="needs an NVIDIA GPU" if not torch.cuda.is_available() else f"needs tiny-cuda-nn: {tinycudann_problem()}")
 
-BILINEAR = [HashGridConfig(max_resolution=16), HashGridConfig(max_resolution=8)]
-GATHER = [HashGridConfig(max_resolution=16, quantize_bits=4, save_bits=64, interpolation="gather"),
-          HashGridConfig(max_resolution=8, quantize_bits=4, save_bits=64)]
 MODELS = {"bilinear": ModelConfig(hash_grid_configs=BILINEAR),
           "clamped": ModelConfig(hash_grid_configs=BILINEAR, wrap=False, n_frequencies=2, n_neurons=64,
                                  output_activation="hard_swish"),
           "gather": ModelConfig(hash_grid_configs=GATHER, n_hidden_layers=2),
           "layers in torch": ModelConfig(hash_grid_configs=GATHER, activation="gelu", use_bias=True, n_neurons=32),
-          "linear": ModelConfig(hash_grid_configs=BILINEAR, n_hidden_layers=0)}
+          "linear": ModelConfig(hash_grid_configs=BILINEAR, n_hidden_layers=0),
+          "silu": ModelConfig(hash_grid_configs=BILINEAR, activation="silu", n_neurons=32),
+          "tanh": ModelConfig(hash_grid_configs=BILINEAR, activation="tanh", n_neurons=32)}
+DECODERS = {"linear": "CutlassMLP", "silu": "CutlassMLP", "layers in torch": "in torch"}
+"""What runs the models' decoders in half precision, FullyFusedMLP if nothing else is said."""
 SIZES = [(64, 64), (48, 20)]
 CHANNELS = [0, 1, 2, 3, 4, 5, 6]
 
@@ -290,7 +343,8 @@ def border_tiles(layout, mip):
 def gradients(backend, groups):
     """Output, decoder gradients and dense grid gradients of one pass."""
     values = backend.predict(groups, True)
-    (values * torch.linspace(-1, 1, values.numel(), device=values.device).view_as(values)).mean().backward()
+    # Of one sign, so that tiny-cuda-nn's sums in half precision do not cancel.
+    (values * torch.linspace(0.5, 1.5, values.numel(), device=values.device).view_as(values)).mean().backward()
     decoder = [matrix.grad for matrix in backend.matrices]
     grids = {}
     for grid, touches in backend._touches.items():
@@ -318,6 +372,13 @@ def test_shared_weights_give_equal_outputs_and_gradients_on_both_backends(name, 
         assert found[2].keys() == expected[2].keys()
         assert all(close(found[2][key], expected[2][key], 2 * tolerance) for key in expected[2]), f"grids of mip {mip}"
         assert all(gradient.abs().sum() > 0 for gradient in [*found[1], *found[2].values()])
+
+
+@needs_tcnn
+@pytest.mark.parametrize("name", MODELS)
+def test_a_decoder_runs_in_the_network_that_it_is_meant_for(name):
+    backend = pair(name, SIZES[0], "bfloat16")[1]
+    assert backend.decoder_note.startswith(f"decoder {DECODERS.get(name, 'FullyFusedMLP')}"), backend.decoder_note
 
 
 @needs_tcnn
