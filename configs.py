@@ -104,7 +104,9 @@ class TrainConfig:
     learning_rate: float = 0.03
     """Step size of the decoder."""
     learning_rate_final: float = 0.01
-    """The cosine schedule ends at this fraction of every learning rate."""
+    """The schedule ends at this fraction of every learning rate."""
+    learning_rate_schedule: str = "power"
+    """How learning rates fall: power, the share of the run that is left to the power of 0.8; or cosine."""
     start: str = "pca"
     """pca: latents begin as principal components of the texels; random: as small noise."""
     optimizer: str = "muon"
@@ -194,7 +196,7 @@ PRESETS: dict[str, dict[str, dict[str, object]]] = {
                 {"texels_per_cell": 16, "quantize_bits": 4, "save_bits": 32, "interpolation": "bilinear",
                  "learning_rate": 0.15}],
             "n_frequencies": 2, "period_cells": 1, "phases": 2, "position_order": 1, "n_neurons": 64, "n_hidden_layers": 3,
-            "activation": "silu", "output_activation": "none", "use_bias": True, "network_precision": "auto",
+            "activation": "hard_swish", "output_activation": "none", "use_bias": True, "network_precision": "auto",
             "diffuse_space": "srgb"},
         "quantize": {"noise_std": 0.0},
         "export": {"storage": "true_rate"},
@@ -219,7 +221,7 @@ _CHOICES = {
     "quantize_bits": (2, 4, 8, 16), "save_bits": (8, 16, 32, 64), "interpolation": ("bilinear", "gather"),
     "phases": (1, 2), "activation": ACTIVATION_NAMES, "output_activation": ACTIVATION_NAMES,
     "network_precision": ("auto", "float32", "float16", "int8"), "diffuse_space": ("linear", "srgb"), "optimizer": ("muon", "adam"),
-    "start": ("pca", "random"), "backend": ("auto", "torch", "tcnn"), "device": ("auto", "cpu", "cuda", "mps"),
+    "start": ("pca", "random"), "learning_rate_schedule": ("power", "cosine"), "backend": ("auto", "torch", "tcnn"), "device": ("auto", "cpu", "cuda", "mps"),
     "precision": ("auto", "float32", "bfloat16"), "storage": ("rgba8", "true_rate"), "mode": ("train", "infer"),
     "preset": tuple(PRESETS),
 }

@@ -25,17 +25,21 @@ from utils.interrupt import deferred_interrupt
 
 LOG_INTERVAL = 50
 """Iterations between two readings of the loss, which makes the device wait."""
+DECAY_POWER = 0.8
+"""Power of the share of a run that is left, for the learning rates."""
 EVALUATION_SHARE = 0.02
 """Most of a time budget that evaluations on the way may take."""
 
 
-def schedule(fraction: float, final: float) -> float:
-    """Return the cosine schedule's factor at a fraction of the run: 1 at 0, `final` at 1.
+def schedule(fraction: float, final: float, kind: str = "power") -> float:
+    """Return the learning rates' factor at a fraction of the run: 1 at 0, `final` at 1; `kind`: power or cosine.
 
     >>> schedule(0.0, 0.01), round(schedule(1.0, 0.01), 4)
     (1.0, 0.01)
     """
-    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(fraction, 1.0)))
+    left = max(1 - fraction, 0.0)
+    # A cosine is low for too long at the end: latents and decoder still have a way to go then.
+    return final + (1 - final) * (left ** DECAY_POWER if kind == "power" else 0.5 * (1 - math.cos(math.pi * left)))
 
 
 def stalled(history: list[dict[str, float]], interval: int, threshold_db: float) -> str | None:
@@ -82,7 +86,7 @@ def optimize(session: Session, log: RunLog | None = None) -> None:
     with training_bar(settings.max_iter, session.iteration, log is None) as bar, deferred_interrupt() as interrupted:
         while (fraction := done()) < 1 and not stop_reason and not interrupted():
             loss = step(*session.sampler.draw(), session.noise(fraction),
-                        schedule(fraction, settings.learning_rate_final))
+                        schedule(fraction, settings.learning_rate_final, settings.learning_rate_schedule))
             session.iteration += 1
             iteration, last = session.iteration, done() >= 1
 

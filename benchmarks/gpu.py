@@ -123,7 +123,8 @@ def train_ours(texture_set: TextureSet, preset: str, trainer: str, device: torch
     setup_s = started - opened
     while progress < 1:
         groups, index = session.sampler.draw()
-        step(groups, index, session.noise(progress), schedule(progress, settings.learning_rate_final))
+        step(groups, index, session.noise(progress),
+             schedule(progress, settings.learning_rate_final, settings.learning_rate_schedule))
         iteration, texels = iteration + 1, texels + len(index)
         progress = (time.perf_counter() - started - evaluation_s) / seconds
         if progress * n_evaluations >= evaluated + 1 or progress >= 1:

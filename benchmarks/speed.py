@@ -64,7 +64,8 @@ def run_training(options: argparse.Namespace) -> dict[str, object]:
         start = time.perf_counter()
         groups, index = session.sampler.draw()
         done = clock / options.seconds
-        step(groups, index, session.noise(done), schedule(done, config.train.learning_rate_final))
+        step(groups, index, session.noise(done),
+             schedule(done, config.train.learning_rate_final, config.train.learning_rate_schedule))
         clock += time.perf_counter() - start
         steps += 1
         texels += len(index)

@@ -14,6 +14,10 @@ import torch
 from model.activations import ACTIVATIONS, activation_gradient
 
 
+SUMS, LEAST_ROWS = 16, 64
+"""Sums that a weight's gradient is made of on a processor, and the fewest texels in one."""
+
+
 @dataclass
 class CellSpread:
     """How cells [B, Ky, Kx] spread over texels [B, Ty, Tx]: by whole numbers where tiles are aligned, else by matrices."""
@@ -68,6 +72,16 @@ class CellSpread:
         return cells
 
 
+def weight_gradient(gradient: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+    """Return `gradient^T inputs` of [N, O] and [N, I]: [O, I]."""
+    n = len(gradient)
+    if gradient.device.type != "cpu" or n % SUMS or n < SUMS * LEAST_ROWS:
+        return torch.mm(gradient.t(), inputs)
+    # A processor's threads share a product out by its elements, which are few here; several sums keep them all busy.
+    parts = torch.bmm(gradient.view(SUMS, n // SUMS, -1).transpose(1, 2), inputs.view(SUMS, n // SUMS, -1))
+    return parts.sum(0)
+
+
 class FusedMLP(torch.autograd.Function):
     """Layers of matrix product, bias and activation over the texels of several tile groups.
 
@@ -80,16 +94,18 @@ class FusedMLP(torch.autograd.Function):
     @staticmethod
     def forward(ctx, texel_inputs, spreads, activations, n_layers, *tensors):
         weights, biases, cell_terms = tensors[:n_layers], tensors[n_layers:2 * n_layers], tensors[2 * n_layers:]
-        value, before, inputs = texel_inputs, [], []
+        value, before, inputs, trains = texel_inputs, [], [], any(ctx.needs_input_grad)
         for layer, (weight, bias) in enumerate(zip(weights, biases)):
-            inputs.append(value)
+            if trains:
+                inputs.append(value)
             value = torch.mm(value, weight.t()) if bias is None else torch.addmm(bias, value, weight.t())
             if layer == 0:
                 for (first, shape, spread), cells in zip(spreads, cell_terms):
                     count = shape[0] * shape[1] * shape[2]
                     spread.add_to(value[first:first + count].view(*shape, -1), cells)
             if layer < n_layers - 1:
-                before.append(value)
+                if trains:
+                    before.append(value)
                 value = ACTIVATIONS[activations[layer]](value)
         ctx.save_for_backward(*inputs, *before, *weights)
         ctx.spreads, ctx.activations, ctx.n_layers = spreads, activations, n_layers
@@ -106,7 +122,7 @@ class FusedMLP(torch.autograd.Function):
         for layer in reversed(range(n)):
             if layer < n - 1:
                 gradient = activation_gradient(ctx.activations[layer], gradient, before[layer])
-            weight_gradients[layer] = torch.mm(gradient.t(), inputs[layer])
+            weight_gradients[layer] = weight_gradient(gradient, inputs[layer])
             if ctx.has_bias[layer]:
                 bias_gradients[layer] = gradient.sum(0)
             if layer == 0:

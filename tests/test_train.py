@@ -722,8 +722,10 @@ def test_the_help_names_every_setting(capsys):
 
 # Loss and schedule.
 
-def test_the_schedule_falls_along_a_cosine_to_its_final_share():
-    values = [train.schedule(fraction, 0.1) for fraction in (0, 0.25, 0.5, 0.75, 1)]
+def test_the_schedules_fall_to_their_final_share():
+    falls = [train.schedule(fraction, 0.1) for fraction in (0, 0.5, 0.75, 1, 1.01)]
+    assert falls == pytest.approx([1, 0.1 + 0.9 * 0.574349, 0.1 + 0.9 * 0.329877, 0.1, 0.1], rel=1e-5)
+    values = [train.schedule(fraction, 0.1, "cosine") for fraction in (0, 0.25, 0.5, 0.75, 1)]
     assert values == pytest.approx([1, 0.55 + 0.45 * math.sqrt(0.5), 0.55, 0.55 - 0.45 * math.sqrt(0.5), 0.1])
 
 
