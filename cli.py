@@ -184,7 +184,8 @@ def resume_config(saved: dict[str, dict[str, object]], flags: dict[str, object],
     """
     values = read_config_file(flags)
     try:
-        base = configs.config_from_dict(saved)
+        # Checkpoints from before there was a choice fell along a cosine.
+        base = configs.config_from_dict({**saved, "train": {"learning_rate_schedule": "cosine", **saved["train"]}})
         config = configs.config_from_dict(values, base)
         config = configs.config_from_dict(_place(flags), config)
         _apply_grid_flags(config, flags)

@@ -220,13 +220,16 @@ TEXTURE_TYPES = ("diffuse", "normal", "roughness", "occlusion", "metallic", "spe
 _CHOICES = {
     "quantize_bits": (2, 4, 8, 16), "save_bits": (8, 16, 32, 64), "interpolation": ("bilinear", "gather"),
     "phases": (1, 2), "activation": ACTIVATION_NAMES, "output_activation": ACTIVATION_NAMES,
-    "network_precision": ("auto", "float32", "float16", "int8"), "diffuse_space": ("linear", "srgb"), "optimizer": ("muon", "adam"),
-    "start": ("pca", "random"), "learning_rate_schedule": ("power", "cosine"), "backend": ("auto", "torch", "tcnn"), "device": ("auto", "cpu", "cuda", "mps"),
+    "network_precision": ("auto", "float32", "float16", "int8"), "diffuse_space": ("linear", "srgb"),
+    "optimizer": ("muon", "adam"),
+    "start": ("pca", "random"), "learning_rate_schedule": ("power", "cosine"),
+    "backend": ("auto", "torch", "tcnn"), "device": ("auto", "cpu", "cuda", "mps"),
     "precision": ("auto", "float32", "bfloat16"), "storage": ("rgba8", "true_rate"), "mode": ("train", "infer"),
     "preset": tuple(PRESETS),
 }
 _AT_LEAST = {
-    "max_resolution": 0, "n_levels": 0, "n_frequencies": 0, "period_cells": 0, "position_order": 0, "n_neurons": 1, "n_hidden_layers": 0,
+    "max_resolution": 0, "n_levels": 0, "n_frequencies": 0, "period_cells": 0, "position_order": 0, "n_neurons": 1,
+    "n_hidden_layers": 0,
     "noise_std": 0, "max_iter": 1, "batch_size": 1, "tile_size": 1, "learning_rate": 0, "learning_rate_final": 0,
     "mip_floor": 0, "eval_interval": 1, "save_interval": 1, "early_stop_interval": 1, "groups_max_workers": 1,
     "target_bpp": 0, "target_psnr": 0, "time_budget": 0,

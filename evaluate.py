@@ -42,7 +42,7 @@ def _squared_error(coded: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     total = torch.zeros(coded.shape[2], dtype=torch.int64, device=coded.device)
     rows = max(1, BLOCK_VALUES // coded[0].numel())
     for ours, theirs in zip(coded.split(rows), target.split(rows)):
-        total += (ours.to(torch.int32) - theirs).square_().sum((0, 1))
+        total += (ours.to(torch.int32) - theirs).square_().sum((0, 1), dtype=torch.int64)
     return total
 
 

@@ -32,8 +32,6 @@ MAX_GRID_SIDE = 16384
 """Largest side of a 2D texture in Direct3D 12, texels."""
 TRIAL_S, TRIAL_STEPS = 0.5, 20
 """Time for which backends are tried, seconds, and steps between looks at the clock."""
-LEAST_BFLOAT16_WIDTH = 32
-"""Narrower decoders gain no time from bfloat16 and lose accuracy."""
 
 
 @dataclass
@@ -73,7 +71,10 @@ class Session:
 
     def training_step(self, graphs: bool = True) -> GraphedStep:
         """Return the step that trains the backend, with CUDA graphs where `graphs`, device and backend allow them."""
-        captures = graphs and self.device.type == "cuda" and self.backend.captures and not CudaGraphs.failed
+        captures = graphs and self.device.type == "cuda" and self.backend.captures
+        if captures and CudaGraphs.failed:
+            say("note", "training goes on without CUDA graphs, which have failed before in this process")
+            captures = False
         return GraphedStep(self.backend, self.sampler.texels, self.noise_generator,
                            quantize=self.config.quantize.quantize, linear_diffuse=self.linear_diffuse,
                            loss_weights=self.loss_weights,
@@ -154,15 +155,13 @@ def open_session(config: Config, texture_set: TextureSet, resumed: Checkpoint | 
     if resumed and resumed.backend in names:
         names = [resumed.backend]
     backend_name, note = faster_backend(config, texture_set, names) if len(names) > 1 else (names[0], note)
-    if resumed and settings.precision == "auto":
+    if resumed and settings.precision == "auto" and resumed.backend == backend_name:
         precision = resumed.precision
     elif settings.precision == "auto" and backend_name == "tcnn" and decoder_kind(layout)[0] != "torch":
         # Stands for half precision there, the only one that most builds of tiny-cuda-nn have for networks.
         precision = "bfloat16"
-    elif settings.precision == "auto" and layout.n_neurons < LEAST_BFLOAT16_WIDTH:
-        precision = "float32"
     else:
-        precision = choose_precision(settings.precision, device)
+        precision = choose_precision(settings.precision, device, layout)
     generator = torch.Generator().manual_seed(settings.seed)
     backend = make_backend(backend_name, layout, channels, device, precision, generator)
     backend.make_optimizers(settings.optimizer, settings.learning_rate)
@@ -190,10 +189,11 @@ def open_session(config: Config, texture_set: TextureSet, resumed: Checkpoint | 
 def faster_backend(config: Config, texture_set: TextureSet, names: list[str]) -> tuple[str, str]:
     """Train for a moment with each of the backends; returns the fastest one and a line that says how fast they are.
 
-    One that fails is out, unless all do. Models that are alike are tried once in a process.
+    One that fails is out, unless all do. Models that are alike are tried once in a process, on the first material.
     """
-    alike = (*names, config.train.device, config.train.batch_size, config.train.tile_size, config.model.n_neurons,
-             config.model.n_hidden_layers, config.model.activation, len(config.model.hash_grid_configs))
+    alike = (*names, config.train.device, config.train.precision, config.train.batch_size, config.train.tile_size,
+             config.model.n_neurons, config.model.n_hidden_layers, config.model.activation,
+             len(config.model.hash_grid_configs))
     if alike not in _faster:
         rates, failures = {}, {}
         for name in names:
@@ -201,7 +201,10 @@ def faster_backend(config: Config, texture_set: TextureSet, names: list[str]) ->
                 settings = dataclasses.replace(config.train, backend=name, start="random")
                 rates[name] = _steps_per_second(open_session(dataclasses.replace(config, train=settings), texture_set))
             except (RuntimeError, UserError) as error:
-                failures[name] = error
+                # Its frames would keep the session and its memory.
+                failures[name] = error.with_traceback(None)
+            if torch.cuda.is_available() and not CudaGraphs.failed:
+                torch.cuda.empty_cache()
         if not rates:
             raise failures[names[0]]
         best = max(rates, key=rates.get)

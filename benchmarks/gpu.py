@@ -39,7 +39,7 @@ from model.precision import set_training_products
 from model.tcnn_backend import tinycudann_problem
 from session import open_session
 from train import schedule
-from utils.errors import UserError, run_command
+from utils.errors import UsageError, UserError, run_command
 from utils.files import require_writable_folder, write_bytes, write_json
 
 PLAIN = "plain PyTorch"
@@ -76,8 +76,8 @@ class Run:
     trainer: str
     batch_size: int
     arithmetic: str
-    setup_s: float
-    """From the loaded images to the first step."""
+    setup_s: float | None
+    """From the loaded images to the first step; None for the plain trainer."""
     steps_per_s: float
     texels_per_s: float
     flop_per_s: float
@@ -98,7 +98,7 @@ class Trained:
 
     history: list[dict[str, float]]
     arithmetic: str
-    setup_s: float
+    setup_s: float | None
     held_bytes: int
 
 
@@ -151,7 +151,7 @@ def measure(texture_set: TextureSet, preset: str, trainer: str, device: torch.de
         if trainer == PLAIN:
             history = train_plain(texture_set, layout, channels, seconds=seconds, device=device, batch_size=batch_size,
                                   n_evaluations=n_evaluations)
-            return Trained(history, "float32", 0.0, held_bytes(device))
+            return Trained(history, "float32", None, held_bytes(device))
         return train_ours(texture_set, preset, trainer, device, seconds=seconds, n_evaluations=n_evaluations,
                           batch_size=batch_size)
 
@@ -162,6 +162,8 @@ def measure(texture_set: TextureSet, preset: str, trainer: str, device: torch.de
     held = held_bytes(device)
     # The first half of it warms up: every kind of batch has its graph by then.
     counted = train(2 * scale.rate_s, 2)
+    if len(counted.history) < 2:
+        raise UserError(f"a step takes longer than {2 * scale.rate_s:g} s; lower --batch_size")
     first, last = counted.history[0], counted.history[-1]
     rate, texels = ((last[what] - first[what]) / (last["time_s"] - first["time_s"]) for what in ("iteration", "texels"))
     trained = train(scale.train_s, scale.evaluations)
@@ -201,11 +203,11 @@ def upscaled_material(folder: Path, side: int, out: Path) -> Path:
     return out
 
 
-def _train_in_process(folder: str, trainer: str, device_name: str, seconds: float, batch_size: int, ready, start,
-                      results) -> None:
+def _train_in_process(folder: str, max_size: int | None, trainer: str, device_name: str, seconds: float,
+                      batch_size: int, ready, start, results) -> None:
     """One of several processes that train at once; puts its steps per second into `results`."""
     device = torch.device(device_name)
-    texture_set = load_texture_set(folder)
+    texture_set = load_texture_set(folder, max_size=max_size)
     train_ours(texture_set, "ue5", trainer, device, seconds=seconds / 5, n_evaluations=1, batch_size=batch_size)
     ready.release()
     start.wait()
@@ -214,16 +216,18 @@ def _train_in_process(folder: str, trainer: str, device_name: str, seconds: floa
     results.put(history[-1]["iteration"] / history[-1]["time_s"])
 
 
-def at_once(folder: Path, trainer: str, device: torch.device, count: int, seconds: float,
+def at_once(folder: Path, max_size: int | None, trainer: str, device: torch.device, count: int, seconds: float,
             batch_size: int) -> list[float]:
     """Train `count` materials at the same time in processes of their own; returns each one's steps per second.
+
+    `max_size`: of the material's longer side, which is reduced to it; None: as it is.
 
     Raises `UserError` where one of them dies.
     """
     context = multiprocessing.get_context("spawn")
     ready, start, results = context.Semaphore(0), context.Event(), context.Queue()
     processes = [context.Process(target=_train_in_process, args=(
-        str(folder), trainer, str(device), seconds, batch_size, ready, start, results)) for _ in range(count)]
+        str(folder), max_size, trainer, str(device), seconds, batch_size, ready, start, results)) for _ in range(count)]
     for process in processes:
         process.start()
 
@@ -261,7 +265,7 @@ def hardware(device: torch.device) -> dict[str, object]:
 def materials(data_dir: Path, kinds: list[str], scratch: Path, scale: Scale, quick: bool) -> Iterator[TextureSet]:
     """Yield the sets of `MATERIALS` that are asked for."""
     from benchmarks.materials import make_materials
-    for kind in kinds:
+    for kind in dict.fromkeys(kinds):
         folder = data_dir
         if kind == "upscaled":
             (scratch / data_dir.name).mkdir()
@@ -269,8 +273,8 @@ def materials(data_dir: Path, kinds: list[str], scratch: Path, scale: Scale, qui
         elif kind == "procedural":
             folder = make_materials(scratch / "procedural", scale.large, ["tiles"])[0]
         texture_set = load_texture_set(folder, max_size=scale.large if quick else None)
-        texture_set.name = (f"{folder.name} {'enlarged ' if kind == 'upscaled' else ''}"
-                            f"{texture_set.width} x {texture_set.height}")
+        origin = {"given": "", "upscaled": "enlarged ", "procedural": "procedural "}[kind]
+        texture_set.name = f"{folder.name} {origin}{texture_set.width} x {texture_set.height}"
         yield texture_set
 
 
@@ -299,12 +303,14 @@ def main() -> None:
                         help="texels in one step, one size or several (default: 16384)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes and times, to try the script")
     options = parser.parse_args()
+    if min(options.batch_size) < 1:
+        raise UsageError(f"--batch_size {min(options.batch_size)} is not above 0; give texels, such as 16384")
     if options.device.startswith("cuda") and cuda_problem():
         raise UserError(f"this benchmark needs an NVIDIA GPU and there is none ({cuda_problem()}); "
                         "`python -m model.doctor` says more, --device cpu --quick tries the script")
     device, scale = choose_device(options.device), QUICK if options.quick else Scale()
     require_writable_folder(options.out.parent)
-    if device.type == "cuda":
+    if device.index is not None:
         torch.cuda.set_device(device)
     missing = {}
     if device.type != "cuda":
@@ -335,15 +341,15 @@ def main() -> None:
               f"{run.history[-1]['psnr_db']:6.2f} dB", flush=True)
 
     def share(trainer: str) -> None:
-        alone, together = (at_once(options.data_dir, trainer, device, count, scale.rate_s, options.batch_size[0])
-                           for count in (1, 2))
+        alone, together = (at_once(options.data_dir, scale.large if options.quick else None, trainer, device, count,
+                                   scale.rate_s, options.batch_size[0]) for count in (1, 2))
         results["at_once"] = {"trainer": trainer, "alone": alone[0], "together": together}
 
     data_dir = options.data_dir = options.data_dir.resolve()
     with tempfile.TemporaryDirectory() as scratch:
         for texture_set in materials(data_dir, options.materials, Path(scratch), scale, options.quick):
             for preset, trainer, batch_size in product(options.presets, trainers, options.batch_size):
-                attempt(f"{trainer} on {texture_set.name} with {preset}",
+                attempt(f"{trainer} on {texture_set.name} with {preset}, {batch_size} texels a step,",
                         partial(train, texture_set, preset, trainer, batch_size))
     ours = [trainer for trainer in trainers if trainer != PLAIN]
     if ours:

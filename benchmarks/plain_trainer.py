@@ -23,6 +23,7 @@ from loss import present_channels, texture_loss, to_file_coding
 from model.activations import ACTIVATIONS
 from model.backend import choose_device
 from model.layout import ModelLayout, mip_size, model_layout
+from model.precision import full_float32
 from model.stored_weights import round_rows
 from quantize import clamp_range, quantize_ste
 from sampler import mip_probabilities
@@ -124,7 +125,8 @@ class PlainTexture(torch.nn.Module):
         linear = self.layout.diffuse_space == "linear" and self.channels[:1] == [0]
         for start in range(0, height * width, batch):
             index = torch.arange(start, min(start + batch, height * width), device=target.device)
-            values = self(index % width, index // width, torch.zeros_like(index), only_mip=0)
+            with full_float32():
+                values = self(index % width, index // width, torch.zeros_like(index), only_mip=0)
             coded = to_file_coding(values.clamp(0, 1), linear).mul_(255).round_()
             total += (coded - target.view(-1, target.shape[2])[index]).square().sum(dtype=torch.float64)
         error = total.item() / target.numel()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from model.layout import ModelLayout
-from model.precision import set_training_products
+from model.precision import gains_from_bfloat16, set_training_products
 from model.torch_backend import TorchBackend
 from utils.errors import UsageError, UserError
 
@@ -79,25 +79,13 @@ def usable_backends(name: str, device: torch.device, layout: ModelLayout) -> tup
     return (["torch"], f"torch: {problem}") if problem else (["torch", "tcnn"], "")
 
 
-def _has_fast_bf16(device: torch.device) -> bool:
-    """Whether matrix products in bfloat16 are faster than in float32."""
-    if device.type == "cuda":
-        # Emulated bfloat16 is slower than float32, and is_bf16_supported counts it where it can be told not to.
-        return torch.cuda.get_device_capability(device)[0] >= 8 if torch.version.hip is None \
-            else torch.cuda.is_bf16_supported()
-    if device.type == "cpu":
-        probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
-    return False
-
-
-def choose_precision(name: str, device: torch.device) -> str:
-    """Return the arithmetic of the decoder while training: `name`, or for auto bfloat16 where the device is fast at it.
+def choose_precision(name: str, device: torch.device, layout: ModelLayout) -> str:
+    """Return the arithmetic of a decoder in PyTorch while training: `name`, or for auto bfloat16 where it is faster.
 
     Raises `UsageError` for anything but auto, float32 and bfloat16.
     """
     if name == "auto":
-        return "bfloat16" if _has_fast_bf16(device) else "float32"
+        return "bfloat16" if gains_from_bfloat16(device, layout.n_neurons) else "float32"
     if name not in ("float32", "bfloat16"):
         raise UsageError(f"precision {name!r} is unknown; choose auto, float32 or bfloat16")
     return name

@@ -98,7 +98,7 @@ def wheel_tag(driver_cuda: str | None, capabilities: list[str]) -> str:
     ('cu130', 'cu128', 'cu126', 'cu130')
     """
     version, oldest = _numbers(driver_cuda or "13.0"), min(map(_numbers, capabilities), default=(7, 5))
-    # CUDA 13 has no code for GPUs before Turing, PyTorch's builds for 12.8 none for those before Volta.
+    # CUDA 13 has no code for GPUs before Turing, nor have PyTorch's newer builds for 12.8.
     if oldest < (7, 5) or version < (12, 8):
         return "cu126"
     return "cu130" if version >= (13, 0) else "cu128"
@@ -174,7 +174,8 @@ def _examine_torch(report: Report) -> str | None:
     try:
         import torch
 
-        from model.backend import choose_device, choose_precision, cuda_problem
+        from model.backend import choose_device, cuda_problem
+        from model.precision import LEAST_BFLOAT16_WIDTH, gains_from_bfloat16
     except (ImportError, OSError, RuntimeError) as error:
         report.found["PyTorch"] = "none"
         report.problems["torch"] = f"import torch fails: {' '.join(str(error).split())}"
@@ -189,7 +190,7 @@ def _examine_torch(report: Report) -> str | None:
         report.problems["cuda"] = problem
     device = choose_device("auto")
     report.uses["device"] = device.type
-    report.uses["precision"] = choose_precision("auto", device)
+    report.uses["precision"] = "bfloat16" if gains_from_bfloat16(device, LEAST_BFLOAT16_WIDTH) else "float32"
     try:
         report.can_train = bool((torch.ones(2, 2, device=device) @ torch.ones(2, 2, device=device) == 2).all())
     except RuntimeError as error:
@@ -233,16 +234,19 @@ def _add_commands(report: Report, driver_cuda: str | None, capabilities: list[st
     if "tinycudann" not in problems or "torch" in problems:
         return
     import torch
+    # Where PyTorch has no CUDA, the commands above have installed the newest by now.
+    newest = torch.version.cuda is None
     known = ", ".join(f"{number} {cards}" for number, cards in ARCHITECTURES.items())
     wanted = f"CUDA toolkit {cuda}" if cuda else "CUDA toolkit of PyTorch's version"
-    if _numbers(torch.__version__) >= FIRST_WITH_CPP20:
+    version = "99.0" if newest else torch.__version__
+    if _numbers(version) >= FIRST_WITH_CPP20:
         wanted += ", PyTorch 2.12 (the headers of later ones need C++20, tiny-cuda-nn asks for C++17)"
     for windows, tools, first in ((True, "Visual Studio 2022 with C++, Git; in cmd", []),
                                   (False, "g++, git", ["sudo apt-get install build-essential git"])):
         add(f"tiny-cuda-nn on {'Windows' if windows else 'Linux'}: {wanted}, {tools}; no GPU needs to be visible "
             f"(architectures: {known})",
-            first + tcnn_commands(windows, architectures(capabilities), cuda, torch.__version__,
-                                  wheel_tag(driver_cuda or cuda, capabilities)))
+            first + tcnn_commands(windows, architectures(capabilities), cuda, version,
+                                  wheel_tag(cuda or driver_cuda, capabilities)))
 
 
 def show(report: Report) -> None:

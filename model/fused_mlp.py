@@ -85,16 +85,16 @@ def weight_gradient(gradient: torch.Tensor, inputs: torch.Tensor) -> torch.Tenso
 class FusedMLP(torch.autograd.Function):
     """Layers of matrix product, bias and activation over the texels of several tile groups.
 
-    `apply(texel_inputs, spreads, activations, n_layers, *weights, *biases, *cell_terms)`:
-    texel_inputs [N, I]; weights `[out, in]` (the first one `[out, I]`); biases `[out]` or None; a cell term
+    `apply(texel_inputs, spreads, activations, trains, n_layers, *weights, *biases, *cell_terms)`:
+    texel_inputs [N, I]; `trains` False keeps nothing for a backward pass; weights `[out, in]` (the first one `[out, I]`); biases `[out]` or None; a cell term
     [B, Ky, Kx, out] for each `(first_texel, shape, spread)` of `spreads`, added before the first activation.
     Returns [N, out] of the last layer, before its activation. All in the dtype of `texel_inputs`.
     """
 
     @staticmethod
-    def forward(ctx, texel_inputs, spreads, activations, n_layers, *tensors):
+    def forward(ctx, texel_inputs, spreads, activations, trains, n_layers, *tensors):
         weights, biases, cell_terms = tensors[:n_layers], tensors[n_layers:2 * n_layers], tensors[2 * n_layers:]
-        value, before, inputs, trains = texel_inputs, [], [], any(ctx.needs_input_grad)
+        value, before, inputs = texel_inputs, [], []
         for layer, (weight, bias) in enumerate(zip(weights, biases)):
             if trains:
                 inputs.append(value)
@@ -133,4 +133,4 @@ class FusedMLP(torch.autograd.Function):
                 gradient = torch.mm(gradient, weights[layer])
         if ctx.needs_input_grad[0]:
             input_gradient = gradient
-        return (input_gradient, None, None, None, *weight_gradients, *bias_gradients, *cell_gradients)
+        return (input_gradient, None, None, None, None, *weight_gradients, *bias_gradients, *cell_gradients)

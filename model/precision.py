@@ -1,4 +1,4 @@
-"""How many bits float32 matrix products keep: fewer may be enough to train, an evaluation needs them all."""
+"""How many bits products keep: fewer may be enough to train, and faster; an evaluation needs all of float32's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,23 @@ import warnings
 from collections.abc import Iterator
 
 import torch
+
+LEAST_BFLOAT16_WIDTH = 32
+"""Narrower decoders gain no time from bfloat16 and lose accuracy."""
+
+
+def gains_from_bfloat16(device: torch.device, n_neurons: int) -> bool:
+    """Whether a decoder of this width is trained faster in bfloat16 than in float32."""
+    if n_neurons < LEAST_BFLOAT16_WIDTH:
+        return False
+    if device.type == "cuda":
+        # Emulated bfloat16 is slower than float32, and is_bf16_supported counts it where it can be told not to.
+        return torch.cuda.get_device_capability(device)[0] >= 8 if torch.version.hip is None \
+            else torch.cuda.is_bf16_supported()
+    if device.type == "cpu":
+        probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+    return False
 
 
 def set_training_products(device: torch.device, tf32: bool) -> None:

@@ -17,7 +17,7 @@ from model.activations import ACTIVATIONS
 from model.batch_plan import GridPlan, filled, plan_arrays
 from model.geometry import AxisTaps, TileGroup, to_device
 from model.layout import ModelLayout
-from model.precision import full_float32
+from model.precision import full_float32, gains_from_bfloat16
 from model.tcnn_layout import (LossScale, SlabTable, all_finite, decoder_kind, encoding_config, feature_split,
                                flat_weights, fuses_at_run_time, network_config, ring_coordinates, spread_cells)
 from model.torch_backend import TorchBackend, draw_uniform
@@ -110,6 +110,8 @@ class TcnnBackend(TorchBackend):
                               for index, grid in enumerate(layout.grids) if grid.interpolation == "bilinear"
                               for level in range(grid.n_levels)}
             self.decoder, self.decoder_note = self._make_decoder()
+        if self.decoder is None and not gains_from_bfloat16(device, layout.n_neurons):
+            self.dtype = torch.float32
 
     def _make_encodings(self, grid, level: int) -> list[torch.nn.Module]:
         # Half holds the levels of up to 8 bits exactly, those of 16 bits not. None: what the build prefers.
@@ -146,7 +148,7 @@ class TcnnBackend(TorchBackend):
         return None, f"decoder in torch: {note}"
 
     def _trial_error(self, network: torch.nn.Module) -> float:
-        """Return the largest relative error of a network's output and gradients on random numbers, of any of them."""
+        """Return the largest relative error on random numbers, of a network's output and of both its gradients."""
         random = torch.Generator().manual_seed(0)
         layers = self.layout.layers
         weights = torch.cat([torch.randn(layer.rows * layer.cols, generator=random) / layer.cols ** 0.5
@@ -182,7 +184,8 @@ class TcnnBackend(TorchBackend):
     @property
     def arithmetic(self) -> str:
         """In which precision the decoder is trained, and by what."""
-        return f"{'half precision' if self.reduced and self.decoder else super().arithmetic}, {self.decoder_note}"
+        half = self.decoder is not None and self.decoder.dtype == torch.float16
+        return f"{'half precision' if half else super().arithmetic}, {self.decoder_note}"
 
     # --- the function -------------------------------------------------------------------------------------------
 

@@ -163,7 +163,7 @@ class TorchBackend:
         biases = [None if bias is None else bias.to(dtype) for bias in self.biases]
         names = tuple(layer.activation for layer in self.layout.layers)
         texels = (inputs[0] if len(inputs) == 1 else torch.cat(inputs)).to(dtype)
-        output = FusedMLP.apply(texels, spreads, names, len(weights), *weights, *biases, *cells).float()
+        output = FusedMLP.apply(texels, spreads, names, train, len(weights), *weights, *biases, *cells).float()
         return ACTIVATIONS[names[-1]](output)
 
     def rounded_network(self) -> tuple[list[torch.Tensor], torch.Tensor | None]:
@@ -296,7 +296,8 @@ class TorchBackend:
         for axis in (y, x):
             matrix = axis.cell_matrix()
             if order:
-                matrix = (matrix[..., None] * position_basis(axis.fraction, order)[:, :, None]).reshape(*matrix.shape[:2], -1)
+                basis = position_basis(axis.fraction, order)
+                matrix = (matrix[..., None] * basis[:, :, None]).reshape(*matrix.shape[:2], -1)
             matrices.append(matrix)
         return (0, 0), tuple(matrices)
 

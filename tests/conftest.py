@@ -1,3 +1,49 @@
-"""What every test shares."""
+"""What every test shares: the material and the run that most tests of the trainer read."""
 
 import utils.threads  # noqa: F401, before torch
+
+import sys
+
+import pytest
+
+import train
+from utils.errors import run_command
+from tests.training import OFFLINE, ON, SHORT, make_material, run_folder, run_train
+
+
+@pytest.fixture(scope="session", autouse=True)
+def offline(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**OFFLINE, "TORCH_HOME": str(tmp_path_factory.mktemp("torch"))}.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory):
+    """A folder to work in, with the material where the manual's command lines expect it."""
+    folder = tmp_path_factory.mktemp("workspace")
+    make_material(folder / "data" / "test")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(workspace):
+    """The manual's first command line, cut short: the finished process and its run folder."""
+    process = run_train(*"--mode train --data_dir ./data/test --save_dir ./outputs --quantize True --quantize_bits 4 "
+                        "--save_bits 32".split(), *SHORT, *ON, cwd=workspace)
+    assert process.returncode == 0, process.stderr
+    return process, run_folder(workspace / "outputs")
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run train.py's entry point in this process: (exit code, stdout, stderr)."""
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            run_command(train.run)
+        out, err = capsys.readouterr()
+        return end.value.code, out, err
+    return run

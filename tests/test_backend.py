@@ -24,11 +24,12 @@ from model.layout import model_layout
 from model.precision import full_float32
 from model.torch_backend import TorchBackend
 from session import faster_backend
+from tests.training import make_material
 from utils.errors import UsageError, UserError
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
-LAYOUT = model_layout(ModelConfig(), 64, 64)
+LAYOUT, WIDE = (model_layout(ModelConfig(n_neurons=width), 64, 64) for width in (16, 64))
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="tests the absence of an NVIDIA GPU, one is here")
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 
@@ -163,14 +164,16 @@ def test_a_tinycudann_that_fails_to_import_makes_auto_fall_back_and_tcnn_an_erro
 def test_auto_precision_is_bfloat16_only_where_the_device_is_fast_at_it():
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     probes = (getattr(torch.cpu, name, lambda: False) for name in names)
-    assert choose_precision("auto", CPU) == ("bfloat16" if any(probe() for probe in probes) else "float32")
-    assert choose_precision("auto", torch.device("mps")) == "float32"
+    assert choose_precision("auto", CPU, WIDE) == ("bfloat16" if any(probe() for probe in probes) else "float32")
+    assert choose_precision("auto", CPU, LAYOUT) == "float32", "narrow decoders gain nothing"
+    assert choose_precision("auto", torch.device("mps"), WIDE) == "float32"
 
 
 def test_a_precision_asked_for_is_kept_and_an_unknown_one_refused():
-    assert choose_precision("float32", CPU) == "float32" and choose_precision("bfloat16", CPU) == "bfloat16"
+    for name in ("float32", "bfloat16"):
+        assert choose_precision(name, CPU, LAYOUT) == name
     with pytest.raises(UsageError, match="choose auto, float32 or bfloat16"):
-        choose_precision("float16", CPU)
+        choose_precision("float16", CPU, LAYOUT)
 
 
 def test_the_same_seed_makes_the_same_backend():
@@ -327,12 +330,28 @@ def test_the_benchmarked_trainer_counts_the_texels_it_draws():
     trained = train_ours(material(32, 32), "quality", "torch", CPU, seconds=0.2, n_evaluations=1, batch_size=2048)
     last = trained.history[-1]
     # The whole finest mip has 1024 texels, so no step can draw 2048.
-    assert 0 < last["texels"] < 2048 * last["iteration"] and trained.arithmetic == choose_precision("auto", CPU)
+    assert 0 < last["texels"] < 2048 * last["iteration"] and trained.arithmetic == choose_precision("auto", CPU, WIDE)
 
 
 def test_the_time_to_a_psnr_is_that_of_the_first_evaluation_that_reaches_it():
     history = [{"time_s": 1.0, "psnr_db": 11.5}, {"time_s": 2.0, "psnr_db": 10.0}, {"time_s": 3.0, "psnr_db": 12.0}]
     assert seconds_to_psnr(history) == {"10": 1.0, "11": 1.0, "12": 3.0}
+
+
+def test_the_gpu_benchmark_measures_what_it_is_asked_for_and_notes_what_is_missing(tmp_path):
+    make_material(tmp_path / "wall")
+    out = tmp_path / "out.json"
+    done = run("-m", "benchmarks.gpu", "--data_dir", str(tmp_path / "wall"), "--out", str(out), "--device", "cpu", "--quick",
+               "--materials", "given", "--presets", "ue5", "--trainers", "torch", "tcnn", "--batch_size", "1024")
+    assert done.returncode == 0, done.stderr
+    results = json.loads(out.read_text())
+    run_, = results["runs"]
+    assert (run_["material"], run_["trainer"], run_["batch_size"]) == ("wall 64 x 64", "torch", 1024)
+    assert run_["steps_per_s"] > 0 and run_["history"][-1]["psnr_db"] > 10 and run_["held_bytes"] is None
+    assert len(results["at_once"]["together"]) == 2
+    assert "tcnn was not measured" in results["notes"][0] and len(results["notes"]) == 1
+    table = out.with_suffix(".md").read_text()
+    assert "| wall 64 x 64 | ue5 | torch (float32) | 1,024 |" in table and results["notes"][0] in table
 
 
 @without_cuda

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from configs import ACTIVATION_NAMES, HashGridConfig, ModelConfig
-from model.fused_mlp import CellSpread
+from model.fused_mlp import LEAST_ROWS, SUMS, CellSpread, weight_gradient
 from model.geometry import TileGroup, axis_taps
 from model.layout import N_CHANNELS, mip_size, model_layout
 from model.optimizers import TouchedAdam
@@ -350,6 +350,13 @@ def test_both_ways_to_spread_cells_agree_and_collecting_is_their_transpose():
         assert (out * texels).sum().item() == pytest.approx((way.collect(texels) * cells).sum().item(), rel=1e-4)
     torch.testing.assert_close(*spread)
     torch.testing.assert_close(spread[0][0, 3, 4], cells[0, 1, 2])
+
+
+@pytest.mark.parametrize("rows", [SUMS * LEAST_ROWS, SUMS * LEAST_ROWS + SUMS, 100, SUMS * LEAST_ROWS + 1])
+def test_a_weights_gradient_is_the_same_in_one_sum_and_in_several(rows):
+    random = torch.Generator().manual_seed(0)
+    gradient, inputs = torch.randn(rows, 5, generator=random), torch.randn(rows, 7, generator=random)
+    torch.testing.assert_close(weight_gradient(gradient, inputs), gradient.t() @ inputs, atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", CASES)

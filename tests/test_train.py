@@ -1,11 +1,10 @@
-"""The trainer through its command line: what a run writes, how it resumes and stops, and what it says to bad input.
+"""The trainer through its command line: what a run writes, infers and exports, how it stops, and groups of materials.
 
 One short run in a process of its own, with the command line of the manual, is shared by the tests that only read.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
@@ -14,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,118 +21,13 @@ from PIL import Image
 
 import cli
 import train
-from session import new_run_folder
-from checkpoint import Checkpoint, load_checkpoint
-from configs import Config, config_from_dict
-from dataset import load_texture_set
-from evaluate import decode_mip, stored_precision
-from loss import channel_weights, present_channels, texture_loss
-from metrics import material_psnr
-from model.layout import model_layout
-from model.torch_backend import TorchBackend
-from quantize import values_to_codes
+from checkpoint import load_checkpoint
+from configs import config_from_dict
+from loss import channel_weights, texture_loss
 from reader import NeuralTextureReader
-from utils.errors import run_command
-
-ROOT = Path(__file__).resolve().parent.parent
-SHORT = ["--max_iter", "40", "--eval_interval", "10", "--early_stop_interval", "20", "--save_interval", "20",
-         "--tile_size", "16", "--batch_size", "1024"]
-ON = ["--early_stop_psnr_threshold", "-100"]
-"""Early stopping watches, but never stops."""
-STAMP = re.compile(r"\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d")
-# No network: weights that are not there are refused at once instead of being downloaded.
-OFFLINE = {"OMP_NUM_THREADS": "1", "HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
-
-
-def make_material(folder, width=64, height=64, constant=False):
-    """A smooth tiling material: albedo, normals, roughness."""
-    folder.mkdir(parents=True)
-    y, x = np.mgrid[:height, :width]
-    def wave(fx, fy):
-        return 0.5 + (0 if constant else 0.35) * np.sin(2 * np.pi * (fx * x / width + fy * y / height))
-    maps = {"albedo": np.stack([wave(1, 2), wave(3, 0), wave(0, 2)], -1), "roughness": wave(2, 1),
-            "normal": np.stack([wave(1, 0), wave(0, 1), np.ones_like(wave(0, 0))], -1)}
-    for name, values in maps.items():
-        Image.fromarray((values * 255).astype(np.uint8)).save(folder / f"wall_{name}.png")
-    return folder
-
-
-def run_train(*arguments, cwd, **environment):
-    return subprocess.run([sys.executable, str(ROOT / "train.py"), *map(str, arguments)], cwd=cwd, text=True,
-                          encoding="utf-8", errors="replace", capture_output=True, timeout=300,
-                          env={**os.environ, **OFFLINE, "TORCH_HOME": str(cwd), **environment})
-
-
-def run_folder(save_dir):
-    """The newest run folder in an output folder."""
-    return sorted(path for path in Path(save_dir).iterdir() if STAMP.fullmatch(path.name))[-1]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def offline(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**OFFLINE, "TORCH_HOME": str(tmp_path_factory.mktemp("torch"))}.items():
-            patch.setenv(name, value)
-        yield
-
-
-@pytest.fixture(scope="session")
-def workspace(tmp_path_factory):
-    """A folder to work in, with the material where the manual's command lines expect it."""
-    folder = tmp_path_factory.mktemp("workspace")
-    make_material(folder / "data" / "test")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def finished(workspace):
-    """The manual's first command line, cut short: the finished process and its run folder."""
-    process = run_train(*"--mode train --data_dir ./data/test --save_dir ./outputs --quantize True --quantize_bits 4 "
-                        "--save_bits 32".split(), *SHORT, *ON, cwd=workspace)
-    assert process.returncode == 0, process.stderr
-    return process, run_folder(workspace / "outputs")
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run train.py's entry point in this process: (exit code, stdout, stderr)."""
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            run_command(train.run)
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-    return run
-
-
-def assert_one_line(err, *words):
-    assert err.startswith("error: ") and err.count("\n") == 1 and err.endswith("\n"), err
-    for word in words:
-        assert str(word) in err, err
-
-
-def equal(first, second):
-    """Whether nested containers of tensors and plain values are the same, bit for bit (NaN equals NaN)."""
-    if isinstance(first, torch.Tensor):
-        return first.dtype == second.dtype and torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(equal(first[key], second[key]) for key in first)
-    if isinstance(first, (list, tuple)):
-        return len(first) == len(second) and all(map(equal, first, second))
-    return first == second or (first != first and second != second)
-
-
-def assert_same_training(first, second):
-    """Two checkpoints hold the same model, state and history; only times, places and settings may differ."""
-    for field in dataclasses.fields(Checkpoint):
-        if field.name in ("config", "training_time_s", "lineage"):
-            continue
-        values = [getattr(checkpoint, field.name) for checkpoint in (first, second)]
-        if field.name == "history":
-            values = [[{**entry, "time_s": 0} for entry in history] for history in values]
-        assert equal(*values), field.name
-
+from session import new_run_folder
+from tests.training import (OFFLINE, ON, ROOT, SHORT, STAMP, assert_export_agrees, assert_one_line, assert_same_training,
+                            make_material, run_folder, run_train)
 
 # What a run writes.
 
@@ -195,181 +88,10 @@ def test_tensorboard_shows_the_promised_tags_and_means(finished, workspace):
         [entry["psnr_db"] for entry in history], abs=1e-4)
 
 
-def trained_backend(checkpoint, layout, channels):
-    backend = TorchBackend(layout, channels, torch.device("cpu"), "float32", torch.Generator().manual_seed(0))
-    backend.load_grids(checkpoint.grids)
-    backend.load_network(checkpoint.network)
-    return backend
-
-
-def assert_export_agrees(folder, data_dir):
-    """Codes equal the checkpoint's exactly, texels of every mip within one step, PSNR the last evaluation's."""
-    checkpoint = load_checkpoint(folder / "model.pth")
-    texture_set = load_texture_set(data_dir)
-    config = config_from_dict(checkpoint.config)
-    layout = model_layout(config.model, checkpoint.width, checkpoint.height)
-    channels = present_channels(checkpoint.present)
-    backend = trained_backend(checkpoint, layout, channels)
-    reader = NeuralTextureReader(folder)
-    for g, grid in enumerate(layout.grids):
-        for level, codes in enumerate(reader.codes(g)):
-            assert (codes == values_to_codes(checkpoint.grids[g][level].numpy(), grid.quantize_bits)).all()
-    with stored_precision(backend):
-        decoded = [decode_mip(backend, channels, mip, True) for mip in range(layout.mips)]
-    for mip, texels in enumerate(decoded):
-        assert np.abs(texels.astype(int) - reader.decode_uint8(mip)).max() <= 1
-    overall = reader.manifest["psnr"]["overall"]
-    measured = [material_psnr(reference, texels, texture_set.present)["overall"]
-                for reference, texels in zip(texture_set.mips, decoded)]
-    assert overall == pytest.approx(measured, abs=0.05)
-    return checkpoint, overall[0]
-
-
 def test_the_export_decodes_to_what_the_trainer_evaluated_last(finished, workspace):
     _, folder = finished
     checkpoint, overall = assert_export_agrees(folder / "models" / "train_result_40", workspace / "data" / "test")
     assert overall == pytest.approx(checkpoint.history[-1]["psnr_db"], abs=0.02)
-
-
-# Resuming.
-
-def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(finished, workspace):
-    _, folder = finished
-    process = run_train(*f"--mode train --load_iter 20 --load_dir outputs/{folder.name} --save_dir resumed".split(),
-                        cwd=workspace)
-    assert process.returncode == 0 and process.stderr == ""
-    other = run_folder(workspace / "resumed")
-    assert json.loads((other / "config.json").read_text())["lineage"] == [str(Path("outputs") / folder.name)]
-    assert not (other / "models" / "train_result_20").exists()
-    whole, resumed = (load_checkpoint(path / "models" / "train_result_40" / "model.pth") for path in (folder, other))
-    assert [entry["iteration"] for entry in resumed.history] == [10, 20, 30, 40]
-    assert resumed.training_time_s > load_checkpoint(
-        folder / "models" / "train_result_20" / "model.pth").training_time_s
-    assert_same_training(whole, resumed)
-    for name in ("hash_grid_0.dds", "hash_grid_1_1.dds", "network_data.npz"):
-        ours, theirs = (path / "models" / "train_result_40" / name for path in (folder, other))
-        assert ours.read_bytes() == theirs.read_bytes()
-
-
-@pytest.mark.parametrize("flags", [["--preset", "quality"], ["--optimizer", "adam", "--wrap", "False"],
-                                   ["--no-quantize"], ["--precision", "float32", "--noise_std", "0"]])
-def test_resuming_is_exact_with_other_models_and_optimisers(flags, call, workspace, tmp_path):
-    code, _, err = call("--data_dir", workspace / "data" / "test", "--save_dir", tmp_path / "out", *SHORT, *ON, *flags)
-    assert (code, err) == (0, "")
-    folder = run_folder(tmp_path / "out")
-    code, _, err = call("--load_dir", folder, "--load_iter", 20, "--save_dir", tmp_path / "resumed")
-    assert (code, err) == (0, "")
-    newest = [path / "models" / "train_result_40" for path in (folder, run_folder(tmp_path / "resumed"))]
-    assert_same_training(*(load_checkpoint(path / "model.pth") for path in newest))
-    if flags[0] == "--preset":
-        assert_export_agrees(newest[0], workspace / "data" / "test")
-
-
-def test_training_differs_by_seed_and_repeats_without_one(call, workspace, tmp_path):
-    networks = []
-    for index, seed in enumerate((0, 0, 1)):
-        out = tmp_path / str(index)
-        assert call("--data_dir", workspace / "data" / "test", "--save_dir", out, *SHORT, "--max_iter", 4, "--seed",
-                    seed)[0] == 0
-        networks.append(load_checkpoint(run_folder(out) / "models" / "train_result_4" / "model.pth").network)
-    assert torch.equal(networks[0], networks[1]) and not torch.equal(networks[0], networks[2])
-
-
-CONTRADICTIONS = {
-    "n_neurons": (["--n_neurons", "32"], "--n_neurons 32", "n_neurons 16"),
-    "wrap": (["--wrap", "False"], "--wrap False", "wrap True"),
-    "quantize": (["--no-quantize"], "--quantize False", "quantize True"),
-    "quantize_bits": (["--quantize_bits", "8"], "quantize_bits 8", "quantize_bits 4"),
-    "preset": (["--preset", "quality"], "--preset quality", "preset ue5"),
-    "optimizer": (["--optimizer", "adam"], "--optimizer adam", "optimizer muon"),
-    "grids": (["--hash_grid_configs", '[{"max_resolution": 16}]'], "has 1 grids", "trained with 2"),
-}
-
-
-@pytest.mark.parametrize("mode", ["train", "infer"])
-@pytest.mark.parametrize("name", CONTRADICTIONS)
-def test_a_flag_that_contradicts_the_checkpoint_is_refused_by_both_names(name, mode, call, finished):
-    flags, asked, stored = CONTRADICTIONS[name]
-    _, folder = finished
-    code, _, err = call("--mode", mode, "--load_dir", folder, "--load_iter", 20, *flags)
-    assert code == 2
-    assert_one_line(err, asked, stored, "model.pth", "leave it out")
-
-
-def test_a_config_file_that_contradicts_the_checkpoint_is_refused_too(call, finished, tmp_path):
-    (tmp_path / "other.json").write_text('{"model": {"n_neurons": 32}}')
-    code, _, err = call("--load_dir", finished[1], "--load_iter", 20, "--config", tmp_path / "other.json")
-    assert code == 2
-    assert_one_line(err, "--n_neurons 32", "n_neurons 16")
-
-
-def test_flags_that_repeat_the_checkpoints_settings_are_welcome(finished):
-    path = finished[1] / "models" / "train_result_20" / "model.pth"
-    saved = load_checkpoint(path)
-    config = cli.resume_config(saved.config, cli.parse_flags(
-        "--preset ue5 --quantize_bits 4 --n_neurons 16 --quantize --learning_rate 0.5 --max_iter 99 "
-        "--grid_learning_rate 0.25 --storage true_rate".split()), path)
-    assert (config.train.learning_rate, config.train.max_iter, config.export.storage) == (0.5, 99, "true_rate")
-    assert [grid.learning_rate for grid in config.model.hash_grid_configs] == [0.25, 0.25]
-    assert config.train.batch_size == 1024
-
-
-def test_a_checkpoint_of_another_material_is_refused(call, finished, tmp_path):
-    make_material(tmp_path / "small", 32, 32)
-    code, _, err = call("--load_dir", finished[1], "--load_iter", 20, "--data_dir", tmp_path / "small")
-    assert code == 2
-    assert_one_line(err, "32 x 32", "64 x 64", "data_dir")
-    other = make_material(tmp_path / "other")
-    (other / "wall_roughness.png").rename(other / "wall_metallic.png")
-    code, _, err = call("--load_dir", finished[1], "--load_iter", 20, "--data_dir", other)
-    assert code == 2
-    assert_one_line(err, "metallic", "roughness")
-
-
-@pytest.mark.parametrize("iteration", [7, -2, 21])
-def test_a_checkpoint_that_does_not_exist_is_answered_with_those_that_do(iteration, call, finished):
-    code, _, err = call("--load_dir", finished[1], "--load_iter", iteration)
-    assert code == 2
-    assert_one_line(err, iteration, "20, 40")
-
-
-def test_a_finished_run_asks_for_a_larger_max_iter(call, finished, workspace):
-    code, _, err = call("--load_dir", finished[1], "--load_iter", -1, "--data_dir", workspace / "data" / "test")
-    assert code == 2
-    assert_one_line(err, "40 iterations", "--max_iter")
-
-
-def test_damaged_checkpoints_end_in_one_line(finished, workspace, call, tmp_path):
-    content = (finished[1] / "models" / "train_result_20" / "model.pth").read_bytes()
-    folder = tmp_path / "run" / "models" / "train_result_5"
-    folder.mkdir(parents=True)
-    foreign = tmp_path / "foreign.pth"
-    torch.save({"weights": torch.zeros(3)}, foreign)
-    torch.save({**torch.load(finished[1] / "models" / "train_result_20" / "model.pth", weights_only=True),
-                "iteration": "x"}, tmp_path / "typed.pth")
-    wrong = bytearray(content)
-    wrong[content.find(b"data.pkl") + 60] ^= 255
-    damaged = [content[:len(content) // 2], content[:-40], b"", b"no checkpoint", bytes(wrong), foreign.read_bytes(),
-               (tmp_path / "typed.pth").read_bytes()]
-    for data in damaged:
-        (folder / "model.pth").write_bytes(data)
-        code, _, err = call("--load_dir", tmp_path / "run", "--load_iter", 5)
-        assert code == 1
-        assert_one_line(err, "model.pth")
-    (folder / "model.pth").write_bytes(content[:1000])
-    process = run_train("--mode", "infer", "--load_dir", tmp_path / "run", cwd=workspace)
-    assert process.returncode == 1 and process.stdout == ""
-    assert_one_line(process.stderr, "model.pth", "load another iteration")
-
-
-def test_a_checkpoint_that_would_run_code_is_refused(call, tmp_path):
-    folder = tmp_path / "run" / "models" / "train_result_5"
-    folder.mkdir(parents=True)
-    victim = tmp_path / "victim"
-    (folder / "model.pth").write_bytes(b"cbuiltins\nopen\n(S'" + str(victim).encode() + b"'\nS'w'\ntR.")
-    code, _, err = call("--load_dir", tmp_path / "run")
-    assert code == 1 and not victim.exists()
-    assert_one_line(err, "model.pth")
 
 
 # Inferring.
@@ -554,170 +276,6 @@ def test_a_config_file_can_ask_for_groups(call, tmp_path):
     code, _, err = call("--config", tmp_path / "settings.json")
     assert code == 2
     assert_one_line(err, "nowhere")
-
-
-# Bad input.
-
-def test_an_unknown_flag_ends_in_one_line_with_exit_code_2(workspace):
-    process = run_train("--bogus", "1", cwd=workspace)
-    assert process.returncode == 2 and process.stdout == ""
-    assert_one_line(process.stderr, "--bogus")
-
-
-def test_a_file_in_the_way_of_the_output_ends_in_one_line_before_any_work(workspace):
-    (workspace / "taken").write_text("")
-    process = run_train("--data_dir", "data/test", "--save_dir", "taken/out", *SHORT, cwd=workspace)
-    assert process.returncode == 1 and process.stdout == ""
-    assert_one_line(process.stderr, "taken")
-
-
-HUGE = '[{"max_resolution": 16777216}]'
-BAD = {
-    "save_bits below quantize_bits": (["--save_bits", 8, "--quantize_bits", 16], "save_bits 8", "quantize_bits 16"),
-    "quantize_bits of no kind": (["--quantize_bits", 3], "--quantize_bits", "2"),
-    "early_stop_interval": (["--early_stop_interval", 25], "early_stop_interval 25", "eval_interval 10"),
-    "a word for a number": (["--max_iter", "many"], "--max_iter", "many"),
-    "no iterations": (["--max_iter", 0], "max_iter", "at least 1"),
-    "a boolean of no kind": (["--early_stop", "maybe"], "--early_stop", "maybe"),
-    "a negated flag with a value": (["--no-early_stop", "True"], "--no-early_stop"),
-    "a cut flag": (["--max_ite", 3], "--max_ite"),
-    "a stray word": (["extra"], "extra"),
-    "preset": (["--preset", "best"], "--preset", "quality"),
-    "not a number": (["--learning_rate", "nan"], "learning_rate"),
-    "infinite": (["--noise_std", "inf"], "noise_std"),
-    "negative": (["--learning_rate", "-1"], "learning_rate", "at least 0"),
-    "grids of broken JSON": (["--hash_grid_configs", "[{"], "--hash_grid_configs", "JSON"),
-    "no grids": (["--hash_grid_configs", "[]"], "hash_grid_configs"),
-    "a grid with an unknown key": (["--hash_grid_configs", '[{"bits": 4}]'], "bits", "quantize_bits"),
-    "grids of a wrong type": (["--hash_grid_configs", '[{"max_resolution": "8"}]'], "max_resolution", "int"),
-    "a huge grid": (["--hash_grid_configs", HUGE], "16777216", "16384"),
-    "levels that cannot be": (["--hash_grid_configs", '[{"max_resolution": 24, "n_levels": 5}]'], "24", "16"),
-    "period": (["--period_cells", 3], "period_cells 3", "4"),
-    "weights of nothing": (["--texture_loss_weights", '{"diffuse": 0, "normal": 0, "roughness": 0}'],
-                           "texture_loss_weights"),
-    "weights of an unknown map": (["--texture_loss_weights", '{"glow": 1}'], "glow", "diffuse"),
-    "seed": (["--seed", -1], "seed"),
-    "a seed of too many bits": (["--seed", 2 ** 70], "seed"),
-    "neurons": (["--n_neurons", 20], "n_neurons", "16"),
-    "too many octaves": (["--n_frequencies", 17], "n_frequencies", "at most 16"),
-    "cells far below a texel": (["--hash_grid_configs", '[{"texels_per_cell": 0.001}]'], "texels_per_cell", "0.015625"),
-    "a rate and a quality": (["--target_bpp", 4, "--target_psnr", 30], "target_bpp", "target_psnr"),
-    "a rate below the decoder's": (["--target_bpp", 0.5], "target_bpp 0.5", "decoder"),
-    "a device that is no device": (["--device", "abacus"], "--device", "cpu"),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_bad_flags_end_in_one_line_with_exit_code_2(name, call, workspace, tmp_path):
-    flags, *words = BAD[name]
-    code, out, err = call("--data_dir", workspace / "data" / "test", "--save_dir", tmp_path / "out", *SHORT, *flags)
-    assert (code, out) == (2, "")
-    assert_one_line(err, *words)
-    assert not (tmp_path / "out").exists()
-
-
-BAD_CONFIGS = {
-    "no JSON": ("{", 1), "a list": ("[1]", 2), "a section of a wrong type": ('{"run": 3}', 2),
-    "an unknown section": ('{"rum": {}}', 2), "an unknown key": ('{"train": {"iterations": 3}}', 2),
-    "a wrong type": ('{"train": {"max_iter": "5"}}', 2), "a preset of a wrong type": ('{"run": {"preset": []}}', 2),
-    "infinity": ('{"train": {"learning_rate": Infinity}}', 2),
-    "no grids": ('{"model": {"hash_grid_configs": null}}', 2),
-    "a mode of no kind": ('{"run": {"mode": "dance"}}', 2),
-}
-
-
-@pytest.mark.parametrize("name", BAD_CONFIGS)
-def test_bad_config_files_end_in_one_line(name, call, tmp_path):
-    text, expected = BAD_CONFIGS[name]
-    (tmp_path / "settings.json").write_text(text)
-    code, _, err = call("--config", tmp_path / "settings.json", "--save_dir", tmp_path / "out")
-    assert code == expected
-    assert_one_line(err)
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("name", ["missing", "empty", "a file"])
-def test_a_folder_without_a_material_ends_in_one_line(name, call, tmp_path):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "a file").write_text("")
-    code, out, err = call("--data_dir", tmp_path / name, "--save_dir", tmp_path / "out")
-    assert (code, out) == (1, "")
-    assert_one_line(err, name)
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-@pytest.mark.parametrize("flags", [["--device", "cuda"], ["--backend", "tcnn"]])
-def test_a_gpu_that_is_not_there_is_no_silent_fallback(flags, call, workspace, tmp_path):
-    code, _, err = call("--data_dir", workspace / "data" / "test", "--save_dir", tmp_path / "out", *flags)
-    assert code == 1
-    assert_one_line(err, flags[1], "auto" if flags[1] == "cuda" else "--backend torch")
-
-
-def test_too_little_memory_ends_in_one_line(call, workspace, tmp_path):
-    # More than any address space, so that it fails everywhere at once.
-    code, _, err = call("--data_dir", workspace / "data" / "test", "--save_dir", tmp_path / "out", "--n_neurons",
-                        16 * 10 ** 15)
-    assert code == 1
-    assert_one_line(err, "memory")
-
-
-def test_training_that_diverges_ends_in_one_line_and_exports_nothing(call, workspace, tmp_path):
-    code, _, err = call("--data_dir", workspace / "data" / "test", "--save_dir", tmp_path / "out", *SHORT,
-                        "--learning_rate", "1e30")
-    assert code == 1
-    assert_one_line(err, "--learning_rate")
-    assert not list(tmp_path.rglob("manifest.json")) and not list(tmp_path.rglob("model.pth"))
-
-
-# Flags.
-
-@pytest.mark.parametrize("text, value", [
-    ("--early_stop True", True), ("--early_stop true", True), ("--early_stop TRUE", True), ("--early_stop", True),
-    ("--early_stop=True", True), ("--early_stop False", False), ("--early_stop false", False),
-    ("--early_stop=FALSE", False), ("--no-early_stop", False), ("--no_early_stop", False),
-    ("--early_stop False --early_stop", True)])
-def test_booleans_read_every_spelling(text, value):
-    assert cli.make_config(cli.parse_flags(text.split())).train.early_stop is value
-
-
-def test_every_boolean_setting_can_be_switched_both_ways():
-    booleans = [field.name for section in cli.sections().values() for field in dataclasses.fields(section)
-                if field.type == "bool"]
-    assert {"groups_batching", "groups_verbose", "quantize", "wrap", "dds_mips", "use_bias"} <= set(booleans)
-    for name in booleans:
-        assert [cli.parse_flags(argv) for argv in ([f"--{name}"], [f"--{name}", "False"], [f"--no-{name}"])] \
-            == [{name: True}, {name: False}, {name: False}]
-
-
-def test_the_documented_defaults_hold():
-    config = cli.make_config({})
-    run, settings, quantize = config.run, config.train, config.quantize
-    assert (run.groups_batching, run.groups_batch_dir, run.groups_save_dir) == (False, "data_batch", "save_batch")
-    assert (run.groups_max_workers, run.groups_verbose) == (1, False)
-    assert (settings.early_stop, settings.early_stop_interval, settings.early_stop_psnr_threshold) == (True, 5000, 0.01)
-    assert (quantize.noise_std, quantize.noise_anneal_fraction, quantize.quantize) == (1.0, 0.8, True)
-
-
-def test_later_sources_of_a_setting_win(tmp_path):
-    path = tmp_path / "settings.json"
-    path.write_text('{"model": {"n_neurons": 48, "activation": "silu"}, "train": {"batch_size": 77}}')
-    flags = cli.parse_flags(["--preset", "quality", "--config", str(path), "--activation", "relu", "--save_bits", "64"])
-    config = cli.make_config(flags)
-    preset = cli.make_config({"preset": "quality"})
-    assert (config.model.n_neurons, config.model.activation, config.train.batch_size) == (48, "relu", 77)
-    assert config.model.use_bias and [grid.save_bits for grid in config.model.hash_grid_configs] == [64, 64]
-    assert config.model.n_frequencies == preset.model.n_frequencies != Config().model.n_frequencies
-
-
-def test_the_help_names_every_setting(capsys):
-    with pytest.raises(SystemExit) as end:
-        cli.parse_flags(["--help"])
-    text = capsys.readouterr().out
-    assert end.value.code == 0
-    for section in cli.sections().values():
-        for field in dataclasses.fields(section):
-            assert f"--{field.name}" in text
 
 
 # Loss and schedule.
