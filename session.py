@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from model.backend import choose_device, choose_precision, make_backend, usable_
 from model.graphed_step import CudaGraphs, GraphedStep
 from model.initial import initial_grids
 from model.layout import ModelLayout, model_layout
+from model.precision import full_float32
 from model.tcnn_layout import decoder_kind
 from model.torch_backend import TorchBackend
 from quantize import noise_amplitude
@@ -30,6 +32,8 @@ from utils.files import require_writable_folder, write_json
 
 MAX_GRID_SIDE = 16384
 """Largest side of a 2D texture in Direct3D 12, texels."""
+START_BYTES = 24
+"""Device memory that starting latents takes, for each value of a texel."""
 TRIAL_S, TRIAL_STEPS = 0.5, 20
 """Time for which backends are tried, seconds, and steps between looks at the clock."""
 
@@ -181,9 +185,18 @@ def open_session(config: Config, texture_set: TextureSet, resumed: Checkpoint | 
         session.training_time_s = resumed.training_time_s
         session.lineage = [*resumed.lineage, str(resumed_path.parent.parent.parent)]
     elif settings.start == "pca":
-        mips = [np.ascontiguousarray(mip[..., channels]) for mip in texture_set.mips]
-        backend.load_grids(initial_grids(layout, mips, generator))
+        with full_float32():
+            backend.load_grids(initial_grids(layout, _start_images(sampler), generator))
     return session
+
+
+def _start_images(sampler: TileSampler) -> Iterator[torch.Tensor]:
+    """Yield the mips' texels where latents are to be started from: on the device if it has room for it, or the host."""
+    for mip in range(len(sampler.sizes)):
+        texels = sampler.mip_texels(mip)
+        if texels.device.type == "cuda" and torch.cuda.mem_get_info(texels.device)[0] < START_BYTES * texels.numel():
+            texels = texels.cpu()
+        yield texels
 
 
 def faster_backend(config: Config, texture_set: TextureSet, names: list[str]) -> tuple[str, str]:

@@ -8,7 +8,8 @@ noise to unlearn.
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterable
+
 import torch
 
 from model.layout import ModelLayout
@@ -45,30 +46,37 @@ def _blocks(image: torch.Tensor, resolution: int, side: int) -> torch.Tensor:
 
 def principal_components(blocks: torch.Tensor, count: int, generator: torch.Generator
                          ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return mean [K], the first `count` components [K, n] (n <= count) and their standard deviations [n]."""
+    """Return mean [K], the first `count` components [K, n] (n <= count) and their standard deviations [n].
+
+    Worked out on the host, so that they are the same on every device.
+    """
+    device = blocks.device
     if len(blocks) > _MOST_SAMPLES:
-        blocks = blocks[torch.randint(0, len(blocks), (_MOST_SAMPLES,), generator=generator)]
+        chosen = torch.randint(0, len(blocks), (_MOST_SAMPLES,), generator=generator)
+        blocks = blocks[chosen.to(device)]
+    blocks = blocks.cpu()
     mean = blocks.mean(0)
     centred = blocks - mean
     values, vectors = torch.linalg.eigh(centred.t() @ centred / len(centred))
     order = torch.arange(len(values) - 1, max(len(values) - 1 - count, -1), -1)
-    return mean, vectors[:, order], values[order].clamp(min=0).sqrt()
+    return mean.to(device), vectors[:, order].to(device), values[order].clamp(min=0).sqrt().to(device)
 
 
-def initial_grids(layout: ModelLayout, mips: list[np.ndarray], generator: torch.Generator) -> list[list[torch.Tensor]]:
-    """Return starting master values [r, r, F] of every grid level, float32 on the host.
+def initial_grids(layout: ModelLayout, mips: Iterable[torch.Tensor], generator: torch.Generator
+                  ) -> list[list[torch.Tensor]]:
+    """Return starting master values [r, r, F] of every grid level, float32 on the mips' device.
 
     `mips` are uint8 [H, W, C], the present channels alone. A level starts from the finest mip that reads it.
     """
     grids: list[list[torch.Tensor]] = [[None] * grid.n_levels for grid in layout.grids]
     bases: dict[int, tuple] = {}
+    coarse_first = sorted(range(len(layout.grids)), key=lambda g: layout.grids[g].max_resolution)
     for mip, reference in enumerate(mips):
-        image = torch.from_numpy(reference).float() / 255
-        for index in sorted(range(len(layout.grids)), key=lambda g: layout.grids[g].max_resolution):
+        todo = [index for index in coarse_first if grids[index][layout.grids[index].level_of_mip(mip)] is None]
+        image = reference.float() / 255 if todo else None
+        for index in todo:
             grid = layout.grids[index]
             level = grid.level_of_mip(mip)
-            if grids[index][level] is not None:
-                continue
             resolution = grid.resolution(level)
             if index not in bases:
                 side = _block_side(image, resolution)
@@ -78,10 +86,11 @@ def initial_grids(layout: ModelLayout, mips: list[np.ndarray], generator: torch.
             blocks = _blocks(image, resolution, side)
             scores = (blocks - mean) @ vectors
             limit = clamp_range(grid.quantize_bits)[1]
-            latents = torch.zeros(len(blocks), grid.n_features)
+            latents = torch.zeros(len(blocks), grid.n_features, device=blocks.device)
             latents[:, :scores.shape[1]] = scores * (SPREAD * limit / deviations[0].clamp(min=1e-6))
             grids[index][level] = latents.clamp_(-limit, limit).view(resolution, resolution, -1)
-            image = image - _unblock(scores @ vectors.t() + mean, resolution, image.shape)
+            if index != todo[-1]:
+                image = image - _unblock(scores @ vectors.t() + mean, resolution, image.shape)
     return grids
 
 

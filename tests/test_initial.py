@@ -19,7 +19,7 @@ def noise_mips(size, channels=5, seed=0):
 
 
 def start(layout, mips):
-    return initial_grids(layout, mips, torch.Generator().manual_seed(0))
+    return initial_grids(layout, map(torch.from_numpy, mips), torch.Generator().manual_seed(0))
 
 
 def test_every_level_gets_finite_latents_inside_the_clamp_range():
