@@ -1,6 +1,7 @@
 """What each part of a preset is worth: `python -m benchmarks.ablation --data_dir DIR... --seconds 25 --out FILE.json`.
 
-Every variant changes one thing of the preset and trains for the same time on the same machine, one after the other.
+Every variant changes one thing of the preset and trains for the same time on the same machine, one after the other, or
+with `--steps` for the same number of steps, whatever else the machine is doing.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ def main() -> int:
     parser.add_argument("--data_dir", nargs="+", required=True, type=Path, help="material folders")
     parser.add_argument("--preset", default="quality", choices=tuple(VARIANTS))
     parser.add_argument("--seconds", type=float, default=25.0, help="training clock of each variant, s")
+    parser.add_argument("--steps", type=int, default=0, help="train for so many steps instead, whatever they take")
     parser.add_argument("--variants", nargs="*", default=None, help="names; default: all")
     parser.add_argument("--out", required=True, help="JSON file for the results")
     options = parser.parse_args()
@@ -77,15 +79,16 @@ def main() -> int:
         raise UsageError(f"unknown variants {', '.join(sorted(unknown))}; known are {', '.join(variants)}")
     names = [name for name in variants if options.variants is None or name in options.variants]
     results = {"hardware": hardware_name(), "command": " ".join(["python -m benchmarks.ablation", *sys.argv[1:]]),
-               "preset": options.preset, "seconds": options.seconds, "runs": []}
+               "preset": options.preset,
+               **({"steps": options.steps} if options.steps else {"seconds": options.seconds}), "runs": []}
     folders = [folder.resolve() for folder in options.data_dir]
     print("| variant | " + " | ".join(folder.name for folder in folders) + " | bits per texel | step, ms |")
     print("|---|" + "---|" * (len(folders) + 2))
     for name in names:
         cells = []
         for folder in folders:
-            run = in_process("train", data_dir=folder, preset=options.preset, seconds=options.seconds, look=0,
-                             flags=json.dumps(variants[name]))
+            run = in_process("train", data_dir=folder, preset=options.preset, seconds=options.seconds,
+                             steps=options.steps, look=0, flags=json.dumps(variants[name]))
             results["runs"].append({"variant": name, **run})
             cells.append(f"{run['psnr_db']:.2f}")
             write_json(options.out, results)

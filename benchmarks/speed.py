@@ -46,7 +46,9 @@ def peak_memory_bytes() -> int:
 
 
 def run_training(options: argparse.Namespace) -> dict[str, object]:
-    """Train for `options.seconds` of clock, evaluating mip 0 off the clock; returns steps, times, history, memory."""
+    """Train for `options.seconds` of clock, or for `options.steps` steps if there are any, evaluating mip 0 off the
+    clock; returns steps, times, history, memory.
+    """
     import cli
     from dataset import load_texture_set
     from evaluate import decode_mip
@@ -60,10 +62,9 @@ def run_training(options: argparse.Namespace) -> dict[str, object]:
     config, layout, backend = session.config, session.layout, session.backend
     step = session.training_step()
     clock, steps, texels, history, next_look = 0.0, 0, 0, [], 1.0
-    while clock < options.seconds:
+    while (done := steps / options.steps if options.steps else clock / options.seconds) < 1:
         start = time.perf_counter()
         groups, index = session.sampler.draw()
-        done = clock / options.seconds
         step(groups, index, session.noise(done),
              schedule(done, config.train.learning_rate_final, config.train.learning_rate_schedule))
         clock += time.perf_counter() - start
@@ -141,6 +142,7 @@ def main() -> int:
     parser.add_argument("--data_dir", required=True, help="material folder")
     parser.add_argument("--preset", default="ue5")
     parser.add_argument("--seconds", type=float, default=8.0, help="training clock of each measurement, s")
+    parser.add_argument("--steps", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, default=0, help="longer side that the material is reduced to; 0: as it is")
     parser.add_argument("--look", type=float, default=1, help="clock between two evaluations, s; 0: at the end alone")
     parser.add_argument("--flags", default="{}", help="JSON object of further train.py flags")

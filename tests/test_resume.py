@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import torch
 
 import cli
 from checkpoint import load_checkpoint
+from dataset import load_texture_set
+from session import open_session
 from tests.training import (ON, SHORT, assert_export_agrees, assert_one_line, assert_same_training, make_material,
                             run_folder, run_train)
 
@@ -151,3 +154,21 @@ def test_a_checkpoint_that_would_run_code_is_refused(call, tmp_path):
     code, _, err = call("--load_dir", tmp_path / "run")
     assert code == 1 and not victim.exists()
     assert_one_line(err, "model.pth")
+
+
+def test_a_decoder_trained_in_half_precision_by_another_backend_goes_on_as_a_run_of_this_one(finished, workspace):
+    path = finished[1] / "models" / "train_result_20" / "model.pth"
+    saved = dataclasses.replace(load_checkpoint(path), backend="tcnn", precision="bfloat16")
+    config = cli.resume_config(saved.config, {"device": "cpu"}, path)
+    session = open_session(config, load_texture_set(workspace / "data" / "test"), saved, path)
+    assert (session.backend.name, session.precision, session.backend.arithmetic) == ("torch", "float32", "float32")
+    same = dataclasses.replace(saved, backend="torch")
+    assert open_session(config, session.texture_set, same, path).precision == "bfloat16"
+
+
+def test_a_checkpoint_from_before_there_was_a_choice_falls_along_a_cosine(finished):
+    path = finished[1] / "models" / "train_result_20" / "model.pth"
+    config = load_checkpoint(path).config
+    assert cli.resume_config(config, {}, path).train.learning_rate_schedule == "power"
+    del config["train"]["learning_rate_schedule"]
+    assert cli.resume_config(config, {}, path).train.learning_rate_schedule == "cosine"
