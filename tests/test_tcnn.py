@@ -256,13 +256,37 @@ class SlopeOfWhatComesAfter(torch.autograd.Function):
         return gradient * (1 - value.tanh() ** 2)
 
 
+def half_precision_backend():
+    """A backend's arithmetic around its network, without a GPU."""
+    backend = TcnnBackend.__new__(TcnnBackend)
+    backend.layout = model_layout(ModelConfig(hash_grid_configs=BILINEAR, activation="tanh", n_neurons=32), 64, 64)
+    backend.device, backend.reduced, backend.loss_scale = CPU, True, LossScale(CPU)
+    return backend
+
+
+@pytest.mark.parametrize("start, survive", [(2.0 ** 14, True), (1.0, False)])
+def test_gradients_too_small_for_half_precision_survive_by_the_loss_scale(start, survive):
+    backend = half_precision_backend()
+    backend.loss_scale = LossScale(CPU, start=start)
+    random = torch.Generator().manual_seed(0)
+    weights = (torch.randn(backend.layout.n_weights, generator=random) / 6).requires_grad_()
+    inputs = torch.rand(256, backend.layout.layers[0].cols, generator=random).requires_grad_()
+    network = CpuNetwork(backend.layout, torch.tanh)
+    # Half precision ends at 6e-8.
+    slope = 1e-9 * (torch.rand(256, backend.layout.layers[-1].rows, generator=random) + 0.5)
+    expected = torch.autograd.grad((torch.func.functional_call(network, {"params": weights}, (inputs,)).float()
+                                    .mul(slope * 2.0 ** 20)).sum(), (weights, inputs))
+    output = backend._run(network, backend._scaled_back(weights), backend._scaled_back(inputs))
+    (output * slope).sum().backward()
+    for tensor, gradient in zip((weights, inputs), expected):
+        assert close(tensor.grad * 2.0 ** 20, gradient, 1e-2) == survive and bool(tensor.grad.any()) == survive
+
+
 @pytest.mark.parametrize("activation, agrees", [(torch.tanh, True), (SlopeOfWhatComesAfter.apply, False),
                                                 (lambda x: x.tanh() * 1.1, False),
                                                 (lambda x: x * float("nan"), False)])
 def test_a_network_with_wrong_values_or_gradients_is_found_out_before_it_trains(activation, agrees):
-    backend = TcnnBackend.__new__(TcnnBackend)
-    backend.layout = model_layout(ModelConfig(hash_grid_configs=BILINEAR, activation="tanh", n_neurons=32), 64, 64)
-    backend.device, backend.reduced, backend.loss_scale = CPU, True, LossScale(CPU)
+    backend = half_precision_backend()
     error = backend._trial_error(CpuNetwork(backend.layout, activation))
     assert (error <= MOST_TRIAL_ERROR) == agrees and (error < 0.01) == agrees
 
