@@ -12,8 +12,7 @@ import numpy as np
 from configs import Config
 from console import decibels, say
 from dataset import TextureSet
-from evaluate import decode_mip, stored_precision
-from metrics import material_psnr
+from evaluate import evaluate_psnr, stored_precision
 from rates import decoder_bpp
 from session import Session, open_session, planned_config
 from utils.errors import UserError
@@ -46,8 +45,8 @@ def _trial_config(config: Config, target_bpp: float, share: float) -> Config:
 def _psnr(session: Session) -> float:
     """Return the overall PSNR of the finest mip as an export would have it, dB."""
     with stored_precision(session.backend):
-        decoded = decode_mip(session.backend, session.channels, 0, True)
-    return material_psnr(session.texture_set.mips[0], decoded, session.texture_set.present)["overall"]
+        return evaluate_psnr(session.backend, session.sampler, session.channels, session.texture_set.present, True,
+                             1)[0]["overall"]
 
 
 def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[[Session], None]) -> Config:

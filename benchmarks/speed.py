@@ -51,8 +51,7 @@ def run_training(options: argparse.Namespace) -> dict[str, object]:
     """
     import cli
     from dataset import load_texture_set
-    from evaluate import decode_mip
-    from metrics import material_psnr
+    from evaluate import evaluate_psnr
     from rates import estimated_bpp
     from session import open_session, planned_config
     from train import schedule
@@ -62,6 +61,11 @@ def run_training(options: argparse.Namespace) -> dict[str, object]:
     config, layout, backend = session.config, session.layout, session.backend
     step = session.training_step()
     clock, steps, texels, history, next_look = 0.0, 0, 0, [], 1.0
+
+    def look() -> None:
+        psnr = evaluate_psnr(backend, session.sampler, session.channels, texture_set.present, True, 1)[0]["overall"]
+        history.append({"time_s": round(clock, 2), "iteration": steps, "psnr_db": round(psnr, 3)})
+
     while (done := steps / options.steps if options.steps else clock / options.seconds) < 1:
         start = time.perf_counter()
         groups, index = session.sampler.draw()
@@ -72,10 +76,8 @@ def run_training(options: argparse.Namespace) -> dict[str, object]:
         texels += len(index)
         if options.look and clock >= next_look:
             next_look += options.look
-            psnr = material_psnr(texture_set.mips[0], decode_mip(backend, session.channels, 0, True), texture_set.present)
-            history.append({"time_s": round(clock, 2), "iteration": steps, "psnr_db": round(psnr["overall"], 3)})
-    psnr = material_psnr(texture_set.mips[0], decode_mip(backend, session.channels, 0, True), texture_set.present)
-    history.append({"time_s": round(clock, 2), "iteration": steps, "psnr_db": round(psnr["overall"], 3)})
+            look()
+    look()
     return {"material": texture_set.name, "width": texture_set.width, "height": texture_set.height,
             "preset": options.preset, "precision": session.precision, "steps": steps, "step_ms": 1000 * clock / steps,
             "texels_per_step": texels / steps, "nanoseconds_per_texel": 1e9 * clock / texels,

@@ -115,13 +115,13 @@ def torch_commands(tag: str) -> list[str]:
     return [f"python -m pip install --force-reinstall torch torchvision --index-url {TORCH_INDEX}/{tag}"]
 
 
-def tcnn_commands(windows: bool, arches: str, cuda: str | None, torch_version: str, tag: str) -> list[str]:
+def tcnn_commands(windows: bool, arches: str, cuda: str | None, tag: str) -> list[str]:
     """Return the commands that build tiny-cuda-nn for GPUs of the given capabilities, visible or not.
 
-    `cuda`: what PyTorch was built with; `tag`: of the CUDA build to take where PyTorch has to be replaced.
+    `cuda`: what PyTorch was built with; `tag`: of the CUDA build that has to replace it first, "" to keep it.
     """
     install = []
-    if _numbers(torch_version) >= FIRST_WITH_CPP20:
+    if tag:
         install.append(f'python -m pip install "torch<{FIRST_WITH_CPP20[0]}.{FIRST_WITH_CPP20[1]}" torchvision '
                        f"--index-url {TORCH_INDEX}/{tag}")
     # Its setup.py imports torch and pkg_resources, so it builds in this environment, with a setuptools that has it.
@@ -235,18 +235,17 @@ def _add_commands(report: Report, driver_cuda: str | None, capabilities: list[st
         return
     import torch
     # Where PyTorch has no CUDA, the commands above have installed the newest by now.
-    newest = torch.version.cuda is None
+    too_new = torch.version.cuda is None or _numbers(torch.__version__) >= FIRST_WITH_CPP20
     known = ", ".join(f"{number} {cards}" for number, cards in ARCHITECTURES.items())
     wanted = f"CUDA toolkit {cuda}" if cuda else "CUDA toolkit of PyTorch's version"
-    version = "99.0" if newest else torch.__version__
-    if _numbers(version) >= FIRST_WITH_CPP20:
+    if too_new:
         wanted += ", PyTorch 2.12 (the headers of later ones need C++20, tiny-cuda-nn asks for C++17)"
     for windows, tools, first in ((True, "Visual Studio 2022 with C++, Git; in cmd", []),
                                   (False, "g++, git", ["sudo apt-get install build-essential git"])):
         add(f"tiny-cuda-nn on {'Windows' if windows else 'Linux'}: {wanted}, {tools}; no GPU needs to be visible "
             f"(architectures: {known})",
-            first + tcnn_commands(windows, architectures(capabilities), cuda, version,
-                                  wheel_tag(cuda or driver_cuda, capabilities)))
+            first + tcnn_commands(windows, architectures(capabilities), cuda,
+                                  wheel_tag(cuda or driver_cuda, capabilities) if too_new else ""))
 
 
 def show(report: Report) -> None:

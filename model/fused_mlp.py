@@ -86,8 +86,9 @@ class FusedMLP(torch.autograd.Function):
     """Layers of matrix product, bias and activation over the texels of several tile groups.
 
     `apply(texel_inputs, spreads, activations, trains, n_layers, *weights, *biases, *cell_terms)`:
-    texel_inputs [N, I]; `trains` False keeps nothing for a backward pass; weights `[out, in]` (the first one `[out, I]`); biases `[out]` or None; a cell term
-    [B, Ky, Kx, out] for each `(first_texel, shape, spread)` of `spreads`, added before the first activation.
+    texel_inputs [N, I]; `trains` False keeps nothing for a backward pass; weights `[out, in]` (the first one `[out, I]`);
+    biases `[out]` or None; a cell term [B, Ky, Kx, out] for each `(first_texel, shape, spread)` of `spreads`, added before
+    the first activation.
     Returns [N, out] of the last layer, before its activation. All in the dtype of `texel_inputs`.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 from configs import HashGridConfig, ModelConfig
 from utils.errors import UsageError
@@ -114,6 +115,34 @@ class ModelLayout:
     def n_inputs(self) -> int:
         """Network inputs before padding: encoding, grids, lod, products."""
         return self.n_encoding + sum(grid.n_inputs for grid in self.grids) + 1 + self.n_products
+
+    @cached_property
+    def gathered_columns(self) -> dict[int, slice]:
+        """First-layer columns of each gathered grid's taps, by the grid's number."""
+        columns, start = {}, self.n_encoding
+        for index, grid in enumerate(self.grids):
+            if grid.interpolation == "gather":
+                columns[index] = slice(start, start + grid.n_inputs)
+            start += grid.n_inputs
+        return columns
+
+    @cached_property
+    def product_columns(self) -> dict[int, slice]:
+        """First-layer columns of each gathered grid's taps times functions of the place, by the grid's number."""
+        columns, start = {}, self.n_inputs - self.n_products
+        for index in self.gathered_columns:
+            end = start + (self.n_basis - 1) * self.grids[index].n_inputs
+            columns[index], start = slice(start, end), end
+        return columns
+
+    @cached_property
+    def texel_columns(self) -> list[slice]:
+        """First-layer columns that differ from texel to texel within a cell: all others but the padding's."""
+        ranges, start = [], 0
+        for columns in self.gathered_columns.values():
+            ranges.append(slice(start, columns.start))
+            start = columns.stop
+        return [*ranges, slice(start, self.n_inputs - self.n_products)]
 
     @property
     def n_weights(self) -> int:

@@ -140,7 +140,7 @@ class TorchBackend:
         inputs, spreads, cells = [], [], []
         matrices, ones = self.rounded_network()
         weight = matrices[0].to(dtype)
-        gathered = self._gathered_columns()
+        cell_weights = {index: self._cell_weight(weight, index).t() for index in self.layout.gathered_columns}
         first_texel = 0
         for bundle in plan:
             shape = bundle.shape
@@ -150,13 +150,13 @@ class TorchBackend:
                 if grid.interpolation == "bilinear":
                     parts.append(self._blend(slab, *part.matrices))
                 else:
-                    cells.append(torch.matmul(self._corners(slab).to(dtype), self._cell_weight(weight, index).t()))
+                    cells.append(torch.matmul(self._corners(slab).to(dtype), cell_weights[index]))
                     spreads.append((first_texel, shape, self._spread(part)))
             parts.append(bundle.constants.expand(*shape, -1))
             texels = shape[0] * shape[1] * shape[2]
             inputs.append(torch.cat(parts, -1).view(texels, -1))
             first_texel += texels
-        first = weight if not gathered else torch.cat([weight[:, a:b] for a, b in self._texel_columns()], 1)
+        first = torch.cat([weight[:, columns] for columns in self.layout.texel_columns], 1) if cell_weights else weight
         if ones is not None:
             first = torch.cat([first, ones.to(dtype)], 1)
         weights = [first, *(matrix.to(dtype) for matrix in matrices[1:])]
@@ -174,35 +174,13 @@ class TorchBackend:
         rounded = round_rows(first if self.ones is None else torch.cat([first, self.ones], 1))
         return [rounded[:, :n], *map(round_rows, self.matrices[1:])], rounded[:, n:] if self.ones is not None else None
 
-    def _gathered_columns(self) -> dict[int, slice]:
-        """First-layer columns of each gathered grid."""
-        columns, start = {}, self.layout.n_encoding
-        for index, grid in enumerate(self.layout.grids):
-            if grid.interpolation == "gather":
-                columns[index] = slice(start, start + grid.n_inputs)
-            start += grid.n_inputs
-        return columns
-
-    def _texel_columns(self) -> list[tuple[int, int]]:
-        """First-layer columns that differ from texel to texel, as ranges."""
-        ranges, start = [], 0
-        for columns in self._gathered_columns().values():
-            ranges.append((start, columns.start))
-            start = columns.stop
-        return [*ranges, (start, self.layout.n_inputs - self.layout.n_products)]
-
     def _cell_weight(self, weight: torch.Tensor, index: int) -> torch.Tensor:
         """Return what the first layer multiplies the taps of gathered grid `index` with: [n_basis * n, 4F]."""
-        columns, layout = self._gathered_columns(), self.layout
-        plain = weight[:, columns[index]]
+        layout = self.layout
+        plain = weight[:, layout.gathered_columns[index]]
         if not layout.position_order:
             return plain
-        start = layout.n_inputs - layout.n_products
-        for other in columns:
-            if other == index:
-                break
-            start += (layout.n_basis - 1) * layout.grids[other].n_inputs
-        products = weight[:, start:start + (layout.n_basis - 1) * plain.shape[1]]
+        products = weight[:, layout.product_columns[index]]
         products = products.reshape(len(weight), layout.n_basis - 1, plain.shape[1])
         return torch.cat([plain[None], products.transpose(0, 1)]).reshape(-1, plain.shape[1])
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from model.optimizers import Adam, Muon, TouchedAdam
-from tests.test_model import CASES, make_backend, sample_groups
+from tests.plain_rendering import CASES, make_backend, sample_groups
 
 
 @pytest.mark.parametrize("betas", [None, (0.9, 0.99), (0.0, 0.9)])
