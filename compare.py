@@ -7,16 +7,15 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.codecs import choose_codecs
-from benchmarks.rate_distortion import measure_baselines
-from benchmarks.results import ResultCache
-from benchmarks.summary import crop_label, rate_distortion_chart, shown_beside, summary_table
-from benchmarks.toolkit import find_export, measure_export
-from checkpoint import load_checkpoint
-from console import say
+from baselines.codecs import choose_codecs
+from baselines.results import ResultCache, measure_baselines, measure_export
+from baselines.summary import crop_label, rate_distortion_chart, shown_beside, summary_table
 from dataset import load_texture_set
-from reader import NeuralTextureReader
-from report import Picture, Section, run_sections, write_report
+from formats.manifest import find_export
+from formats.reader import NeuralTextureReader
+from reporting.console import say
+from reporting.report import Picture, Section, run_sections, write_report
+from training.checkpoint import load_checkpoint
 from utils.arguments import OneLineParser
 from utils.errors import UsageError, run_command
 from utils.files import require_writable_folder

@@ -10,6 +10,15 @@ import dataclasses
 import typing
 from dataclasses import dataclass, field
 
+TEXTURE_CHANNELS = {"diffuse": 3, "normal": 3, "roughness": 1, "occlusion": 1, "metallic": 1, "specular": 1,
+                    "displacement": 1}
+"""The map types in canonical order, with their numbers of channels."""
+N_CHANNELS = sum(TEXTURE_CHANNELS.values())
+"""Channels of the canonical layout; missing maps keep their place."""
+ACTIVATION_NAMES = ("none", "relu", "leaky_relu", "hard_swish", "hard_gelu", "gelu", "silu", "exponential", "sine",
+                    "sigmoid", "squareplus", "softplus", "tanh")
+"""Activations that a layer can have, under tiny-cuda-nn's names in lower case."""
+
 
 class ConfigError(ValueError):
     """A setting that cannot be right; the message names it, what was expected and what to do."""
@@ -117,6 +126,8 @@ class TrainConfig:
     """Iterations between two evaluations (PSNR of every mip)."""
     save_interval: int = 5000
     """Iterations between two checkpoints."""
+    keep_checkpoints: int = 3
+    """Checkpoints that are kept, the newest ones."""
     early_stop: bool = True
     """Stop when PSNR stalls."""
     early_stop_interval: int = 5000
@@ -143,6 +154,8 @@ class ExportConfig:
     """rgba8: every feature an 8-bit channel, what the plugin reads; true_rate: 4-bit features cost 4 bits."""
     dds_mips: bool = True
     """All levels in the DDS; False: the finest alone."""
+    report: bool = True
+    """Write pictures and report.html at the end; False: the exported files alone."""
 
 
 @dataclass
@@ -213,10 +226,6 @@ PRESETS: dict[str, dict[str, dict[str, object]]] = {
 PRESETS["fast"] = {**PRESETS["quality"], "train": {"time_budget": 10.0}}
 """Named sets of fields, by section, over the defaults above."""
 
-ACTIVATION_NAMES = ("none", "relu", "leaky_relu", "hard_swish", "hard_gelu", "gelu", "silu", "exponential", "sine",
-                    "sigmoid", "squareplus", "softplus", "tanh")
-TEXTURE_TYPES = ("diffuse", "normal", "roughness", "occlusion", "metallic", "specular", "displacement")
-
 _CHOICES = {
     "quantize_bits": (2, 4, 8, 16), "save_bits": (8, 16, 32, 64), "interpolation": ("bilinear", "gather"),
     "phases": (1, 2), "activation": ACTIVATION_NAMES, "output_activation": ACTIVATION_NAMES,
@@ -231,7 +240,7 @@ _AT_LEAST = {
     "max_resolution": 0, "n_levels": 0, "n_frequencies": 0, "period_cells": 0, "position_order": 0, "n_neurons": 1,
     "n_hidden_layers": 0,
     "noise_std": 0, "max_iter": 1, "batch_size": 1, "tile_size": 1, "learning_rate": 0, "learning_rate_final": 0,
-    "mip_floor": 0, "eval_interval": 1, "save_interval": 1, "early_stop_interval": 1, "groups_max_workers": 1,
+    "mip_floor": 0, "eval_interval": 1, "save_interval": 1, "keep_checkpoints": 1, "early_stop_interval": 1, "groups_max_workers": 1,
     "target_bpp": 0, "target_psnr": 0, "time_budget": 0,
     # Finer cells would be far more grid texels than texels, at any size of texture.
     "texels_per_cell": 1 / 64,
@@ -314,6 +323,6 @@ def validate(config: Config) -> None:
     if not 0 < config.quantize.noise_anneal_fraction <= 1:
         raise ConfigError(f"noise_anneal_fraction is {config.quantize.noise_anneal_fraction}; give a number in (0, 1]")
     for name, weight in train.texture_loss_weights.items():
-        if name not in TEXTURE_TYPES or weight < 0:
-            raise ConfigError(f"texture_loss_weights has {name!r}: {weight}; keys are {', '.join(TEXTURE_TYPES)}, "
+        if name not in TEXTURE_CHANNELS or weight < 0:
+            raise ConfigError(f"texture_loss_weights has {name!r}: {weight}; keys are {', '.join(TEXTURE_CHANNELS)}, "
                               "weights are 0 or more")

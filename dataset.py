@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from model.layout import N_CHANNELS, mip_count, mip_size
-from utils.color import linear_to_srgb
+from configs import N_CHANNELS
+from images.colour import linear_to_srgb
+from images.mips import mip_count, mip_size
+from images.reading import image_size, read_image
+from images.resampling import STRIP_ROWS, area_average, decode_table, encode, normalized, resize, to_uint8
 from utils.errors import UsageError, UserError, describe_os_error, run_command
-from utils.images import image_size, read_image
-from utils.resampling import STRIP_ROWS, area_average, decode_table, encode, normalized, resize, to_uint8
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tga", ".bmp", ".tif", ".tiff", ".webp", ".exr")
 OTHER_IMAGE_SUFFIXES = (".hdr", ".dds", ".ktx", ".ktx2", ".psd", ".gif", ".jp2", ".jxl", ".avif", ".heic", ".svg")

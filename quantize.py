@@ -1,4 +1,4 @@
-"""Quantisation of grid features: levels, straight-through rounding with noise, codes and their texel containers.
+"""Quantisation of grid features: levels, straight-through rounding with noise and codes.
 
 A feature of `b` bits takes the values `(k - (2^b - 1) / 2) / 2^b`, `k = 0 .. 2^b - 1`: symmetric about zero,
 one step of `2^-b` apart. All of them are exact in float32.
@@ -6,18 +6,13 @@ one step of `2^-b` apart. All of them are exact in float32.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 
-from dds import B4G4R4A4_UNORM, FORMATS, R8G8B8A8_UNORM, R16G16B16A16_UNORM, pack_channels, unpack_channels
 from utils.errors import UsageError
 
 BITS = (2, 4, 8, 16)
 """Bits that a feature can have."""
-STORAGES = ("rgba8", "true_rate")
-"""Ways to store codes in texture files."""
 
 
 def _check_bits(bits: int) -> int:
@@ -109,41 +104,3 @@ def codes_to_values(codes: np.ndarray | torch.Tensor, bits: int) -> np.ndarray |
     top = (1 << _check_bits(bits)) - 1
     codes = codes.float() if isinstance(codes, torch.Tensor) else np.asarray(codes, np.float32)
     return (codes - top / 2) / float(1 << bits)
-
-
-def container_format(bits: int, storage: str) -> int:
-    """Return the DXGI format that holds features of `bits` bits, four to a texel.
-
-    `rgba8` spreads 2, 4 and 8 bits over 8-bit channels. `true_rate` stores 4 bits as B4G4R4A4; 2 bits stay in 8-bit
-    channels, since DXGI has no plain container of four 2-bit channels. 16 bits need R16G16B16A16 either way.
-    """
-    _check_bits(bits)
-    if storage not in STORAGES:
-        raise UsageError(f"storage {storage!r} is not one of {', '.join(STORAGES)}; choose one of these")
-    if bits == 16:
-        return R16G16B16A16_UNORM
-    return B4G4R4A4_UNORM if bits == 4 and storage == "true_rate" else R8G8B8A8_UNORM
-
-
-def pack_codes(codes: np.ndarray, bits: int, storage: str) -> list[np.ndarray]:
-    """Pack codes `[r, r, F]` into level arrays of `container_format`, features `4j .. 4j + 3` in array `j`.
-
-    Code `k` is stored as `k * channel_max / (2^bits - 1)`, which is an integer; a missing feature is 0.
-    """
-    dxgi_format = container_format(bits, storage)
-    spread = FORMATS[dxgi_format].channel_max // ((1 << bits) - 1)
-    groups = []
-    for first in range(0, codes.shape[-1], 4):
-        part = codes[..., first:first + 4]
-        channels = np.zeros(codes.shape[:-1] + (4,), np.int32)
-        channels[..., :part.shape[-1]] = part * spread
-        groups.append(pack_channels(channels, dxgi_format))
-    return groups
-
-
-def unpack_codes(containers: Sequence[np.ndarray], bits: int, n_features: int, storage: str) -> np.ndarray:
-    """Undo `pack_codes`: int32 codes `[r, r, F]`."""
-    dxgi_format = container_format(bits, storage)
-    spread = FORMATS[dxgi_format].channel_max // ((1 << bits) - 1)
-    channels = np.concatenate([unpack_channels(level, dxgi_format) for level in containers], axis=-1)
-    return channels[..., :n_features].astype(np.int32) // spread

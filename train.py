@@ -2,204 +2,40 @@
 
 from __future__ import annotations
 
-from utils.threads import ThreadTuner  # before torch
-
-import math
 import sys
-import time
-from pathlib import Path
 
-import torch
-
-import cli
-from checkpoint import Checkpoint, find_checkpoint, load_checkpoint
-from configs import Config
-from console import console, decibels, say, training_bar
-from dataset import load_texture_set
-from evaluate import evaluate_psnr
-from run_log import RunLog
-from session import Session, describe, open_session, planned_config, save_session, start_run
-from utils.errors import UsageError, UserError, run_command
-from utils.files import require_writable_folder
-from utils.interrupt import deferred_interrupt
-
-LOG_INTERVAL = 50
-"""Iterations between two readings of the loss, which makes the device wait."""
-DECAY_POWER = 0.8
-"""Power of the share of a run that is left, for the learning rates."""
-EVALUATION_SHARE = 0.02
-"""Most of a time budget that evaluations on the way may take."""
-
-
-def schedule(fraction: float, final: float, kind: str = "power") -> float:
-    """Return the learning rates' factor at a fraction of the run: 1 at 0, `final` at 1; `kind`: power or cosine.
-
-    >>> schedule(0.0, 0.01), round(schedule(1.0, 0.01), 4)
-    (1.0, 0.01)
-    """
-    left = max(1 - fraction, 0.0)
-    # A cosine is low for too long at the end: latents and decoder still have a way to go then.
-    return final + (1 - final) * (left ** DECAY_POWER if kind == "power" else 0.5 * (1 - math.cos(math.pi * left)))
-
-
-def stalled(history: list[dict[str, float]], interval: int, threshold_db: float) -> str | None:
-    """Return why to stop where the mean PSNR of the last `interval` iterations gained less than the threshold.
-
-    The interval before it is compared; None where both are not complete yet or the gain suffices.
-    """
-    end = history[-1]["iteration"]
-    if end % interval or end < 2 * interval:
-        return None
-    def mean(first: int, last: int) -> float | None:
-        values = [entry["psnr_db"] for entry in history if first < entry["iteration"] <= last]
-        return sum(values) / len(values) if values else None
-    before, after = mean(end - 2 * interval, end - interval), mean(end - interval, end)
-    if before is None or after is None:
-        return None
-    # Two exact intervals are both infinite, and their difference is not a number.
-    gain = 0.0 if after == before else after - before
-    if not gain < threshold_db:
-        return None
-    return (f"mean PSNR of iterations {end - interval} to {end} is {after:.3f} dB, {gain:+.3f} dB on the "
-            f"{interval} before, below early_stop_psnr_threshold {threshold_db}")
-
-
-def optimize(session: Session, log: RunLog | None = None) -> None:
-    """Train until the iterations, the clock or the patience is at its end; Ctrl-C saves and raises `KeyboardInterrupt`.
-
-    Without `log` it is a trial: nothing is shown, evaluated or saved on the way.
-    """
-    settings, step = session.config.train, session.training_step()
-    budget_s, time_before = settings.time_budget, session.training_time_s
-    stop_reason, loss_value, latest_db, evaluations_s = None, math.nan, math.nan, 0.0
-    started, outside_s = time.perf_counter(), 0.0
-    tuner = ThreadTuner(torch.get_num_threads()) if budget_s and session.device.type == "cpu" else None
-    read_at_s = session.training_time_s
-
-    def done() -> float:
-        """Share of the run that is done."""
-        if not budget_s:
-            return session.iteration / settings.max_iter
-        # A budget is of the user's time, so evaluations count; what is reported as training time leaves them out.
-        return (time_before + time.perf_counter() - started) / budget_s
-
-    with training_bar(settings.max_iter, session.iteration, log is None) as bar, deferred_interrupt() as interrupted:
-        while (fraction := done()) < 1 and not stop_reason and not interrupted():
-            loss = step(*session.sampler.draw(), session.noise(fraction),
-                        schedule(fraction, settings.learning_rate_final, settings.learning_rate_schedule))
-            session.iteration += 1
-            iteration, last = session.iteration, done() >= 1
-
-            evaluates = log is not None and (last or iteration % settings.eval_interval == 0 and (
-                not budget_s or evaluations_s <= EVALUATION_SHARE * (time.perf_counter() - started)))
-            saves = log is not None and iteration % settings.save_interval == 0 and not last
-            if evaluates or saves or iteration % LOG_INTERVAL == 0:
-                loss_value = loss.item()
-                if not math.isfinite(loss_value):
-                    raise UserError(f"the loss is {loss_value} at iteration {iteration}; lower --learning_rate or "
-                                    "use --precision float32; checkpoints so far are kept")
-                if log:
-                    log.loss(iteration, loss_value)
-                bar.total = int(iteration / done()) if budget_s else settings.max_iter
-                bar.update(iteration - bar.n)
-                bar.set_postfix_str(f"loss {loss_value:.6f}, PSNR {decibels(latest_db)} dB")
-            pause = time.perf_counter()
-            session.training_time_s = time_before + pause - started - outside_s
-            if tuner and iteration % LOG_INTERVAL == 0:
-                torch.set_num_threads(tuner.next((session.training_time_s - read_at_s) / LOG_INTERVAL))
-                read_at_s = session.training_time_s
-            if evaluates:
-                psnr = evaluate_psnr(session.backend, session.sampler, session.channels, session.texture_set.present,
-                                     session.config.quantize.quantize)
-                latest_db = psnr[0]["overall"]
-                session.history.append({"iteration": iteration, "psnr_db": latest_db, "loss": loss_value,
-                                        "time_s": session.training_time_s})
-                log.psnr(iteration, [mip["overall"] for mip in psnr])
-                if not console.is_terminal:
-                    say(f"iteration {iteration}", f"loss {loss_value:.6f}, PSNR {decibels(latest_db)} dB, "
-                                                  f"{session.training_time_s:.1f} s")
-                if settings.early_stop and not budget_s:
-                    stop_reason = stalled(session.history, settings.early_stop_interval,
-                                          settings.early_stop_psnr_threshold)
-                evaluations_s += time.perf_counter() - pause
-            if saves and not stop_reason:
-                save_session(session)
-            outside_s += time.perf_counter() - pause
-    session.backend.release()
-    if tuner:
-        torch.set_num_threads(tuner.choices[0])
-    if interrupted():
-        if log:
-            say("interrupted", f"saved {save_session(session)}; --load_dir {session.run_dir} goes on from there")
-        raise KeyboardInterrupt
-    if stop_reason:
-        say("early stop", stop_reason)
-
-
-def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path | None = None) -> Path:
-    """Train, evaluate and export one material; returns the folder of the last checkpoint and its exports."""
-    from finish import finish
-    from metrics import Lpips
-    texture_set = load_texture_set(config.run.data_dir)
-    target_psnr = 0.0 if resumed else config.model.target_psnr
-    if not resumed:
-        if target_psnr:
-            from search import config_for_psnr
-            require_writable_folder(config.run.save_dir)
-            config = config_for_psnr(config, texture_set, optimize)
-        config = planned_config(config, texture_set)
-    session = open_session(config, texture_set, resumed, resumed_path)
-    start_run(session)
-    describe(session)
-    lpips = Lpips(device="cpu")
-    if not lpips.available:
-        say("note", lpips.reason)
-    log = RunLog(session.run_dir.parent / "tensorboard" / session.run_dir.name, texture_set, lpips)
-    optimize(session, log)
-    folder = save_session(session)
-    manifest = finish(session, folder, log)
-    reached = manifest["psnr"]["overall"][0]
-    if target_psnr and reached is not None:
-        say("target", f"{reached:.2f} dB reached, {target_psnr:g} asked" + (
-            "" if reached >= target_psnr else f"; --target_psnr {2 * target_psnr - reached:.1f} or a longer run gets there"))
-    log.close()
-    return folder
+import utils.threads  # noqa: F401, before torch
+from batch.groups import train_groups
+from training.checkpoint import find_checkpoint, load_checkpoint
+from training.finish import infer
+from training.flags import make_config, parse_flags, resume_config, run_settings
+from training.run import memory_error, train
+from utils.errors import UsageError, run_command
 
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and do what it says; returns the exit code."""
-    flags = cli.parse_flags(argv)
-    run = cli.run_settings(flags)
+    flags = parse_flags(argv)
+    run = run_settings(flags)
     resumes = bool(run.load_dir) or run.load_iter is not None or run.mode == "infer"
     if run.groups_batching:
-        from groups import train_groups
         if resumes:
             raise UsageError("--groups_batching trains every material anew; leave out --load_dir, --load_iter and "
                              "--mode infer")
-        return train_groups(cli.make_config(flags), flags)
+        return train_groups(make_config(flags), flags)
     if not resumes:
-        train(cli.make_config(flags))
+        train(make_config(flags))
         return 0
     if not run.load_dir:
         raise UsageError("--load_dir is missing; give the run folder, such as outputs/2025-01-31-12-00-00")
     path = find_checkpoint(run.load_dir, run.load_iter)
     saved = load_checkpoint(path)
-    config = cli.resume_config(saved.config, flags, path)
+    config = resume_config(saved.config, flags, path)
     if config.run.mode == "infer":
-        from finish import infer
         infer(config, saved, path)
     else:
         train(config, saved, path)
     return 0
-
-
-def memory_error(error: Exception) -> UserError | None:
-    """Return the one line for memory that ran out, of the host or of the GPU; None for any other error."""
-    text = str(error)
-    if not isinstance(error, MemoryError) and not any(words in text for words in ("out of memory", "allocate memory")):
-        return None
-    return UserError("not enough memory; lower n_neurons, the grids' max_resolution or batch_size, or use smaller "
-                     "images")
 
 
 def run() -> int:

@@ -30,15 +30,15 @@ from benchmarks.gpu_table import seconds_to_psnr, table
 from benchmarks.plain_trainer import train_plain, wait
 from configs import PRESETS, config_from_dict
 from dataset import TextureSet, load_texture_set
-from evaluate import evaluate_psnr
-from loss import present_channels
-from model.backend import choose_device, cuda_problem
-from model.graphed_step import CudaGraphs
+from model.backends.choose import choose_device, cuda_problem
+from model.backends.precision import set_training_products
+from model.backends.tcnn_backend import tinycudann_problem
 from model.layout import model_layout
-from model.precision import set_training_products
-from model.tcnn_backend import tinycudann_problem
-from session import open_session
-from train import schedule
+from training.evaluate import evaluate_psnr
+from training.graphed_step import CudaGraphs
+from training.loop import schedule
+from training.loss import present_channels
+from training.session import open_session
 from utils.errors import UsageError, UserError, run_command
 from utils.files import require_writable_folder, write_bytes, write_json
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-
 LOWEST_DB = 10
 COLUMNS = 12
 """Most levels in a table, the highest ones."""

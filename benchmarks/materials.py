@@ -17,8 +17,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from benchmarks.noise import (blur, fbm, mix, mix_color, normal_from_height, occlusion_from_height, ridged, save_map,
-                              smoothstep, texel_centres)
+from benchmarks.noise import (
+    blur,
+    fbm,
+    mix,
+    mix_color,
+    normal_from_height,
+    occlusion_from_height,
+    ridged,
+    save_map,
+    smoothstep,
+    texel_centres,
+)
 from utils.errors import UsageError, run_command
 from utils.files import require_writable_folder
 

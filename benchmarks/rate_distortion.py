@@ -13,18 +13,24 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-from benchmarks.codecs import CODECS, choose_codecs
-from benchmarks.results import ResultCache, measure
-from benchmarks.summary import (bjontegaard_table, crop_label, material_sections, materials_of, rate_distortion_chart,
-                                shown_beside, summary_table)
+from baselines.codecs import CODECS, choose_codecs
+from baselines.results import ResultCache, measure_baselines, reported
+from baselines.summary import (
+    bjontegaard_table,
+    crop_label,
+    material_sections,
+    materials_of,
+    rate_distortion_chart,
+    shown_beside,
+    summary_table,
+)
 from benchmarks.toolkit import toolkit_setting, train_and_measure
-from console import say
 from dataset import TextureSet, load_texture_set
-from pictures import zoom_crops
-from report import CROP_CAPTIONS, Picture, Section, markdown_table, write_report
+from reporting.console import say
+from reporting.pictures import zoom_crops
+from reporting.report import CROP_CAPTIONS, Picture, Section, markdown_table, write_report
 from utils.arguments import OneLineParser
 from utils.errors import UsageError, UserError, run_command
 from utils.files import read_json, require_writable_folder, write_bytes, write_json, written_aside
@@ -60,32 +66,6 @@ def _parse(argv: Sequence[str] | None) -> Namespace:
                          '{"batch_size": 32768}')
     options.flags = flags
     return options
-
-
-def measure_baselines(textures: TextureSet, names: Sequence[str], cache: ResultCache) -> list[dict]:
-    """Return the records of the named codecs; a codec whose package is missing is left out with a line."""
-    records, missing = [], set()
-    for codec, setting in choose_codecs(names):
-        if codec.missing():
-            missing.add(codec.missing())
-            continue
-
-        def run() -> tuple[dict, np.ndarray]:
-            result = codec.run(textures, setting)
-            return measure(textures, result), result.decoded
-
-        records.append(_reported(*cache.get(textures, codec.name, setting, run)))
-    for line in sorted(missing):
-        say("note", line)
-    return records
-
-
-def _reported(record: dict, was_kept: bool) -> dict:
-    psnr, time_s = record["psnr"]["overall"], record["encode_time_s"]
-    say(record["material"], f"{record['label']:<28}{record['bpp']:7.2f} bpp"
-                            f"{'  identical' if psnr is None else f'{psnr:8.2f} dB'}{time_s:9.2f} s"
-                            + ("  (kept)" if was_kept else ""))
-    return record
 
 
 def _write_crops(textures: TextureSet, records: list[dict], cache: ResultCache, folder: Path) -> None:
@@ -146,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 setting = toolkit_setting(bpp, options.time_budget, options.flags)
                 save_dir = out / "runs" / textures.name / f"{preset}-{setting}"
                 try:
-                    ours.append(_reported(*cache.get(
+                    ours.append(reported(*cache.get(
                         textures, f"neural-{preset}", setting, lambda: train_and_measure(
                             textures, folder, save_dir, preset, bpp, options.time_budget, options.flags))))
                 except UserError as error:

@@ -7,8 +7,6 @@ threads (`--threads`). Every measurement runs in a process of its own, so that p
 
 from __future__ import annotations
 
-import utils.threads  # noqa: F401, before torch
-
 import argparse
 import json
 import os
@@ -17,7 +15,8 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.results import hardware_name
+import utils.threads  # noqa: F401, before torch
+from baselines.results import hardware_name
 from utils.arguments import OneLineParser
 from utils.errors import UserError, run_command
 from utils.files import write_bytes, write_json
@@ -49,12 +48,12 @@ def run_training(options: argparse.Namespace) -> dict[str, object]:
     """Train for `options.seconds` of clock, or for `options.steps` steps if there are any, evaluating mip 0 off the
     clock; returns steps, times, history, memory.
     """
-    import cli
     from dataset import load_texture_set
-    from evaluate import evaluate_psnr
-    from rates import estimated_bpp
-    from session import open_session, planned_config
-    from train import schedule
+    from training import flags as cli
+    from training.evaluate import evaluate_psnr
+    from training.loop import schedule
+    from training.rates import estimated_bpp
+    from training.session import open_session, planned_config
     texture_set = load_texture_set(options.data_dir, max_size=options.size or None)
     config = cli.make_config({"preset": options.preset, **json.loads(options.flags)})
     session = open_session(planned_config(config, texture_set), texture_set)
@@ -89,11 +88,11 @@ def run_plain(options: argparse.Namespace) -> dict[str, object]:
     """Train the same model with the plain trainer for `options.seconds` of clock."""
     import torch
 
-    import cli
     from benchmarks.plain_trainer import train_plain
     from dataset import load_texture_set
-    from loss import present_channels
     from model.layout import model_layout
+    from training import flags as cli
+    from training.loss import present_channels
     config = cli.make_config({"preset": options.preset, **json.loads(options.flags)})
     texture_set = load_texture_set(options.data_dir, max_size=options.size or None)
     layout = model_layout(config.model, texture_set.width, texture_set.height)
@@ -121,7 +120,7 @@ def seconds_to(history: list[dict[str, float]], psnr_db: float) -> float | None:
 
 def write_charts(results: dict, path: Path) -> list[Path]:
     """Draw quality over time and cost over size as SVG beside the results at `path`; returns what was written."""
-    from charts import Series, line_chart
+    from reporting.charts import Series, line_chart
     charts = {}
     lines = [Series(label, [entry["time_s"] for entry in results[job]["history"]],
                     [entry["psnr_db"] for entry in results[job]["history"]])

@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.codecs import CodecResult
-from benchmarks.results import measure
-from reader import NeuralTextureReader
-from utils.errors import UsageError, UserError
+from baselines.results import measure_export
+from formats.manifest import find_export
+from formats.reader import NeuralTextureReader
+from utils.errors import UserError
 from utils.files import require_writable_folder
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 _RUN_NAME = re.compile(r"\d{4}(-\d\d){5}")
-_EXPORT_NAME = re.compile(r"train_result_(\d+)")
 
 
 def newest_run(save_dir: Path) -> Path:
@@ -32,42 +31,6 @@ def newest_run(save_dir: Path) -> Path:
     if not runs:
         raise UserError(f"{save_dir} holds no run folder; train.py must have failed, see its log there")
     return runs[-1]
-
-
-def find_export(run_dir: Path, load_iter: int = -1) -> Path:
-    """Return the exported folder of a run (-1: of the newest iteration), or `run_dir` where it is an export itself.
-
-    Raises `UsageError` where there is none.
-    """
-    if (run_dir / "manifest.json").is_file():
-        return run_dir
-    exports = {int(match[1]): path for path in (run_dir / "models").glob("train_result_*")
-               if (match := _EXPORT_NAME.fullmatch(path.name)) and (path / "manifest.json").is_file()}
-    if not exports:
-        raise UsageError(f"{run_dir} holds no export (models/train_result_<iter>/manifest.json); give a run folder, or "
-                         "export its checkpoint with export.py")
-    if load_iter != -1 and load_iter not in exports:
-        raise UsageError(f"iteration {load_iter} of {run_dir} has no export; choose one of "
-                         f"{', '.join(map(str, sorted(exports)))}")
-    return exports[max(exports) if load_iter == -1 else load_iter]
-
-
-def measure_export(textures: TextureSet, reader: NeuralTextureReader, decoded: np.ndarray, *, codec: str = "neural",
-                   setting: str = "", label: str = "neural texture", time_s: float | None = None,
-                   **more: object) -> dict:
-    """Return the record of an export whose finest mip decodes to `decoded`; its bpp counts the finest levels alone."""
-    manifest = reader.manifest
-    if (manifest["width"], manifest["height"]) != (textures.width, textures.height) \
-            or any(textures.present[name] != present for name, present in reader.present.items()):
-        raise UsageError(f"{reader.folder} was trained on another material than {textures.name} (sizes or maps "
-                         "differ); give the folder of images that it was trained on")
-    size_bytes = round(manifest["bpp"] * manifest["width"] * manifest["height"] / 8)
-    fetched = manifest.get("bytes_per_texel")
-    if fetched is None:
-        fetched = sum(4 * grid["n_features"] * grid["quantize_bits"] / 8 for grid in manifest["grids"])
-    result = CodecResult(codec, setting, label, decoded, size_bytes, time_s, True, fetched)
-    return measure(textures, result, macs_per_texel=manifest["network"]["macs_per_texel"],
-                   bpp_mips=manifest["bpp_mips"], **more)
 
 
 def train_and_measure(textures: TextureSet, data_dir: Path, save_dir: Path, preset: str, target_bpp: float,

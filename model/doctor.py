@@ -174,8 +174,8 @@ def _examine_torch(report: Report) -> str | None:
     try:
         import torch
 
-        from model.backend import choose_device, cuda_problem
-        from model.precision import LEAST_BFLOAT16_WIDTH, gains_from_bfloat16
+        from model.backends.choose import choose_device, cuda_problem
+        from model.backends.precision import LEAST_BFLOAT16_WIDTH, gains_from_bfloat16
     except (ImportError, OSError, RuntimeError) as error:
         report.found["PyTorch"] = "none"
         report.problems["torch"] = f"import torch fails: {' '.join(str(error).split())}"
@@ -204,7 +204,7 @@ def _examine_tinycudann(report: Report) -> None:
     if "torch" in report.problems:
         report.found["tinycudann"] = "not looked at: it needs PyTorch"
         return
-    from model.tcnn_backend import tinycudann_problem
+    from model.backends.tcnn_backend import tinycudann_problem
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         problem = tinycudann_problem()

@@ -6,12 +6,9 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from configs import HashGridConfig, ModelConfig
+from configs import N_CHANNELS, HashGridConfig, ModelConfig
+from images.mips import mip_count
 from utils.errors import UsageError
-
-N_CHANNELS = 11
-"""Channels of the canonical layout; missing maps keep their place."""
-
 
 LARGE_DECODER = 1 / 8
 """A decoder that takes more than this share of the finest grids' bits is worth rounding to 8 bits a weight."""
@@ -24,20 +21,6 @@ def pad16(n: int) -> int:
     (16, 16, 32)
     """
     return -(-n // 16) * 16
-
-
-def mip_count(width: int, height: int) -> int:
-    """Number of mips of a `width x height` texture: floor(log2(min(W, H))) + 1.
-
-    >>> mip_count(1024, 512), mip_count(1, 7)
-    (10, 1)
-    """
-    return min(width, height).bit_length()
-
-
-def mip_size(width: int, height: int, mip: int) -> tuple[int, int]:
-    """Width and height of a mip: halved and floored, at least 1."""
-    return max(width >> mip, 1), max(height >> mip, 1)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,13 @@
 """What every test shares: the material and the run that most tests of the trainer read."""
 
-import utils.threads  # noqa: F401, before torch
-
 import sys
 
 import pytest
 
 import train
+import utils.threads  # noqa: F401, before torch
+from tests.helpers import OFFLINE, ON, SHORT, make_material, run_folder, run_train
 from utils.errors import run_command
-from tests.training import OFFLINE, ON, SHORT, make_material, run_folder, run_train
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dds import FORMATS
-from quantize import (BITS, clamp_range, codes_to_values, container_format, level_values, noise_amplitude, pack_codes,
-                      quantize_ste, unpack_codes, values_to_codes)
+from formats.codes import container_format, pack_codes, unpack_codes
+from formats.dds import FORMATS
+from quantize import BITS, clamp_range, codes_to_values, level_values, noise_amplitude, quantize_ste, values_to_codes
 from utils.errors import UsageError
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-import cli
 import configs
 from dataset import detect, get_texture_config
+from training import flags as cli
 
 ROOT = Path(__file__).resolve().parent.parent
 MANUALS = ("README.md", "README_CN.md")

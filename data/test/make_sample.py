@@ -16,8 +16,18 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from benchmarks.noise import (blur, fbm, mix, mix_color, normal_from_height, occlusion_from_height,  # noqa: E402
-                              ridged, save_map, smoothstep, voronoi)
+from benchmarks.noise import (  # noqa: E402
+    blur,
+    fbm,
+    mix,
+    mix_color,
+    normal_from_height,
+    occlusion_from_height,
+    ridged,
+    save_map,
+    smoothstep,
+    voronoi,
+)
 
 CELLS = 7
 SEED = 20

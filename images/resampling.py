@@ -1,0 +1,87 @@
+"""Area averages and resizing of maps, in the space where averaging is right: linear light, unit vectors, plain data."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from images.colour import linear_to_srgb, srgb_to_linear
+
+STRIP_ROWS = 256
+"""Rows worked on at once, so that float copies stay small."""
+
+
+def decode_table(coding: str) -> np.ndarray:
+    """What each of the 256 codes means: linear light, a vector's component in [-1, 1], or the value in [0, 1]."""
+    values = np.arange(256, dtype=np.float32) / 255
+    return {"srgb": srgb_to_linear(values), "normal": values * 2 - 1}.get(coding, values)
+
+
+def to_uint8(values: np.ndarray) -> np.ndarray:
+    """Round values in [0, 1] to 8 bits."""
+    return np.clip(np.floor(values * 255 + 0.5), 0, 255).astype(np.uint8)
+
+
+def encode(values: np.ndarray, coding: str) -> np.ndarray:
+    """Undo `decode_table`: uint8 in file coding."""
+    if coding == "srgb":
+        return to_uint8(linear_to_srgb(np.clip(values, 0, 1)))
+    return to_uint8(values * 0.5 + 0.5 if coding == "normal" else values)
+
+
+def normalized(vectors: np.ndarray) -> np.ndarray:
+    """Vectors `[..., 3]` at length 1; what cancelled out points straight up."""
+    length = np.sqrt((vectors * vectors).sum(-1, keepdims=True))
+    return np.where(length > 1e-6, vectors / np.maximum(length, 1e-6), np.float32([0, 0, 1]))
+
+
+def _average_axis(texels: np.ndarray, axis: int, n: int, start: int, stop: int, table: np.ndarray | None) -> np.ndarray:
+    """The area averages `start .. stop` of the `n` that an axis becomes; `table` decodes the texels on the way.
+
+    A texel that two averages share counts in each by the part that lies in it.
+    """
+    total = texels.shape[axis]
+    index = np.arange(start, stop)
+    first, lower, upper = index * total // n, index * total / n, (index + 1) * total / n
+    out: np.ndarray | None = None
+    for tap in range(-(-total // n) + 1):
+        if total % n == 0:
+            step = total // n
+            if tap == step:
+                break
+            place = [slice(None)] * texels.ndim
+            place[axis] = slice(start * step + tap, stop * step, step)
+            taken, weight = texels[tuple(place)], np.float32(1 / step)
+        else:
+            overlap = np.clip(np.minimum(first + tap + 1, upper) - np.maximum(first + tap, lower), 0, None)
+            taken = texels.take(np.minimum(first + tap, total - 1), axis)
+            weight = np.expand_dims((overlap * n / total).astype(np.float32), tuple(range(1, texels.ndim - axis)))
+        part = (taken if table is None else table[taken]) * weight
+        out = part if out is None else np.add(out, part, out=out)
+    return out
+
+
+def area_average(texels: np.ndarray, width: int, height: int, table: np.ndarray | None) -> np.ndarray:
+    """Reduce `[H, W, C]` to float32 `[height, width, C]`, each texel the average of the area it covers."""
+    out = np.empty((height, width, texels.shape[2]), np.float32)
+    for top in range(0, height, STRIP_ROWS):
+        bottom = min(top + STRIP_ROWS, height)
+        rows = _average_axis(texels, 0, height, top, bottom, table)
+        out[top:bottom] = _average_axis(rows, 1, width, 0, width, None)
+    return out
+
+
+def resize(texels: np.ndarray, width: int, height: int, coding: str) -> np.ndarray:
+    """Resize uint8 `[H, W, C]` in the space it is averaged in: area average where both sides shrink, else Lanczos."""
+    table = decode_table(coding)
+    if width <= texels.shape[1] and height <= texels.shape[0]:
+        values = area_average(texels, width, height, table)
+    else:
+        values = np.empty((height, width, texels.shape[2]), np.float32)
+        for c in range(texels.shape[2]):
+            values[..., c] = Image.fromarray(table[texels[..., c]]).resize((width, height), Image.Resampling.LANCZOS)
+    coded = np.empty(values.shape, np.uint8)
+    for top in range(0, height, STRIP_ROWS):
+        strip = values[top:top + STRIP_ROWS]
+        coded[top:top + STRIP_ROWS] = encode(normalized(strip) if coding == "normal" else strip, coding)
+    return coded

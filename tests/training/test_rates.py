@@ -1,0 +1,106 @@
+"""Rates before training, grids for a rate, a rate for a quality, and runs that fit a clock."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import train
+from model.layout import model_layout
+from training import flags as cli
+from training.exporting import ExportSource, export_material
+from training.rates import NEAR, estimated_bpp, plan_for_bpp
+from utils.errors import UsageError, UserError
+
+PRESENT = {"diffuse": True, "normal": True, "roughness": True, "occlusion": False, "metallic": False,
+           "specular": False, "displacement": True}
+
+
+@pytest.mark.parametrize("preset", ["ue5", "quality", "mobile"])
+def test_the_estimate_is_what_an_export_weighs(preset, tmp_path):
+    config = cli.make_config({"preset": preset})
+    layout = model_layout(config.model, 256, 256)
+    grids = [[np.zeros((grid.resolution(level),) * 2 + (grid.n_features,), np.float32)
+              for level in range(grid.n_levels)] for grid in layout.grids]
+    manifest = export_material(ExportSource(
+        layout, grids, np.zeros(layout.n_weights, np.float32), PRESENT, "opengl",
+        config.export.storage, True), tmp_path)
+    estimate = estimated_bpp(layout, config.export.storage)
+    assert estimate == pytest.approx(manifest["bpp"], rel=0.005)
+
+
+@pytest.mark.parametrize("size", [(512, 512), (1024, 1024), (1024, 666), (4096, 4096), (2048, 1024)])
+@pytest.mark.parametrize("target", [3, 5, 10, 16])
+@pytest.mark.parametrize("preset", ["ue5", "quality"])
+def test_planned_grids_cost_about_what_was_asked(preset, target, size):
+    config = cli.make_config({"preset": preset})
+    model = plan_for_bpp(config.model, preset, *size, target, config.export.storage)
+    cost = estimated_bpp(model_layout(model, *size), config.export.storage)
+    assert NEAR[0] * target <= cost <= NEAR[1] * target
+
+
+def test_a_rate_below_the_decoders_is_refused():
+    config = cli.make_config({"preset": "quality"})
+    with pytest.raises(UsageError, match="decoder alone"):
+        plan_for_bpp(config.model, "quality", 64, 64, 2.0, config.export.storage)
+
+
+@pytest.fixture
+def material(tmp_path):
+    """Smooth colour and roughness, 64 x 64."""
+    folder = tmp_path / "material"
+    folder.mkdir()
+    ramp = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    wave = 128 + 90 * np.sin(ramp)[:, None] * np.cos(ramp)[None]
+    Image.fromarray(np.stack([wave, wave.T, 255 - wave], -1).astype(np.uint8)).save(folder / "m_albedo.png")
+    Image.fromarray(wave.astype(np.uint8)).save(folder / "m_roughness.png")
+    return folder
+
+
+def run(material, out, *flags):
+    train.main(["--data_dir", str(material), "--save_dir", str(out), "--tile_size", "16", "--batch_size", "1024",
+                *map(str, flags)])
+    manifest, = out.glob("2*/models/*/manifest.json")
+    return json.loads(manifest.read_text("utf-8")), manifest.parent
+
+
+def test_a_time_budget_ends_the_run_and_not_max_iter(material, tmp_path):
+    manifest, folder = run(material, tmp_path / "out", "--time_budget", 0.5, "--max_iter", 3)
+    assert int(folder.name.removeprefix("train_result_")) > 3
+    assert manifest["psnr"]["overall"][0] is not None
+
+
+def test_a_run_whose_time_is_spent_asks_for_more_when_resumed(material, tmp_path):
+    _, folder = run(material, tmp_path / "out", "--time_budget", 0.2)
+    with pytest.raises(UsageError, match="raise --time_budget"):
+        train.main(["--load_dir", str(folder.parent.parent)])
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_search(material, tmp_path, capsys):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UserError, match="taken"):
+        run(material, tmp_path / "taken" / "out", "--target_psnr", 30, "--max_iter", 100)
+    assert "search" not in capsys.readouterr().out
+
+
+def test_a_target_rate_is_what_the_manifest_says_and_what_the_run_records(material, tmp_path):
+    manifest, folder = run(material, tmp_path / "out", "--target_bpp", 12, "--max_iter", 20)
+    assert 0.9 * 12 <= manifest["bpp"] <= 1.03 * 12
+    recorded = json.loads((folder.parent.parent / "config.json").read_text("utf-8"))
+    assert recorded["model"]["hash_grid_configs"][0]["max_resolution"] == manifest["grids"][0]["max_resolution"]
+
+
+def test_a_target_quality_is_reached_by_the_rate_that_the_search_finds(material, tmp_path, capsys):
+    manifest, _ = run(material, tmp_path / "out", "--target_psnr", 30, "--max_iter", 600, "--batch_size", 2048)
+    reached = manifest["psnr"]["overall"][0]
+    assert reached > 29.5
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"target: {reached:.2f} dB reached, 30 asked" in out
+    assert ("or a longer run gets there" in out) == (reached < 30)
+
+
+def test_a_target_quality_out_of_reach_says_so_before_any_run_is_written(material, tmp_path):
+    with pytest.raises(UserError, match="out of reach"):
+        run(material, tmp_path / "out", "--target_psnr", 90, "--max_iter", 100)
+    assert not list((tmp_path / "out").glob("2*"))

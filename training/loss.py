@@ -1,0 +1,48 @@
+"""The training loss: weighted squared error in the files' own coding."""
+
+from __future__ import annotations
+
+import torch
+from torchtyping import TensorType
+
+from dataset import get_texture_config
+
+
+def present_channels(present: dict[str, bool]) -> list[int]:
+    """Return the canonical channel numbers of the maps that are present."""
+    return [channel for kind in get_texture_config() if present.get(kind.name)
+            for channel in range(kind.first, kind.first + kind.count)]
+
+
+def channel_weights(weights: dict[str, float], present: dict[str, bool]) -> torch.Tensor | None:
+    """Return the loss weight of each present channel, float32 [C] of mean 1, or None where all are equal."""
+    per_channel = [weights.get(kind.name, 1.0) for kind in get_texture_config() if present.get(kind.name)
+                   for _ in range(kind.count)]
+    values = torch.tensor(per_channel)
+    if values.sum() == 0:
+        raise ValueError("every present map has loss weight 0")
+    return None if (values == values[0]).all() else values / values.mean()
+
+
+def linear_to_srgb(linear: torch.Tensor) -> torch.Tensor:
+    """Code linear light as sRGB (IEC 61966-2-1) with a gradient everywhere: below 0 the line of slope 12.92 goes on."""
+    return torch.where(linear <= 0.0031308, linear * 12.92,
+                       1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
+
+
+def to_file_coding(values: TensorType[..., "C"], linear_diffuse: bool) -> TensorType[..., "C"]:
+    """Code network outputs [..., C] (diffuse first, if linear) as the files are, with gradients, not clamped."""
+    if not linear_diffuse:
+        return values
+    return torch.cat([linear_to_srgb(values[..., :3]), values[..., 3:]], -1)
+
+
+def texture_loss(values: TensorType["N", "C", float], target: TensorType["N", "C", torch.uint8], linear_diffuse: bool,
+                 weights: TensorType["C"] | None) -> TensorType[()]:
+    """Return the mean squared error between outputs [N, C] and target texels uint8 [N, C], both in file coding.
+
+    `linear_diffuse`: the first three channels are linear light. `weights` [C] weigh the channels.
+    """
+    error = to_file_coding(values, linear_diffuse) - target.float().mul_(1 / 255)
+    squared = error.square()
+    return squared.mean() if weights is None else (squared * weights).mean()

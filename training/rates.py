@@ -1,0 +1,112 @@
+"""Bits per texel before training: what a layout will cost on disk, and grids that cost what the user asked for."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Iterator
+
+from configs import HashGridConfig, ModelConfig
+from formats.codes import container_format
+from formats.dds import FORMATS, HEADER_BYTES
+from model.decoder.stored_weights import stored_bytes
+from model.layout import GridLayout, ModelLayout, model_layout
+from utils.errors import UsageError
+
+SIDE_FACTORS = (1.04, 1.02, 1.01, 1.0, 0.99, 0.98, 0.96, 0.94, 0.9, 0.8, 0.65, 0.5, 0.35)
+"""Tried around the side that should meet a rate, because sides come in steps."""
+NEAR = (0.9, 1.035)
+"""A grid set whose rate is within these factors of what was asked is taken as it is."""
+NPZ_OVERHEAD_BYTES = 530
+"""About what the archive adds to the weights, bytes."""
+
+
+def finest_level_bytes(grid: GridLayout, storage: str) -> int:
+    """Return the bytes of a grid's DDS files as if they held the finest level alone, headers included."""
+    texel_bytes = FORMATS[container_format(grid.quantize_bits, storage)].texel_bytes
+    files = -(-grid.n_features // 4)
+    return files * (HEADER_BYTES + grid.max_resolution ** 2 * texel_bytes)
+
+
+def estimated_bpp(layout: ModelLayout, storage: str) -> float:
+    """Return the bits per texel (finest levels and decoder) that an export will have, to a few bytes."""
+    weights = stored_bytes(layout) + NPZ_OVERHEAD_BYTES
+    grids = sum(finest_level_bytes(grid, storage) for grid in layout.grids)
+    return 8 * (weights + grids) / (layout.width * layout.height)
+
+
+def decoder_bpp(model: ModelConfig, width: int, height: int, storage: str) -> float:
+    """Return the bits per texel that the decoder alone takes."""
+    layout = model_layout(model, width, height)
+    grids = sum(finest_level_bytes(grid, storage) for grid in layout.grids)
+    return estimated_bpp(layout, storage) - 8 * grids / (width * height)
+
+
+def _with_grids(model: ModelConfig, grids: list[HashGridConfig]) -> ModelConfig:
+    return dataclasses.replace(model, hash_grid_configs=copy.deepcopy(grids))
+
+
+def _scaled(model: ModelConfig, scale: float, width: int, height: int) -> ModelConfig:
+    """Scale every grid's side by about `scale`, to sides that halve exactly at least twice."""
+    grids = []
+    for grid, laid in zip(model.hash_grid_configs, model_layout(model, width, height).grids):
+        side = laid.max_resolution * scale
+        step = 8 if side >= 64 else 4 if side >= 16 else 1
+        grids.append(dataclasses.replace(grid, max_resolution=max(step, round(side / step) * step), n_levels=0))
+    return _with_grids(model, grids)
+
+
+def splits(model: ModelConfig, preset: str) -> Iterator[ModelConfig]:
+    """Yield ways to spread bits over grids for a preset: its own, then those of its ladder."""
+    yield model
+    for grids in RATE_LADDER.get(preset, ()):
+        yield _with_grids(model, grids)
+
+
+def _gathered(*cells_and_bits: tuple[float, int]) -> list[HashGridConfig]:
+    """Return 4-bit grids: all gathered but the last, which is blended; (texels per cell, bits per grid texel) each."""
+    return [HashGridConfig(texels_per_cell=cells, quantize_bits=4, save_bits=bits, learning_rate=0.15,
+                           interpolation="bilinear" if index == len(cells_and_bits) - 1 else "gather")
+            for index, (cells, bits) in enumerate(cells_and_bits)]
+
+
+_QUALITY_LADDER = (
+    _gathered((8, 32), (16, 32)),                # 0.6 bits per texel
+    _gathered((8, 64), (16, 32)),                # 1.1
+    _gathered((4, 32), (8, 32)),                 # 2.5
+    _gathered((4, 32), (4, 32)),                 # 4
+    _gathered((4, 64), (16, 32)),                # 4.1
+    _gathered((4, 64), (4, 32)),                 # 6
+    _gathered((4, 64), (4, 32), (4, 32)),        # 8
+    _gathered((2, 32), (4, 32)),                 # 10
+    _gathered((2, 32), (4, 64), (8, 32)),        # 12.5
+    _gathered((2, 64), (4, 32)),                 # 18
+)
+RATE_LADDER: dict[str, tuple[list[HashGridConfig], ...]] = {"quality": _QUALITY_LADDER, "fast": _QUALITY_LADDER}
+"""Per preset, grid sets from few bits to many. Cells are whole texels where they can be: others are
+slower to train and give less (`python -m benchmarks.ablation`, "cells of 3.9 texels")."""
+
+
+def plan_for_bpp(model: ModelConfig, preset: str, width: int, height: int, target_bpp: float, storage: str
+                 ) -> ModelConfig:
+    """Return `model` with grids whose export costs at most about `target_bpp` on a `width x height` texture.
+
+    Of the preset's grid sets the one nearest in rate is taken; where it is not `NEAR`, its sides are fitted. Raises
+    `UsageError` where the decoder alone costs more.
+    """
+    def cost(candidate: ModelConfig) -> float:
+        return estimated_bpp(model_layout(candidate, width, height), storage)
+    decoder = decoder_bpp(model, width, height, storage)
+    if target_bpp <= decoder * 1.05:
+        raise UsageError(f"target_bpp {target_bpp:g} leaves no room for grids: the decoder alone takes {decoder:.2f} "
+                         f"bits per texel at {width} x {height}; ask for more, or use fewer n_neurons")
+    nearest = min(splits(model, preset), key=lambda candidate: abs(math.log(cost(candidate) / target_bpp)))
+    if NEAR[0] * target_bpp <= cost(nearest) <= NEAR[1] * target_bpp:
+        return nearest
+    scale = math.sqrt((target_bpp - decoder) / max(cost(nearest) - decoder, 1e-9))
+    candidates = [_scaled(nearest, scale * factor, width, height) for factor in SIDE_FACTORS]
+    fitting = [candidate for candidate in candidates if cost(candidate) <= 1.002 * target_bpp]
+    if not fitting:
+        raise UsageError(f"target_bpp {target_bpp:g} is too little for a {width} x {height} texture; ask for more")
+    return max(fitting, key=cost)

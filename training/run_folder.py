@@ -1,0 +1,67 @@
+"""The folder of a run: its settings and its checkpoints, and what is said of it at the start."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import torch
+
+from configs import config_to_dict
+from reporting.console import say
+from training.checkpoint import Checkpoint, checkpoint_folder, save_checkpoint
+from training.session import Session
+from utils.files import require_writable_folder, write_json
+
+
+def new_run_folder(save_dir: Path) -> Path:
+    """Create a run folder named after the present second, or the next free one."""
+    moment = datetime.now()
+    while True:
+        folder = save_dir / moment.strftime("%Y-%m-%d-%H-%M-%S")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            moment += timedelta(seconds=1)
+
+
+def start_run(session: Session) -> None:
+    """Create the run's folder and record its settings."""
+    save_dir = require_writable_folder(session.config.run.save_dir)
+    session.run_dir = new_run_folder(save_dir)
+    write_json(session.run_dir / "config.json", config_to_dict(session.config) | {"lineage": session.lineage})
+
+
+def save_session(session: Session) -> Path:
+    """Write a checkpoint of this moment and return its folder."""
+    folder = checkpoint_folder(session.run_dir, session.iteration)
+    save_checkpoint(Checkpoint(
+        config_to_dict(session.config), session.layout.width, session.layout.height,
+        dict(session.texture_set.present), session.texture_set.normal_convention, session.iteration,
+        session.training_time_s, [[level.detach().cpu() for level in levels] for levels in session.backend.grids],
+        session.backend.network(), session.backend.name, session.precision, session.backend.optimizer_state(),
+        session.sampler.state(), session.noise_generator.get_state(), session.history, session.lineage), folder)
+    return folder
+
+
+def describe(session: Session) -> None:
+    """Print what is about to be trained."""
+    texture_set, layout, settings = session.texture_set, session.layout, session.config.train
+    for notice in texture_set.notices:
+        say("note", notice)
+    say("material", f"{texture_set.name}, {texture_set.width} x {texture_set.height}, {layout.mips} mips: "
+                    + ", ".join(name for name, there in texture_set.present.items() if there))
+    for index, grid in enumerate(layout.grids):
+        say(f"grid {index}", f"{grid.max_resolution} x {grid.max_resolution}, {grid.n_levels} levels, "
+                             f"{grid.n_features} features of {grid.quantize_bits} bits, {grid.interpolation}")
+    say("decoder", f"{layout.n_inputs} inputs, {layout.n_hidden_layers} x {layout.n_neurons} "
+                   f"{session.config.model.activation}, {layout.n_weights} weights, {layout.macs_per_texel} "
+                   "multiply-adds")
+    say("training on", f"{session.device} with backend {session.backend.name}, {session.backend.arithmetic}, "
+                       f"{torch.get_num_threads()} threads")
+    if session.backend_note:
+        say("backend", session.backend_note)
+    say("ends after", f"{settings.time_budget:g} s" if settings.time_budget else f"{settings.max_iter} iterations"
+        + (", or when PSNR stalls" if settings.early_stop else ""))
+    say("run folder", session.run_dir)
