@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import math
 import os
 import platform
@@ -41,13 +40,6 @@ def hardware_name() -> str:
     return "; ".join(parts)
 
 
-def fingerprint(textures: TextureSet) -> str:
-    """Return a digest of the finest mip and of which maps are present, to know a kept record's material by."""
-    digest = hashlib.sha256(np.ascontiguousarray(textures.mips[0]).data)
-    digest.update(",".join(name for name, present in textures.present.items() if present).encode())
-    return digest.hexdigest()
-
-
 def _json_psnr(values: dict[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
@@ -72,7 +64,7 @@ def measure(textures: TextureSet, result: CodecResult, *, macs_per_texel: int = 
         "flip": flip(reference[..., diffuse], decoded[..., diffuse]) if textures.present["diffuse"] else None,
         "macs_per_texel": macs_per_texel, "bytes_fetched_per_texel": result.bytes_fetched_per_texel,
         "random_access": result.random_access, "hardware": hardware_name(),
-        "fingerprint": fingerprint(textures), **more}
+        "fingerprint": textures.fingerprint, **more}
 
 
 class ResultCache:
@@ -94,7 +86,7 @@ class ResultCache:
         record_path, decoded_path = self._paths(textures.name, codec, setting)
         if not self.fresh and record_path.is_file() and decoded_path.is_file():
             record = read_json(record_path)
-            if isinstance(record, dict) and record.get("fingerprint") == fingerprint(textures):
+            if isinstance(record, dict) and record.get("fingerprint") == textures.fingerprint:
                 return record, True
         record, decoded = run()
         with written_aside(decoded_path) as aside:
