@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +85,7 @@ class TextureSet:
     files: dict[str, str]
     notices: list[str]
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the finest mip and of which maps are present: what tells materials of equal size apart."""
         digest = hashlib.sha256(np.ascontiguousarray(self.mips[0]).data)
