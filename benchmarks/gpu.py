@@ -25,17 +25,17 @@ from itertools import product
 from pathlib import Path
 
 import torch
+from training.graphed_step import CudaGraphs
 
 from benchmarks.gpu_table import seconds_to_psnr, table
 from benchmarks.plain_trainer import train_plain, wait
 from configs import PRESETS, config_from_dict
 from dataset import TextureSet, load_texture_set
 from model.backends.choose import choose_device, cuda_problem
-from model.backends.precision import set_training_products
 from model.backends.tcnn_backend import tinycudann_problem
 from model.layout import model_layout
+from model.precision import set_training_products
 from training.evaluate import evaluate_psnr
-from training.graphed_step import CudaGraphs
 from training.loop import schedule
 from training.loss import present_channels
 from training.session import open_session

@@ -21,10 +21,10 @@ from configs import ModelConfig
 from dataset import TextureSet, load_texture_set
 from images.mips import mip_size
 from model.backends.choose import choose_device
-from model.backends.precision import full_float32
 from model.decoder.activations import ACTIVATIONS
 from model.decoder.stored_weights import round_rows
 from model.layout import ModelLayout, model_layout
+from model.precision import full_float32
 from quantize import clamp_range, quantize_ste
 from training.loss import present_channels, texture_loss, to_file_coding
 from training.sampler import mip_probabilities

@@ -175,7 +175,7 @@ def _examine_torch(report: Report) -> str | None:
         import torch
 
         from model.backends.choose import choose_device, cuda_problem
-        from model.backends.precision import LEAST_BFLOAT16_WIDTH, gains_from_bfloat16
+        from model.precision import LEAST_BFLOAT16_WIDTH, gains_from_bfloat16
     except (ImportError, OSError, RuntimeError) as error:
         report.found["PyTorch"] = "none"
         report.problems["torch"] = f"import torch fails: {' '.join(str(error).split())}"

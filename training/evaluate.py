@@ -6,8 +6,7 @@ import numpy as np
 import torch
 
 from configs import N_CHANNELS
-from model.backends.torch_backend import TorchBackend
-from model.decoder.stored_weights import as_stored
+from model.texture import NeuralTexture
 from reporting.metrics import psnr_of_maps
 from training.loss import to_file_coding
 from training.sampler import TileSampler
@@ -16,20 +15,20 @@ BLOCK_VALUES = 1 << 24
 """Texel values that are compared at once."""
 
 
-def _decode_coded(backend: TorchBackend, channels: list[int], mip: int, quantize: bool) -> torch.Tensor:
+def decode_coded(texture: NeuralTexture, mip: int, quantize: bool) -> torch.Tensor:
     """Decode a mip as the files would hold it: uint8 [H, W, C] over the present channels, on the device."""
-    linear = backend.layout.diffuse_space == "linear" and channels[:1] == [0]
+    linear = texture.layout.diffuse_space == "linear" and texture.channels[:1] == [0]
 
     def coding(values: torch.Tensor) -> torch.Tensor:
         return to_file_coding(values.clamp(0, 1), linear).mul_(255).round_().to(torch.uint8)
-    return backend.decode(mip, quantize, dtype=torch.uint8, coding=coding)
+    return texture.decode(mip, quantize, dtype=torch.uint8, coding=coding)
 
 
-def decode_mip(backend: TorchBackend, channels: list[int], mip: int, quantize: bool) -> np.ndarray:
+def decode_mip(texture: NeuralTexture, mip: int, quantize: bool) -> np.ndarray:
     """Decode a mip as the files would hold it: uint8 [H, W, 11], missing maps zero."""
-    coded = _decode_coded(backend, channels, mip, quantize).cpu().numpy()
+    coded = decode_coded(texture, mip, quantize).cpu().numpy()
     full = np.zeros((*coded.shape[:2], N_CHANNELS), np.uint8)
-    full[..., channels] = coded
+    full[..., texture.channels] = coded
     return full
 
 
@@ -42,31 +41,15 @@ def _squared_error(coded: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return total
 
 
-def evaluate_psnr(backend: TorchBackend, sampler: TileSampler, channels: list[int], present: dict[str, bool],
-                  quantize: bool, n_mips: int | None = None) -> list[dict[str, float]]:
+def evaluate_psnr(texture: NeuralTexture, sampler: TileSampler, present: dict[str, bool], quantize: bool,
+                  n_mips: int | None = None) -> list[dict[str, float]]:
     """Return, for the `n_mips` finest mips (default: all), PSNR in dB: `overall` and of each present map (`inf` where
     identical). All of it is worked out on the device, where the sampler holds the texels.
     """
     result = []
     for mip, (width, height) in enumerate(sampler.sizes[:n_mips]):
         mse = np.zeros(N_CHANNELS)
-        error = _squared_error(_decode_coded(backend, channels, mip, quantize), sampler.mip_texels(mip))
-        mse[channels] = error.cpu().numpy() / (width * height)
+        error = _squared_error(decode_coded(texture, mip, quantize), sampler.mip_texels(mip))
+        mse[texture.channels] = error.cpu().numpy() / (width * height)
         result.append(psnr_of_maps(mse, present))
     return result
-
-
-class stored_precision:
-    """While entered, the backend's decoder holds the numbers that an export would hold."""
-
-    def __init__(self, backend: TorchBackend) -> None:
-        self.backend = backend
-
-    def __enter__(self) -> None:
-        self.masters = self.backend.network()
-        if self.backend.layout.network_precision != "float32":
-            self.backend.load_network(as_stored(self.masters, self.backend.layout))
-
-    def __exit__(self, *_) -> None:
-        if self.backend.layout.network_precision != "float32":
-            self.backend.load_network(self.masters)

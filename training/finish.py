@@ -10,14 +10,16 @@ import torch
 
 from configs import Config
 from dataset import load_texture_set
-from model.backends.choose import choose_device, make_backend
+from model.backends.choose import choose_device
+from model.decoder.canonical import canonical_weights, load_canonical_weights, stored_precision
 from model.layout import model_layout
+from model.texture import NeuralTexture
 from reporting.console import decibels, print_summary, say
 from reporting.metrics import material_psnr, material_ssim
 from reporting.pictures import contact_sheet, map_images
 from reporting.report import run_sections, write_report
 from training.checkpoint import Checkpoint
-from training.evaluate import decode_mip, stored_precision
+from training.evaluate import decode_mip
 from training.exporting import ExportSource, export_material
 from training.loss import present_channels
 from training.run_log import RunLog
@@ -48,12 +50,12 @@ def finish(session: Session, folder: Path, log: RunLog) -> dict:
     config, texture_set, layout = session.config, session.texture_set, session.layout
     present = texture_set.present
     manifest = export_material(ExportSource(
-        layout, session.grid_arrays(), session.backend.network().numpy(), present, texture_set.normal_convention,
+        layout, [[level.numpy() for level in levels] for levels in session.host_grids()], canonical_weights(session.texture.decoder).numpy(), present, texture_set.normal_convention,
         config.export.storage, config.export.dds_mips), folder, texture_set)
-    with stored_precision(session.backend):
-        decoded = [decode_mip(session.backend, session.channels, mip, True) for mip in range(layout.mips)]
+    with stored_precision(session.texture.decoder):
+        decoded = [decode_mip(session.texture, mip, True) for mip in range(layout.mips)]
         if not config.quantize.quantize:
-            unrounded = decode_mip(session.backend, session.channels, 0, False)
+            unrounded = decode_mip(session.texture, 0, False)
     similarity = [_similarity(reference, image, present) for reference, image in zip(texture_set.mips, decoded)]
     manifest["ssim"] = {name: [mip[name] for mip in similarity] for name in manifest["psnr"]}
     write_json(folder / "manifest.json", manifest)
@@ -82,15 +84,15 @@ def infer(config: Config, saved: Checkpoint, path: Path) -> Path:
     check_same_material(saved, texture_set, path)
     layout = model_layout(config.model, texture_set.width, texture_set.height)
     channels = present_channels(texture_set.present)
-    backend = make_backend("torch", layout, channels, device, "float32", torch.Generator().manual_seed(0))
-    backend.load_grids(saved.grids)
-    backend.load_network(saved.network)
+    texture = NeuralTexture(layout, channels, device, torch.Generator().manual_seed(0))
+    texture.grids.load(saved.grids)
+    load_canonical_weights(texture.decoder, saved.network)
     folder = require_writable_folder(Path(config.run.load_dir) / "infer")
     say("checkpoint", path)
     metrics = {"iteration": saved.iteration, "checkpoint": str(path), "mips": []}
-    with stored_precision(backend):
+    with stored_precision(texture.decoder):
         for mip, reference in enumerate(texture_set.mips):
-            decoded = decode_mip(backend, channels, mip, True)
+            decoded = decode_mip(texture, mip, True)
             psnr = material_psnr(reference, decoded, texture_set.present)
             similarity = _similarity(reference, decoded, texture_set.present)
             metrics["mips"].append({"mip": mip, "width": reference.shape[1], "height": reference.shape[0],

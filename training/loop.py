@@ -78,7 +78,7 @@ def optimize(session: Session, log: RunLog | None = None) -> None:
 
     with training_bar(settings.max_iter, session.iteration, log is None) as bar, deferred_interrupt() as interrupted:
         while (fraction := done()) < 1 and not stop_reason and not interrupted():
-            loss = step(*session.sampler.draw(), session.noise(fraction),
+            loss = step(session.sampler.draw(), session.noise(fraction),
                         schedule(fraction, settings.learning_rate_final, settings.learning_rate_schedule))
             session.iteration += 1
             iteration, last = session.iteration, done() >= 1
@@ -102,7 +102,7 @@ def optimize(session: Session, log: RunLog | None = None) -> None:
                 torch.set_num_threads(tuner.next((session.training_time_s - read_at_s) / LOG_INTERVAL))
                 read_at_s = session.training_time_s
             if evaluates:
-                psnr = evaluate_psnr(session.backend, session.sampler, session.channels, session.texture_set.present,
+                psnr = evaluate_psnr(session.texture, session.sampler, session.texture_set.present,
                                      session.config.quantize.quantize)
                 latest_db = psnr[0]["overall"]
                 session.history.append({"iteration": iteration, "psnr_db": latest_db, "loss": loss_value,

@@ -38,11 +38,14 @@ def to_file_coding(values: TensorType[..., "C"], linear_diffuse: bool) -> Tensor
 
 
 def texture_loss(values: TensorType["N", "C", float], target: TensorType["N", "C", torch.uint8], linear_diffuse: bool,
-                 weights: TensorType["C"] | None) -> TensorType[()]:
+                 weights: TensorType["C"] | None, texel_weights: TensorType["N", 1] | None = None) -> TensorType[()]:
     """Return the mean squared error between outputs [N, C] and target texels uint8 [N, C], both in file coding.
 
-    `linear_diffuse`: the first three channels are linear light. `weights` [C] weigh the channels.
+    `linear_diffuse`: the first three channels are linear light. `weights` [C] weigh the channels, `texel_weights` [N, 1]
+    the texels.
     """
     error = to_file_coding(values, linear_diffuse) - target.float().mul_(1 / 255)
     squared = error.square()
-    return squared.mean() if weights is None else (squared * weights).mean()
+    if weights is not None:
+        squared = squared * weights
+    return (squared if texel_weights is None else squared * texel_weights).mean()

@@ -1,18 +1,25 @@
 """The optimisers: Muon for the decoder's matrices, Adam for the rest, Adam on touched grid texels alone.
 
-A step has two parts. `begin_step(lr_scale)` counts it on the host and returns the numbers that are new in it; `apply`
-makes it with these numbers as 0-dim float32 tensors, and does the same operations in every step.
+A step has two parts. `begin_step(lr_scale)` counts it on the host and returns the numbers that are new in it, by name;
+`apply` makes it with these numbers as 0-dim float32 tensors, and does the same operations in every step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
+from model.grids.feature_grids import TouchedTexels
+from model.texture import NeuralTexture
+from quantize import clamp_range
+
+MUON_SHARE = 5
+"""Muon's step size over that of the vectors beside it, which Adam steps."""
+
 
 def orthogonalize(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
-    """Return about U V^T of the singular value decomposition of each matrix [..., R, C], R <= C (may be zero-padded).
+    """Return about U V^T of the singular value decomposition of each matrix [..., R, C], R <= C.
 
     The quintic Newton-Schulz iteration; coefficients: K. Jordan, "Muon: an optimizer for hidden layers in neural
     networks" (2024). Singular values end between about 0.7 and 1.2.
@@ -25,72 +32,72 @@ def orthogonalize(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
     return x
 
 
+def _wide(matrix: torch.Tensor) -> torch.Tensor:
+    """Return a matrix with at least as many columns as rows: itself or its transpose, a view."""
+    return matrix.t() if matrix.shape[0] > matrix.shape[1] else matrix
+
+
 class Muon:
     """Nesterov momentum whose step is orthogonalised, for matrices [out, in].
 
-    A step moves a matrix by `lr * sqrt(max(1, out / in))` in spectral norm. All matrices are worked on at once, lying
-    on their longer side and padded with zeros, which the iteration keeps.
+    A step moves a matrix by `lr * sqrt(max(1, out / in))` in spectral norm. Matrices of one shape are worked on at once.
     """
 
-    def __init__(self, matrices: list[torch.Tensor], lr: float, momentum: float = 0.95) -> None:
-        self.matrices, self.lr, self.momentum = matrices, lr, momentum
-        rows, cols = (max(side(matrix.shape) for matrix in matrices) for side in (min, max))
-        self.gradient = torch.zeros(len(matrices), rows, cols, device=matrices[0].device)
-        self.buffer = torch.zeros_like(self.gradient)
-        self.sizes = [max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5 for matrix in matrices]
-        self.n_numbers = len(matrices)
+    def __init__(self, matrices: Sequence[torch.Tensor], lr: float, momentum: float = 0.95) -> None:
+        self.matrices, self.lr, self.momentum = list(matrices), lr, momentum
+        self.factors = [max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5 for matrix in self.matrices]
+        self.buffers = [torch.zeros_like(_wide(matrix), memory_format=torch.contiguous_format)
+                        for matrix in self.matrices]
+        by_shape: dict[torch.Size, list[int]] = {}
+        for index, buffer in enumerate(self.buffers):
+            by_shape.setdefault(buffer.shape, []).append(index)
+        self.groups = list(by_shape.values())
 
-    @staticmethod
-    def _lying(matrix: torch.Tensor) -> torch.Tensor:
-        return matrix.t() if matrix.shape[0] > matrix.shape[1] else matrix
-
-    def begin_step(self, lr_scale: float) -> list[float]:
-        """Return each matrix's step length; `lr_scale` is the schedule's factor."""
-        return [self.lr * lr_scale * size for size in self.sizes]
+    def begin_step(self, lr_scale: float) -> dict[str, float]:
+        """Return the step length; `lr_scale` is the schedule's factor."""
+        return {"length": self.lr * lr_scale}
 
     @torch.no_grad()
-    def apply(self, numbers: Sequence[torch.Tensor]) -> None:
+    def apply(self, length: torch.Tensor) -> None:
         """Step along the gradients in `.grad`."""
-        for slot, matrix in zip(self.gradient, self.matrices):
-            gradient = self._lying(matrix.grad)
-            slot[:gradient.shape[0], :gradient.shape[1]] = gradient
-        self.buffer.lerp_(self.gradient, 1 - self.momentum)
-        directions = orthogonalize(torch.lerp(self.gradient, self.buffer, self.momentum))
-        for matrix, direction, length in zip(self.matrices, directions, numbers):
-            lying = self._lying(matrix)
-            lying.addcmul_(direction[:lying.shape[0], :lying.shape[1]], length, value=-1)
+        for group in self.groups:
+            gradients = torch.stack([_wide(self.matrices[index].grad) for index in group])
+            for index, gradient in zip(group, gradients):
+                self.buffers[index].lerp_(gradient, 1 - self.momentum)
+            momentum = torch.stack([self.buffers[index] for index in group])
+            directions = orthogonalize(torch.lerp(gradients, momentum, self.momentum))
+            for index, direction in zip(group, directions):
+                _wide(self.matrices[index]).addcmul_(direction, length, value=-self.factors[index])
 
     def state(self) -> dict[str, torch.Tensor]:
-        return {"momentum": self.buffer}
+        """Return the momentum of each matrix, wide side first."""
+        return {f"momentum_{index}": buffer for index, buffer in enumerate(self.buffers)}
 
-    def load_state(self, state: dict[str, torch.Tensor]) -> None:
-        self.buffer.copy_(state["momentum"])
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore what `state` gave, or the padded stack that checkpoints of version 1 have."""
+        for index, buffer in enumerate(self.buffers):
+            stored = state["momentum"][index] if "momentum" in state else state[f"momentum_{index}"]
+            buffer.copy_(stored[:buffer.shape[0], :buffer.shape[1]])
 
 
 class Adam:
     """Adam on whole tensors (biases, or the matrices where Muon is not wanted), worked on as one vector."""
 
-    def __init__(self, tensors: list[torch.Tensor], lr: float, betas: tuple[float, float] = (0.9, 0.99)) -> None:
-        self.tensors, self.lr, self.betas, self.count = tensors, lr, betas, 0
-        self.sizes = [tensor.numel() for tensor in tensors]
-        self.first = torch.zeros(sum(self.sizes), device=tensors[0].device if tensors else None)
+    def __init__(self, tensors: Sequence[torch.Tensor], lr: float, betas: tuple[float, float] = (0.9, 0.99)) -> None:
+        self.tensors, self.lr, self.betas, self.count = list(tensors), lr, betas, 0
+        self.sizes = [tensor.numel() for tensor in self.tensors]
+        self.first = torch.zeros(sum(self.sizes), device=self.tensors[0].device)
         self.second = torch.zeros_like(self.first)
-        self.n_numbers = 2 if tensors else 0
 
-    def begin_step(self, lr_scale: float) -> list[float]:
+    def begin_step(self, lr_scale: float) -> dict[str, float]:
         """Return the second moment's bias correction and the step length; `lr_scale` is the schedule's factor."""
-        if not self.tensors:
-            return []
         self.count += 1
         beta1, beta2 = self.betas
-        return [1 - beta2 ** self.count, self.lr * lr_scale / (1 - beta1 ** self.count)]
+        return {"correction": 1 - beta2 ** self.count, "length": self.lr * lr_scale / (1 - beta1 ** self.count)}
 
     @torch.no_grad()
-    def apply(self, numbers: Sequence[torch.Tensor]) -> None:
+    def apply(self, correction: torch.Tensor, length: torch.Tensor) -> None:
         """Step along the gradients in `.grad`."""
-        if not self.tensors:
-            return
-        correction, length = numbers
         beta1, beta2 = self.betas
         gradient = torch.cat([tensor.grad.reshape(-1) for tensor in self.tensors])
         self.first.lerp_(gradient, 1 - beta1)
@@ -100,63 +107,142 @@ class Adam:
             tensor.addcmul_(part.view_as(tensor), length, value=-1)
 
     def state(self) -> dict[str, torch.Tensor]:
+        """Return both moments and the number of steps."""
         return {"first": self.first, "second": self.second, "count": torch.tensor(self.count)}
 
-    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore what `state` gave."""
         self.count = int(state["count"])
         self.first.copy_(state["first"])
         self.second.copy_(state["second"])
 
 
 class TouchedAdam:
-    """Adam on one grid level [R, F] (R = r * r texels) that works on the texels a step has touched, and on no others.
+    """Adam without momentum on a grid's table [R, F] that works on the rows a step has touched, and on no others.
 
-    Each grid texel counts its own steps, so its bias correction is exact however rarely it is drawn.
+    Each row counts its own steps, so its bias correction is exact however rarely it is drawn.
     """
 
-    def __init__(self, values: torch.Tensor, lr: float, limits: tuple[float, float],
-                 betas: tuple[float, float] = (0.0, 0.95)) -> None:
-        self.values, self.lr, self.limits, self.betas = values, lr, limits, betas
+    def __init__(self, values: torch.Tensor, lr: float, limits: tuple[float, float], beta: float = 0.95) -> None:
+        self.values, self.lr, self.limits, self.beta = values, lr, limits, beta
         self.gradient = torch.zeros_like(values)
-        self.first = torch.zeros_like(values) if betas[0] else None
-        """Without momentum it would be the gradient."""
         self.second = torch.zeros_like(values)
         self.count = torch.zeros(values.shape[0], 1, device=values.device)
 
-    def begin_step(self, lr_scale: float) -> list[float]:
+    def begin_step(self, lr_scale: float) -> dict[str, float]:
         """Return the step length; `lr_scale` is the schedule's factor."""
-        return [self.lr * lr_scale]
+        return {"length": self.lr * lr_scale}
 
     @torch.no_grad()
-    def apply(self, touches: list[tuple[torch.Tensor, torch.Tensor]], length: torch.Tensor) -> None:
-        """Step the texels of `(index [K], gradient [K, F])` pairs; a texel may occur any number of times."""
-        for index, gradient in touches:
-            self.gradient.index_add_(0, index, gradient)
-        index = touches[0][0] if len(touches) == 1 else torch.cat([index for index, _ in touches])
-        beta1, beta2 = self.betas
-        # An index that occurs twice writes the same numbers twice, which spares a sort.
+    def apply(self, touched: Sequence[TouchedTexels], length: torch.Tensor) -> None:
+        """Step the rows that were touched; one may occur any number of times."""
+        for read in touched:
+            self.gradient.index_add_(0, read.index, read.texels.grad)
+        index = touched_rows(touched)
+        # A row that occurs twice writes the same numbers twice, which spares a sort.
         gradient = self.gradient.index_select(0, index)
         count = self.count.index_select(0, index).add_(1)
-        second = self.second.index_select(0, index).mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        second = self.second.index_select(0, index).mul_(self.beta)
+        second.addcmul_(gradient, gradient, value=1 - self.beta)
         self.gradient.index_fill_(0, index, 0)
         self.count.index_copy_(0, index, count)
         self.second.index_copy_(0, index, second)
-        step = gradient
-        if beta1:
-            first = self.first.index_select(0, index).lerp_(gradient, 1 - beta1)
-            self.first.index_copy_(0, index, first)
-            step = first.div_(1 - beta1 ** count)
-        step.div_(second.div_(1 - beta2 ** count).sqrt_().add_(1e-12))
+        step = gradient.div_(second.div_(1 - self.beta ** count).sqrt_().add_(1e-12))
         values = self.values.index_select(0, index).addcmul_(step, length, value=-1).clamp_(*self.limits)
         self.values.index_copy_(0, index, values)
 
     def state(self) -> dict[str, torch.Tensor]:
-        return dict(self._moments())
+        """Return the second moment and the steps of every row."""
+        return {"second": self.second, "count": self.count}
 
-    def load_state(self, state: dict[str, torch.Tensor]) -> None:
-        for name, tensor in self._moments():
-            tensor.copy_(state[name])
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore what `state` gave."""
+        self.second.copy_(state["second"])
+        self.count.copy_(state["count"])
 
-    def _moments(self) -> list[tuple[str, torch.Tensor]]:
-        moments = [("first", self.first), ("second", self.second), ("count", self.count)]
-        return [(name, tensor) for name, tensor in moments if tensor is not None]
+
+def touched_rows(touched: Sequence[TouchedTexels]) -> torch.Tensor:
+    """Return the rows of all reads of one grid, int64 [K]."""
+    return touched[0].index if len(touched) == 1 else torch.cat([read.index for read in touched])
+
+
+class Optimizers:
+    """All optimisers of a neural texture, by what they step: `matrices`, `vectors`, `grid_0`, `grid_1`, ..."""
+
+    def __init__(self, texture: NeuralTexture, name: str, learning_rate: float) -> None:
+        """`name`: muon or adam, for the decoder's matrices; `learning_rate` of the decoder, the grids have their own."""
+        decoder = texture.decoder
+        muon = name == "muon"
+        self.decoder: dict[str, Muon | Adam] = {
+            "matrices": (Muon if muon else Adam)(list(decoder.matrices), learning_rate)}
+        if decoder.vectors():
+            self.decoder["vectors"] = Adam(decoder.vectors(), learning_rate / MUON_SHARE if muon else learning_rate)
+        self.grids = [TouchedAdam(table.detach(), grid.learning_rate, clamp_range(grid.quantize_bits))
+                      for grid, table in zip(texture.layout.grids, texture.grids.tables)]
+        self.parameters = [*decoder.matrices, *decoder.vectors()]
+
+    @property
+    def members(self) -> dict[str, Muon | Adam | TouchedAdam]:
+        """Every optimiser by name."""
+        return {**self.decoder, **{f"grid_{index}": optimizer for index, optimizer in enumerate(self.grids)}}
+
+    def begin_step(self, lr_scale: float) -> dict[str, float]:
+        """Count a step and return the numbers that `apply` needs for it, as `member.number`."""
+        return {f"{member}.{number}": value for member, optimizer in self.members.items()
+                for number, value in optimizer.begin_step(lr_scale).items()}
+
+    def apply(self, numbers: Mapping[str, torch.Tensor], touched: Sequence[TouchedTexels],
+              allowed: torch.Tensor | None = None) -> None:
+        """Make the step of `begin_step`, whose numbers are given as 0-dim float32 tensors on the device.
+
+        `allowed`, a 0-dim bool on the device, undoes the step where it is false; the host does not wait to know.
+        """
+        by_grid: dict[int, list[TouchedTexels]] = {}
+        for read in touched:
+            by_grid.setdefault(read.grid, []).append(read)
+        undo = self._undo(by_grid) if allowed is not None else None
+        for member, optimizer in self.decoder.items():
+            prefix = f"{member}."
+            optimizer.apply(**{number.removeprefix(prefix): value for number, value in numbers.items()
+                               if number.startswith(prefix)})
+        for grid, reads in by_grid.items():
+            self.grids[grid].apply(reads, numbers[f"grid_{grid}.length"])
+        if undo:
+            undo(allowed)
+        self.clear_gradients()
+
+    @torch.no_grad()
+    def _undo(self, by_grid: Mapping[int, Sequence[TouchedTexels]]):
+        """Keep everything that a step changes; returns a function that puts it back where its argument is false."""
+        whole = [*self.parameters, *(tensor for optimizer in self.decoder.values()
+                                     for tensor in optimizer.state().values() if tensor.device == self.parameters[0].device)]
+        before = [tensor.clone() for tensor in whole]
+        rows = [(tensor, index, tensor.index_select(0, index)) for grid, reads in by_grid.items()
+                for index in [touched_rows(reads)]
+                for tensor in (self.grids[grid].values, *self.grids[grid].state().values())]
+
+        @torch.no_grad()
+        def undo(allowed: torch.Tensor) -> None:
+            for tensor, old in zip(whole, before):
+                tensor.copy_(torch.where(allowed, tensor, old))
+            for tensor, index, old in rows:
+                tensor.index_copy_(0, index, torch.where(allowed, tensor.index_select(0, index), old))
+        return undo
+
+    def gradients(self, touched: Iterable[TouchedTexels]) -> list[torch.Tensor]:
+        """Return the gradients of a backward pass."""
+        return [*(tensor.grad for tensor in self.parameters), *(read.texels.grad for read in touched)]
+
+    def clear_gradients(self) -> None:
+        """Forget the decoder's gradients; those of the grids go with the batch."""
+        for tensor in self.parameters:
+            tensor.grad = None
+
+    def state(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Return all state as named tensors, by member."""
+        return {member: optimizer.state() for member, optimizer in self.members.items()}
+
+    def load_state(self, state: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+        """Restore what `state` gave."""
+        for member, optimizer in self.members.items():
+            optimizer.load_state(state[member])

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from configs import config_to_dict
+from model.decoder.canonical import canonical_weights
 from reporting.console import say
 from training.checkpoint import Checkpoint, checkpoint_folder, save_checkpoint
 from training.session import Session
@@ -39,8 +40,8 @@ def save_session(session: Session) -> Path:
     save_checkpoint(Checkpoint(
         config_to_dict(session.config), session.layout.width, session.layout.height,
         dict(session.texture_set.present), session.texture_set.normal_convention, session.iteration,
-        session.training_time_s, [[level.detach().cpu() for level in levels] for levels in session.backend.grids],
-        session.backend.network(), session.backend.name, session.precision, session.backend.optimizer_state(),
+        session.training_time_s, session.host_grids(),
+        canonical_weights(session.texture.decoder), session.backend.name, session.precision, session.training_state(),
         session.sampler.state(), session.noise_generator.get_state(), session.history, session.lineage), folder)
     return folder
 

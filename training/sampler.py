@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
 from dataset import TextureSet
-from model.grids.geometry import TileGroup, cell_alignment, flat_index
-from model.layout import ModelLayout
+from model.grids.layout import FeatureLayout
+from model.grids.tiles import Alignment, TileGroup, cell_alignment, flat_index
 
 
 def mip_probabilities(sizes: list[tuple[int, int]], floor: float) -> np.ndarray:
@@ -28,6 +30,17 @@ def mip_probabilities(sizes: list[tuple[int, int]], floor: float) -> np.ndarray:
         share = scaled
 
 
+@dataclass(frozen=True)
+class TileBatch:
+    """The texels of one step: N of them, in the order of the tile groups, row by row."""
+
+    groups: list[TileGroup]
+    targets: np.ndarray
+    """Rows of the sampler's `texels`, int64 [N]."""
+    texel_weights: np.ndarray | None
+    """Float32 [N, 1] of mean 1: 0 for texels outside of a clamped material; None where all lie inside."""
+
+
 class TileSampler:
     """Batches of tiles with their target texels.
 
@@ -37,7 +50,7 @@ class TileSampler:
     from (seed, mip, round) alone, so the sampler's whole state is a few counters.
     """
 
-    def __init__(self, texture_set: TextureSet, layout: ModelLayout, channels: list[int], *, batch_size: int,
+    def __init__(self, texture_set: TextureSet, layout: FeatureLayout, channels: list[int], *, batch_size: int,
                  tile_size: int, mip_floor: float, seed: int, device: torch.device) -> None:
         self.layout, self.seed, self.device = layout, seed, device
         self.batch_size, self.tile_size = batch_size, tile_size
@@ -56,6 +69,7 @@ class TileSampler:
         self.drawn = [0] * len(self.sizes)
         self.steps = 0
         self._rounds: dict[int, tuple[int, np.ndarray]] = {}
+        self._alignments: dict[tuple[int, int, int], tuple[Alignment, Alignment]] = {}
 
     def state(self) -> dict[str, object]:
         return {"drawn": list(self.drawn), "steps": self.steps}
@@ -68,8 +82,8 @@ class TileSampler:
         width, height = self.sizes[mip]
         return self.texels[self.starts[mip]:self.starts[mip] + width * height].view(height, width, -1)
 
-    def draw(self) -> tuple[list[TileGroup], np.ndarray]:
-        """Draw one batch: its tile groups, and the rows of `texels` that are their targets, int64 [N] in the same order."""
+    def draw(self) -> TileBatch:
+        """Draw one batch."""
         random = np.random.default_rng((self.seed, 1, self.steps))
         self.steps += 1
         coarse = 1 - self.probabilities[0]
@@ -80,7 +94,7 @@ class TileSampler:
             mip = 1 + int(np.searchsorted(self.coarse_ends, random.random(), "right"))
             groups.append(self._tiles(0, int(self.batch_size * (1 - coarse))))
             groups.append(self._tiles(mip, int(self.batch_size * coarse)))
-        return groups, np.concatenate([self._target(group) for group in groups])
+        return TileBatch(groups, np.concatenate([self._targets(group) for group in groups]), self._weights(groups))
 
     def _tiles(self, mip: int, texels: int) -> TileGroup:
         width, height = self.sizes[mip]
@@ -88,10 +102,19 @@ class TileSampler:
         count = max(1, round(texels / (tile_w * tile_h)))
         count = min(count, self._tiles_per_axis(width, tile_w) * self._tiles_per_axis(height, tile_h))
         origins = self._next_origins(mip, count, tile_w, tile_h)
-        step, phase = cell_alignment(self.layout, mip)
-        aligned = self.layout.wrap and tile_w % step == 0 and tile_h % step == 0
-        alignment = (step, phase) if aligned else (1, 0)
-        return TileGroup(mip, origins[:, :1] + np.arange(tile_w), origins[:, 1:] + np.arange(tile_h), alignment)
+        return TileGroup(mip, origins[:, :1] + np.arange(tile_w), origins[:, 1:] + np.arange(tile_h),
+                         self._alignment(mip, tile_w, tile_h))
+
+    def _alignment(self, mip: int, tile_w: int, tile_h: int) -> tuple[Alignment, Alignment]:
+        """Return how the first texels of a mip's tiles are aligned on x and y: to cells, where tiles are whole cells."""
+        key = mip, tile_w, tile_h
+        if key not in self._alignments:
+            # Without wrapping, a tile as long as its axis has one place alone.
+            x, y = (alignment if tile % alignment.step == 0 and (self.layout.wrap or tile < size) else Alignment()
+                    for alignment, tile, size in zip(cell_alignment(self.layout, mip), (tile_w, tile_h),
+                                                     self.sizes[mip]))
+            self._alignments[key] = x, y
+        return self._alignments[key]
 
     def _tiles_per_axis(self, size: int, tile: int) -> int:
         """Tiles that cover an axis whatever their offset; without wrapping, part of one more is needed."""
@@ -115,17 +138,43 @@ class TileSampler:
         """Return shuffled tile origins (x, y) that cover the mip, int64 [n, 2]."""
         random = np.random.default_rng((self.seed, 2, mip, round_index))
         width, height = self.sizes[mip]
-        step, phase = cell_alignment(self.layout, mip)
-        def starts(size: int, tile: int) -> np.ndarray:
-            offset = int(random.integers(0, max(tile // step, 1))) * step + phase
-            origins = offset + np.arange(self._tiles_per_axis(size, tile)) * tile
-            if self.layout.wrap:
-                return origins % size
-            return (origins - tile).clip(0, size - tile)
-        x, y = np.meshgrid(starts(width, tile_w), starts(height, tile_h))
+        along_x, along_y = self._alignment(mip, tile_w, tile_h)
+        x, y = np.meshgrid(self._starts(width, tile_w, along_x, random), self._starts(height, tile_h, along_y, random))
         origins = np.stack([x.reshape(-1), y.reshape(-1)], 1)
         return origins[random.permutation(len(origins))]
 
-    def _target(self, group: TileGroup) -> np.ndarray:
+    def _starts(self, size: int, tile: int, alignment: Alignment, random: np.random.Generator) -> np.ndarray:
+        """Return first texels of tiles that cover an axis, at an offset of their own.
+
+        On a clamped axis aligned tiles may reach less than a cell beyond either border; others stay inside.
+        """
+        step, phase = alignment
+        offset = int(random.integers(0, max(tile // step, 1))) * step + phase
+        starts = offset + np.arange(self._tiles_per_axis(size, tile)) * tile
+        if self.layout.wrap:
+            return starts % size
+        if step == 1:
+            return (starts - tile).clip(0, size - tile)
+        last = phase - step * ((phase + tile - size) // step)
+        return (starts - tile).clip(phase - step, last)
+
+    def _targets(self, group: TileGroup) -> np.ndarray:
+        """Return the rows of `texels` under tiles, the nearest ones' for texels outside of a clamped material."""
         width, height = self.sizes[group.mip]
-        return flat_index(group.y % height, group.x % width, width).reshape(-1) + self.starts[group.mip]
+        if self.layout.wrap:
+            x, y = group.x % width, group.y % height
+        else:
+            x, y = group.x.clip(0, width - 1), group.y.clip(0, height - 1)
+        return flat_index(y, x, width).reshape(-1) + self.starts[group.mip]
+
+    def _weights(self, groups: list[TileGroup]) -> np.ndarray | None:
+        """Return the texel weights of a batch."""
+        if self.layout.wrap or all(step == 1 for group in groups for step, _ in group.alignment):
+            return None
+        inside = []
+        for group in groups:
+            width, height = self.sizes[group.mip]
+            x, y = ((texels >= 0) & (texels < size) for texels, size in ((group.x, width), (group.y, height)))
+            inside.append((y[:, :, None] & x[:, None, :]).reshape(-1))
+        weights = np.concatenate(inside).astype(np.float32)[:, None]
+        return weights / weights.mean()

@@ -11,8 +11,9 @@ import numpy as np
 
 from configs import Config
 from dataset import TextureSet
+from model.decoder.canonical import stored_precision
 from reporting.console import decibels, say
-from training.evaluate import evaluate_psnr, stored_precision
+from training.evaluate import evaluate_psnr
 from training.rates import decoder_bpp
 from training.session import Session, open_session, planned_config
 from utils.errors import UserError
@@ -44,9 +45,8 @@ def _trial_config(config: Config, target_bpp: float, share: float) -> Config:
 
 def _psnr(session: Session) -> float:
     """Return the overall PSNR of the finest mip as an export would have it, dB."""
-    with stored_precision(session.backend):
-        return evaluate_psnr(session.backend, session.sampler, session.channels, session.texture_set.present, True,
-                             1)[0]["overall"]
+    with stored_precision(session.texture.decoder):
+        return evaluate_psnr(session.texture, session.sampler, session.texture_set.present, True, 1)[0]["overall"]
 
 
 def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[[Session], None]) -> Config:

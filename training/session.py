@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from configs import Config
 from dataset import TextureSet
 from model.backends.choose import choose_device, choose_precision, make_backend, usable_backends
-from model.backends.precision import full_float32
 from model.backends.tcnn_layout import decoder_kind
 from model.backends.torch_backend import TorchBackend
+from model.decoder.canonical import load_canonical_weights
 from model.grids.initial import initial_grids
 from model.layout import ModelLayout, model_layout
+from model.precision import full_float32
+from model.texture import NeuralTexture
 from quantize import noise_amplitude
 from reporting.console import say
+from training.backend_trial import faster_backend
 from training.checkpoint import Checkpoint
-from training.graphed_step import CudaGraphs, GraphedStep
+from training.cuda_graphs import CudaGraphs
 from training.loss import channel_weights, present_channels
+from training.optimizers import Optimizers
 from training.rates import plan_for_bpp
 from training.sampler import TileSampler
+from training.training_step import TrainingStep
 from utils.errors import UsageError, UserError
 
 MAX_GRID_SIDE = 16384
 """Largest side of a 2D texture in Direct3D 12, texels."""
 START_BYTES = 24
 """Device memory that starting latents takes, for each value of a texel."""
-TRIAL_S, TRIAL_STEPS = 0.5, 20
-"""Time for which backends are tried, seconds, and steps between looks at the clock."""
 
 
 @dataclass
@@ -46,9 +47,11 @@ class Session:
     channels: list[int]
     """Canonical numbers of the channels that are present."""
     device: torch.device
+    texture: NeuralTexture
     backend: TorchBackend
     backend_note: str
     precision: str
+    optimizers: Optimizers
     sampler: TileSampler
     noise_generator: torch.Generator
     loss_weights: torch.Tensor | None
@@ -71,20 +74,23 @@ class Session:
         return [noise_amplitude(fraction, 1, quantize.noise_std, quantize.noise_anneal_fraction, grid.quantize_bits)
                 for grid in self.layout.grids]
 
-    def training_step(self, graphs: bool = True) -> GraphedStep:
+    def training_step(self, graphs: bool = True) -> TrainingStep:
         """Return the step that trains the backend, with CUDA graphs where `graphs`, device and backend allow them."""
         captures = graphs and self.device.type == "cuda" and self.backend.captures
         if captures and CudaGraphs.failed:
             say("note", "training goes on without CUDA graphs, which have failed before in this process")
             captures = False
-        return GraphedStep(self.backend, self.sampler.texels, self.noise_generator,
-                           quantize=self.config.quantize.quantize, linear_diffuse=self.linear_diffuse,
-                           loss_weights=self.loss_weights,
-                           capture=CudaGraphs(self.device) if captures else None)
+        return TrainingStep(self.backend, self.optimizers, self.sampler.texels, self.noise_generator,
+                            quantize=self.config.quantize.quantize, linear_diffuse=self.linear_diffuse,
+                            loss_weights=self.loss_weights, capture=CudaGraphs(self.device) if captures else None)
 
-    def grid_arrays(self) -> list[list[np.ndarray]]:
-        """Return the master values of every grid level on the host."""
-        return [[level.detach().cpu().numpy() for level in levels] for levels in self.backend.grids]
+    def host_grids(self) -> list[list[torch.Tensor]]:
+        """Return the master values [r, r, F] of every grid's levels on the host; on the CPU they are the grids' own."""
+        return [[level.cpu() for level in self.texture.grids.levels(grid)] for grid in range(len(self.layout.grids))]
+
+    def training_state(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Return the state of optimisers and backend as named tensors."""
+        return {**self.optimizers.state(), **self.backend.state()}
 
 
 def check_same_material(saved: Checkpoint, texture_set: TextureSet, path: Path) -> None:
@@ -144,88 +150,63 @@ def open_session(config: Config, texture_set: TextureSet, resumed: Checkpoint | 
     names, note = usable_backends(settings.backend, device, layout)
     if resumed and resumed.backend in names:
         names = [resumed.backend]
-    backend_name, note = faster_backend(config, texture_set, names) if len(names) > 1 else (names[0], note)
-    if resumed and settings.precision == "auto" and resumed.backend == backend_name:
-        precision = resumed.precision
-    elif settings.precision == "auto" and backend_name == "tcnn" and decoder_kind(layout)[0] != "torch":
-        # Stands for half precision there, the only one that most builds of tiny-cuda-nn have for networks.
-        precision = "bfloat16"
+    if len(names) > 1:
+        def try_backend(name: str) -> Session:
+            trial = dataclasses.replace(settings, backend=name, start="random")
+            return open_session(dataclasses.replace(config, train=trial), texture_set)
+        backend_name, note = faster_backend(names, config, try_backend)
     else:
-        precision = choose_precision(settings.precision, device, layout)
+        backend_name = names[0]
+    precision = _precision(config, layout, device, backend_name, resumed)
     generator = torch.Generator().manual_seed(settings.seed)
-    backend = make_backend(backend_name, layout, channels, device, precision, generator)
-    backend.make_optimizers(settings.optimizer, settings.learning_rate)
+    texture = NeuralTexture(layout, channels, device, generator)
+    backend = make_backend(backend_name, texture, precision)
+    optimizers = Optimizers(texture, settings.optimizer, settings.learning_rate)
     sampler = TileSampler(texture_set, layout, channels, batch_size=settings.batch_size, tile_size=settings.tile_size,
                           mip_floor=settings.mip_floor, seed=settings.seed, device=device)
-    session = Session(config, texture_set, layout, channels, device, backend, note, precision, sampler,
-                      torch.Generator(device).manual_seed(settings.seed),
+    session = Session(config, texture_set, layout, channels, device, texture, backend, note, precision, optimizers,
+                      sampler, torch.Generator(device).manual_seed(settings.seed),
                       None if weights is None else weights.to(device))
     if resumed:
-        backend.load_grids(resumed.grids)
-        backend.load_network(resumed.network)
-        backend.load_optimizer_state(resumed.optimizer)
-        sampler.load_state(resumed.sampler)
-        if resumed.noise_rng.numel() == session.noise_generator.get_state().numel():
-            session.noise_generator.set_state(resumed.noise_rng)
-        session.history, session.iteration = list(resumed.history), resumed.iteration
-        session.training_time_s = resumed.training_time_s
-        session.lineage = [*resumed.lineage, str(resumed_path.parent.parent.parent)]
+        _restore(session, resumed, resumed_path)
     elif settings.start == "pca":
         with full_float32():
-            backend.load_grids(initial_grids(layout, _start_images(sampler), generator))
+            texture.grids.load(initial_grids(layout, _start_images(sampler), generator))
     return session
+
+
+def _precision(config: Config, layout: ModelLayout, device: torch.device, backend_name: str,
+               resumed: Checkpoint | None) -> str:
+    """Return the arithmetic of the decoder while training."""
+    if config.train.precision == "auto" and resumed and resumed.backend == backend_name:
+        return resumed.precision
+    if config.train.precision == "auto" and backend_name == "tcnn" and decoder_kind(layout)[0] != "torch":
+        # Stands for half precision there, the only one that most builds of tiny-cuda-nn have for networks.
+        return "bfloat16"
+    return choose_precision(config.train.precision, device, layout)
+
+
+def _restore(session: Session, saved: Checkpoint, path: Path) -> None:
+    """Set a session to the moment of a checkpoint."""
+    session.texture.grids.load(saved.grids)
+    load_canonical_weights(session.texture.decoder, saved.network)
+    session.optimizers.load_state(saved.optimizer)
+    session.backend.load_state(saved.optimizer)
+    session.sampler.load_state(saved.sampler)
+    if saved.noise_rng.numel() == session.noise_generator.get_state().numel():
+        session.noise_generator.set_state(saved.noise_rng)
+    session.history, session.iteration = list(saved.history), saved.iteration
+    session.training_time_s = saved.training_time_s
+    session.lineage = [*saved.lineage, str(path.parent.parent.parent)]
 
 
 def _start_images(sampler: TileSampler) -> Iterator[torch.Tensor]:
     """Yield the mips' texels where latents are to be started from: on the device if it has room for it, or the host."""
     for mip in range(len(sampler.sizes)):
         texels = sampler.mip_texels(mip)
-        if texels.device.type == "cuda" and torch.cuda.mem_get_info(texels.device)[0] < START_BYTES * texels.numel():
+        full = texels.device.type == "cuda" and \
+            torch.cuda.mem_get_info(texels.device)[0] < START_BYTES * texels.numel()
+        # Apple's GPUs cannot average areas of sizes that do not divide.
+        if full or texels.device.type == "mps":
             texels = texels.cpu()
         yield texels
-
-
-def faster_backend(config: Config, texture_set: TextureSet, names: list[str]) -> tuple[str, str]:
-    """Train for a moment with each of the backends; returns the fastest one and a line that says how fast they are.
-
-    One that fails is out, unless all do. Models that are alike are tried once in a process, on the first material.
-    """
-    alike = (*names, config.train.device, config.train.precision, config.train.batch_size, config.train.tile_size,
-             config.model.n_neurons, config.model.n_hidden_layers, config.model.activation,
-             len(config.model.hash_grid_configs))
-    if alike not in _faster:
-        rates, failures = {}, {}
-        for name in names:
-            try:
-                settings = dataclasses.replace(config.train, backend=name, start="random")
-                rates[name] = _steps_per_second(open_session(dataclasses.replace(config, train=settings), texture_set))
-            except (RuntimeError, UserError) as error:
-                # Its frames would keep the session and its memory.
-                failures[name] = error.with_traceback(None)
-            if torch.cuda.is_available() and not CudaGraphs.failed:
-                torch.cuda.empty_cache()
-        if not rates:
-            raise failures[names[0]]
-        best = max(rates, key=rates.get)
-        others = [f"{name} {rate:.0f}" for name, rate in rates.items() if name != best]
-        failed = [f"{name} fails: {' '.join(str(error).split())}" for name, error in failures.items()]
-        _faster[alike] = best, f"{best}: {'; '.join([', '.join([f'{rates[best]:.0f} steps/s', *others]), *failed])}"
-    return _faster[alike]
-
-
-_faster: dict[tuple, tuple[str, str]] = {}
-
-
-def _steps_per_second(session: Session) -> float:
-    """Train for `TRIAL_S` to warm up, then for as long to count; the session is of no use afterwards."""
-    step = session.training_step()
-    for _ in range(2):
-        count, started = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - started) < TRIAL_S:
-            for _ in range(TRIAL_STEPS):
-                loss = step(*session.sampler.draw(), session.noise(0.0), 1.0)
-            # Reading it waits for the device.
-            loss.item()
-            count += TRIAL_STEPS
-    session.backend.release()
-    return count / elapsed

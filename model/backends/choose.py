@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from model.backends.precision import gains_from_bfloat16, set_training_products
 from model.backends.torch_backend import TorchBackend
 from model.layout import ModelLayout
+from model.precision import gains_from_bfloat16, set_training_products
+from model.texture import NeuralTexture
 from utils.errors import UsageError, UserError
 
 TF32_BITS = 8
@@ -91,15 +92,13 @@ def choose_precision(name: str, device: torch.device, layout: ModelLayout) -> st
     return name
 
 
-def make_backend(name: str, layout: ModelLayout, channels: list[int], device: torch.device, precision: str,
-                 generator: torch.Generator) -> TorchBackend:
-    """Create the backend `name` (of `usable_backends`) with fresh parameters.
+def make_backend(name: str, texture: NeuralTexture, precision: str) -> TorchBackend:
+    """Return the backend `name` (of `usable_backends`) for a texture.
 
-    `generator` is one of the CPU's, so that the same seed starts from the same numbers on every device. The training pass
-    on CUDA runs in TF32 where that holds every level of the grids; evaluations run in full float32.
+    The training pass on CUDA runs in TF32 where that holds every level of the grids; evaluations run in full float32.
     """
-    set_training_products(device, all(grid.quantize_bits <= TF32_BITS for grid in layout.grids))
+    set_training_products(texture.device, all(grid.quantize_bits <= TF32_BITS for grid in texture.layout.grids))
     if name == "tcnn":
         from model.backends.tcnn_backend import TcnnBackend
-        return TcnnBackend(layout, channels, device, precision, generator)
-    return TorchBackend(layout, channels, device, precision, generator)
+        return TcnnBackend(texture, precision)
+    return TorchBackend(texture, precision)

@@ -1,22 +1,21 @@
 """The tiny-cuda-nn backend: grids and decoder by its CUDA kernels, everything else shared with the reference.
 
-Masters, optimisers, checkpoints and exports are `TorchBackend`'s, and so is every evaluation, which runs the reference
-in float32: what is reported is what ships. Only the training pass differs. This is the one file that imports
+Only the training pass differs: parameters and every evaluation are the texture's own, in float32, so that what is
+reported is what ships. This is the one file that imports
 tinycudann, and not before a backend is made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from functools import partial
 from types import ModuleType
 
-import numpy as np
 import torch
 
-from model.backends.precision import full_float32, gains_from_bfloat16
 from model.backends.tcnn_layout import (
+    LevelTable,
     LossScale,
-    SlabTable,
     all_finite,
     decoder_kind,
     encoding_config,
@@ -25,13 +24,14 @@ from model.backends.tcnn_layout import (
     fuses_at_run_time,
     network_config,
     ring_coordinates,
-    spread_cells,
 )
-from model.backends.torch_backend import TorchBackend, draw_uniform
+from model.backends.torch_backend import TorchBackend
 from model.decoder.activations import ACTIVATIONS
-from model.grids.batch_plan import GridPlan, filled, plan_arrays
-from model.grids.geometry import AxisTaps, TileGroup, to_device
-from model.layout import ModelLayout
+from model.grids.feature_grids import Features, QuantizationNoise, TouchedTexels
+from model.grids.layout import GridLayout
+from model.grids.lookup import BilinearLookup, TileLookup, TilePlanner
+from model.precision import full_float32, gains_from_bfloat16
+from model.texture import NeuralTexture
 from utils.errors import UserError
 
 MOST_TRIAL_ERROR = 0.05
@@ -98,33 +98,111 @@ class _ModuleOutput(torch.autograd.Function):
 
 
 class TcnnBackend(TorchBackend):
-    """`TorchBackend` whose bilinear grids, and decoder where it can, run in tiny-cuda-nn.
+    """The training pass with bilinear grids, and the decoder where it can, in tiny-cuda-nn.
 
     `precision` float32 keeps the grids in float32 and the decoder in torch; any other trains in tiny-cuda-nn's own
     (half, where it was built with it) with a loss scale, and skips steps whose gradients are not finite.
     """
 
     name = "tcnn"
-    joins_mips = False
     captures = False
 
-    def __init__(self, layout: ModelLayout, channels: list[int], device: torch.device, precision: str,
-                 generator: torch.Generator) -> None:
+    def __init__(self, texture: NeuralTexture, precision: str) -> None:
         self.tcnn = import_tinycudann()
-        super().__init__(layout, channels, device, precision, generator)
+        super().__init__(texture, precision)
+        self.layout, self.device = texture.layout, texture.device
         self.reduced = precision != "float32"
-        self.loss_scale = LossScale(device)
-        self.rows = torch.tensor(channels, device=device)
-        self._encoded: tuple[int, int] | None = None
-        with torch.cuda.device(device):
+        self.loss_scale = LossScale(self.device)
+        self.rows = torch.tensor(texture.channels, device=self.device)
+        # One look-up is of one mip, since an Encoding is of one level.
+        self._planner = TilePlanner(self.layout, partial(ring_coordinates, wrap=self.layout.wrap),
+                                    joins_mips=False)
+        with torch.cuda.device(self.device):
             self.encodings = {(index, level): self._make_encodings(grid, level)
-                              for index, grid in enumerate(layout.grids) if grid.interpolation == "bilinear"
+                              for index, grid in enumerate(self.layout.grids) if not grid.gathered
                               for level in range(grid.n_levels)}
-            self.decoder, self.decoder_note = self._make_decoder()
-        if self.decoder is None and not gains_from_bfloat16(device, layout.n_neurons):
+            self.network, self.network_note = self._make_network()
+        if self.network is None and not gains_from_bfloat16(self.device, self.layout.n_neurons):
             self.dtype = torch.float32
 
-    def _make_encodings(self, grid, level: int) -> list[torch.nn.Module]:
+    @property
+    def planner(self) -> TilePlanner:
+        """Works out look-ups whose bilinear grids hold inputs of tiny-cuda-nn's Encodings instead of weights."""
+        return self._planner
+
+    @property
+    def arithmetic(self) -> str:
+        """In which precision the decoder is trained, and by what."""
+        half = self.network is not None and self.network.dtype == torch.float16
+        return f"{'half precision' if half else super().arithmetic}, {self.network_note}"
+
+    def forward(self, lookups: list[TileLookup], quantize: bool, noise: QuantizationNoise | None = None
+                ) -> tuple[torch.Tensor, list[TouchedTexels]]:
+        """Return channels [N, C], and what holds the grids' gradients afterwards; gradients of both are still scaled back."""
+        features = self.texture.grids(lookups, quantize, noise, self._blend)
+        if self.network is None:
+            return self.texture.decoder(features, self.dtype), features.touched
+        return self._decode(features), features.touched
+
+    def judge(self, gradients: Iterable[torch.Tensor]) -> torch.Tensor | None:
+        """Return whether all gradients are finite, which the loss scale takes note of; the host does not wait to know."""
+        if not self.reduced:
+            return None
+        finite = all_finite(list(gradients))
+        self.loss_scale.update(finite)
+        return finite
+
+    def release(self) -> None:
+        """Give the memory back that tiny-cuda-nn keeps for its temporaries."""
+        self.tcnn.free_temporary_memory()
+
+    def state(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Return the loss scale."""
+        return {"loss_scale": {"scale": self.loss_scale.scale, "good_steps": self.loss_scale.good_steps}}
+
+    def load_state(self, state: dict[str, dict[str, torch.Tensor]]) -> None:
+        """Restore the loss scale, if the state has one."""
+        if "loss_scale" in state:
+            self.loss_scale.scale = state["loss_scale"]["scale"].to(self.device)
+            self.loss_scale.good_steps = state["loss_scale"]["good_steps"].to(self.device)
+
+    def _blend(self, grid: int, tiles: TileLookup, lookup: BilinearLookup, texels: torch.Tensor) -> torch.Tensor:
+        """Blend grid texels [B, Ky, Kx, F] in tiny-cuda-nn: [B, Ty, Tx, F] float32.
+
+        `lookup.rows` [B, Ty] and `lookup.columns` [B, Tx] are the Encoding's inputs.
+        """
+        level = self.layout.grids[grid].level_of_mip(tiles.mip)
+        resolution, n_features = self.layout.grids[grid].resolution(level), self.layout.grids[grid].n_features
+        index = lookup.index.view(-1) - self.texture.grids.first_row(grid, level)
+        columns, rows = lookup.columns[:, None].expand(*tiles.shape), lookup.rows[:, :, None].expand(*tiles.shape)
+        inputs = torch.stack([columns, rows], -1).view(-1, 2)
+        values = self._scaled_back(texels.reshape(-1, n_features))
+        parts = []
+        for part, encoding in zip(feature_split(n_features), self.encodings[grid, level]):
+            table = LevelTable.apply(values[:, part], index, resolution, self.layout.wrap, encoding.dtype)
+            parts.append(self._run(encoding, table.view(-1), inputs))
+        return (parts[0] if len(parts) == 1 else torch.cat(parts, -1)).view(*tiles.shape, n_features)
+
+    def _decode(self, features: Features) -> torch.Tensor:
+        """Run the decoder in tiny-cuda-nn: [N, C] float32."""
+        texels = features.dense()
+        # The ones of the padding are given: how far a Network pads by itself depends on its kind.
+        padding = self.layout.layers[0].cols - texels.shape[1]
+        texels = torch.cat([texels, texels.new_ones(len(texels), padding)], 1)
+        weights = flat_weights(*self.texture.decoder.stored_matrices(), self.rows, self.layout.layers)
+        output = self._run(self.network, self._scaled_back(weights), self._scaled_back(texels))
+        return ACTIVATIONS[self.layout.layers[-1].activation](output.index_select(1, self.rows))
+
+    def _run(self, module: torch.nn.Module, parameters: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+        """Call a module with other parameters; rows are padded to its granularity (256) by the bindings."""
+        output = torch.func.functional_call(module, {"params": parameters}, (inputs,))
+        return _ModuleOutput.apply(output, self.loss_scale.scale if self.reduced else 1.0)
+
+    def _scaled_back(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Divide the loss scale out of the gradient of a module's input, in float32."""
+        return _ScaleGradient.apply(tensor, 1 / self.loss_scale.scale) if self.reduced else tensor
+
+    def _make_encodings(self, grid: GridLayout, level: int) -> list[torch.nn.Module]:
         # Half holds the levels of up to 8 bits exactly, those of 16 bits not. None: what the build prefers.
         dtype = None if self.reduced and grid.quantize_bits <= 8 else torch.float32
         encodings = []
@@ -133,7 +211,7 @@ class TcnnBackend(TorchBackend):
             encodings.append(self._emptied(self.tcnn.Encoding(2, config, dtype=dtype)))
         return encodings
 
-    def _make_decoder(self) -> tuple[torch.nn.Module | None, str]:
+    def _make_network(self) -> tuple[torch.nn.Module | None, str]:
         """Return a Network that is known to run here, or None for the layers in torch, and a note on which and why."""
         kind, note = decoder_kind(self.layout)
         columns, rows = self.layout.layers[0].cols, self.layout.layers[-1].rows
@@ -187,119 +265,3 @@ class TcnnBackend(TorchBackend):
         # Scaling is done around the module, in float32; the bindings would divide again in half and lose the bits.
         module.loss_scale = 1.0
         return module
-
-    def release(self) -> None:
-        """Give the memory back that tiny-cuda-nn keeps for its temporaries."""
-        self.tcnn.free_temporary_memory()
-
-    @property
-    def arithmetic(self) -> str:
-        """In which precision the decoder is trained, and by what."""
-        half = self.decoder is not None and self.decoder.dtype == torch.float16
-        return f"{'half precision' if half else super().arithmetic}, {self.decoder_note}"
-
-    # --- the function -------------------------------------------------------------------------------------------
-
-    def predict(self, groups: list[TileGroup], quantize: bool, noise: list[float] | None = None,
-                generator: torch.Generator | None = None, train: bool = True) -> torch.Tensor:
-        """Decode the texels of tile groups as `TorchBackend.predict` does; without `train`, by the reference itself."""
-        if not train:
-            with full_float32():
-                return super().predict(groups, quantize, noise, generator, train)
-        if self.decoder is None:
-            return super().predict(groups, quantize, noise, generator, train)
-        inputs, plan = [], self.plan(groups)
-        uniform = iter(draw_uniform(self.noise_sizes(plan, noise), self.device, generator))
-        for bundle in filled(plan, [to_device(array, self.device) for array in plan_arrays(plan)]):
-            shape, parts = bundle.shape, self._encoding(bundle)
-            for index, (grid, part) in enumerate(zip(self.layout.grids, bundle.grids)):
-                slab = self._slab(index, part, quantize, noise[index] if noise else 0.0, uniform, train)
-                if grid.interpolation == "bilinear":
-                    parts.append(self._blend(slab, *part.matrices))
-                else:
-                    parts.append(spread_cells(self._corners(slab), self._spread(part)))
-            # The ones of the padding are given: how far a Network pads by itself depends on its kind.
-            parts.append(bundle.constants.expand(*shape, -1))
-            inputs.append(torch.cat(parts, -1).view(shape[0] * shape[1] * shape[2], -1))
-        texels = inputs[0] if len(inputs) == 1 else torch.cat(inputs)
-        weights = flat_weights(*self.rounded_network(), self.rows, self.layout.layers)
-        output = self._run(self.decoder, self._scaled_back(weights), self._scaled_back(texels))
-        return ACTIVATIONS[self.layout.layers[-1].activation](output.index_select(1, self.rows))
-
-    def _run(self, module: torch.nn.Module, parameters: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-        """Call a module with other parameters; rows are padded to its granularity (256) by the bindings."""
-        output = torch.func.functional_call(module, {"params": parameters}, (inputs,))
-        return _ModuleOutput.apply(output, self.loss_scale.scale if self.reduced else 1.0)
-
-    def _scaled_back(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Divide the loss scale out of the gradient of a module's input, in float32."""
-        return _ScaleGradient.apply(tensor, 1 / self.loss_scale.scale) if self.reduced else tensor
-
-    def _slab(self, grid_index: int, part: GridPlan, quantize: bool, noise: float | torch.Tensor,
-              uniform: Iterator[torch.Tensor], train: bool) -> torch.Tensor:
-        self._encoded = (grid_index, part.level) if train else None
-        return super()._slab(grid_index, part, quantize, noise, uniform, train)
-
-    def _blend_arrays(self, resolution: int, x: AxisTaps, y: AxisTaps, train: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Encoding inputs of the rows and of the columns; without `train` what the reference needs."""
-        if not train:
-            return super()._blend_arrays(resolution, x, y, train)
-        return ring_coordinates(y, resolution, self.layout.wrap), ring_coordinates(x, resolution, self.layout.wrap)
-
-    def _blend(self, slab: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        """Blend the slab that `_slab` has just fetched, in tiny-cuda-nn: [B, Ty, Tx, F] float32."""
-        if self._encoded is None:
-            return super()._blend(slab, rows, columns)
-        grid_index, level = self._encoded
-        grid = self.layout.grids[grid_index]
-        resolution = grid.resolution(level)
-        index = self._touches[grid_index][-1][0] - self.offsets[grid_index][level]
-        shape = (*rows.shape, columns.shape[1])
-        places = torch.stack([columns[:, None].expand(shape), rows[:, :, None].expand(shape)], -1).view(-1, 2)
-        texels = self._scaled_back(slab.reshape(-1, grid.n_features))
-        parts = []
-        for part, encoding in zip(feature_split(grid.n_features), self.encodings[self._encoded]):
-            table = SlabTable.apply(texels[:, part], index, resolution, self.layout.wrap, encoding.dtype)
-            parts.append(self._run(encoding, table.view(-1), places))
-        return (parts[0] if len(parts) == 1 else torch.cat(parts, -1)).view(*shape, grid.n_features)
-
-    # --- the step -----------------------------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def step(self, lr_scale: float) -> None:
-        """Apply the gradients of the last `predict` unless one is not finite; the host does not wait to know."""
-        if not self.reduced:
-            super().step(lr_scale)
-            return
-        decoder = [tensor for tensor in [*self.matrices, *self.biases, self.ones] if tensor is not None]
-        gradients = [tensor.grad for tensor in decoder]
-        for touches in self._touches.values():
-            gradients += [slab.grad for _, slab in touches]
-        finite = all_finite(gradients)
-        decoder += [tensor for optimizer in self.optimizers.values() for tensor in optimizer.state().values()
-                    if tensor.device == decoder[0].device]
-        before = [tensor.clone() for tensor in decoder]
-        rows = []
-        for grid, touches in self._touches.items():
-            optimizer = self.grid_optimizers[grid]
-            index = touches[0][0] if len(touches) == 1 else torch.cat([index for index, _ in touches])
-            rows += [(tensor, index, tensor.index_select(0, index))
-                     for tensor in (optimizer.values, *optimizer.state().values())]
-        super().step(lr_scale)
-        for tensor, old in zip(decoder, before):
-            tensor.copy_(torch.where(finite, tensor, old))
-        for tensor, index, old in rows:
-            tensor.index_copy_(0, index, torch.where(finite, tensor.index_select(0, index), old))
-        self.loss_scale.update(finite)
-
-    def optimizer_state(self) -> dict[str, dict[str, torch.Tensor]]:
-        """Return all optimiser state as named tensors, the loss scale with it."""
-        return super().optimizer_state() | {
-            "loss_scale": {"scale": self.loss_scale.scale, "good_steps": self.loss_scale.good_steps}}
-
-    def load_optimizer_state(self, state: dict[str, dict[str, torch.Tensor]]) -> None:
-        """Restore what `optimizer_state` of either backend gave."""
-        super().load_optimizer_state(state)
-        if "loss_scale" in state:
-            self.loss_scale.scale = state["loss_scale"]["scale"].to(self.device)
-            self.loss_scale.good_steps = state["loss_scale"]["good_steps"].to(self.device)

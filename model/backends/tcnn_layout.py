@@ -4,7 +4,7 @@ tiny-cuda-nn's dense grid of resolution `R` places an input `x` at `x * (R - 1) 
 `column + row * R`, F values each, padded to a multiple of 8 entries. It neither wraps nor clamps per axis, so a level
 of `r` texels is handed over as `R = r + 2`: a ring around it repeats the opposite border, or the nearest texel.
 
-Letters: `r` texels per side of a level, `R = r + 2`, `F` features, `n` slab texels, `B` tiles, `T` texels of an axis.
+Letters: `r` texels per side of a level, `R = r + 2`, `F` features, `n` texels, `B` tiles, `T` texels of an axis.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from model.decoder.activations import TCNN_ACTIVATIONS
-from model.decoder.fused_mlp import CellSpread
-from model.grids.geometry import AxisTaps
+from model.grids.taps import AxisTaps
 from model.layout import LayerLayout, ModelLayout
 
 MAX_FEATURES = 8
@@ -124,23 +123,23 @@ def fold_ring(square: torch.Tensor, wrap: bool) -> torch.Tensor:
     return square
 
 
-class SlabTable(torch.autograd.Function):
+class LevelTable(torch.autograd.Function):
     """The table of one level, as far as a batch reads it, from the texels under its tiles.
 
-    `apply(slab, index, resolution, wrap, dtype)`: slab [n, F] float32, index [n] of `x + y * r`, a texel any number of
-    times. Returns [entries, F] in `dtype`; entries that no tile touches are 0. A texel that occurs k times in the slab
-    gets a k-th of its gradient each time, so that their sum is the gradient.
+    `apply(texels, index, resolution, wrap, dtype)`: texels [n, F] float32, index [n] of `x + y * r`, a texel any number
+    of times. Returns [entries, F] in `dtype`; entries that no tile touches are 0. A texel that occurs k times gets a
+    k-th of its gradient each time, so that their sum is the gradient.
     """
 
     @staticmethod
-    def forward(ctx, slab, index, resolution, wrap, dtype):
+    def forward(ctx, texels, index, resolution, wrap, dtype):
         side = resolution + 2
         entries = ring_entries(index, resolution)
-        table = torch.zeros(table_entries(resolution), slab.shape[1], dtype=dtype, device=slab.device)
-        table.index_copy_(0, entries, slab.to(dtype))
+        table = torch.zeros(table_entries(resolution), texels.shape[1], dtype=dtype, device=texels.device)
+        table.index_copy_(0, entries, texels.to(dtype))
         fill_ring(table[:side * side].view(side, side, -1), wrap)
         ctx.save_for_backward(entries)
-        ctx.side, ctx.wrap, ctx.dtype = side, wrap, slab.dtype
+        ctx.side, ctx.wrap, ctx.dtype = side, wrap, texels.dtype
         return table
 
     @staticmethod
@@ -166,21 +165,11 @@ def ring_coordinates(taps: AxisTaps, resolution: int, wrap: bool) -> np.ndarray:
     return ((lower + taps.fraction.astype(np.float64) + 0.5) / (resolution + 1)).astype(np.float32)
 
 
-def spread_cells(cells: torch.Tensor, spread: CellSpread) -> torch.Tensor:
-    """Give every texel the values of its cell: [B, Ky, Kx, C] to [B, Ty, Tx, C]."""
-    b, ky, kx, c = cells.shape
-    if spread.matrices is None:
-        qy, qx = spread.cell_texels
-        return cells[:, :, None, :, None].expand(b, ky, qy, kx, qx, c).reshape(b, ky * qy, kx * qx, c)
-    rows, columns = (matrix.to(cells.dtype) for matrix in spread.matrices)
-    return torch.matmul(columns[:, None], torch.bmm(rows, cells.reshape(b, ky, kx * c)).view(b, -1, kx, c))
-
-
 def flat_weights(matrices: list[torch.Tensor], ones: torch.Tensor | None, rows: torch.Tensor,
                  layers: tuple[LayerLayout, ...]) -> torch.Tensor:
     """Join a decoder without biases into the canonical flat array, which is tiny-cuda-nn's, with gradients.
 
-    `matrices` as in `TorchBackend`; `ones` the first layer's columns of the padding, or None; `rows` [C] the output
+    `matrices` as in `Decoder`; `ones` the first layer's columns of the padding, or None; `rows` [C] the output
     rows of the last matrix (the canonical numbers of the channels that are present), the others are zero.
     """
     whole = list(matrices)

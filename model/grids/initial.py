@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import torch
 
-from model.layout import ModelLayout
+from model.grids.layout import FeatureLayout
 from quantize import clamp_range
 
 SPREAD = 0.2
@@ -62,7 +62,7 @@ def principal_components(blocks: torch.Tensor, count: int, generator: torch.Gene
     return mean.to(device), vectors[:, order].to(device), values[order].clamp(min=0).sqrt().to(device)
 
 
-def initial_grids(layout: ModelLayout, mips: Iterable[torch.Tensor], generator: torch.Generator
+def initial_grids(layout: FeatureLayout, mips: Iterable[torch.Tensor], generator: torch.Generator
                   ) -> list[list[torch.Tensor]]:
     """Return starting master values [r, r, F] of every grid level, float32 on the mips' device.
 
@@ -91,6 +91,11 @@ def initial_grids(layout: ModelLayout, mips: Iterable[torch.Tensor], generator: 
             grids[index][level] = latents.clamp_(-limit, limit).view(resolution, resolution, -1)
             if index != todo[-1]:
                 image = image - _unblock(scores @ vectors.t() + mean, resolution, image.shape)
+    # A texture with fewer mips than a grid has levels never reads the coarsest ones.
+    for grid, levels in zip(layout.grids, grids):
+        for level in range(grid.n_levels - layout.mips):
+            levels[level] = torch.zeros(grid.resolution(level), grid.resolution(level), grid.n_features,
+                                        device=levels[-1].device)
     return grids
 
 

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import torch
+from model.grids.geometry import TileGroup
 
 from configs import N_CHANNELS, HashGridConfig, ModelConfig
 from images.mips import mip_size
 from model.backends.torch_backend import TorchBackend
-from model.grids.geometry import TileGroup
 from model.layout import model_layout
 from training.optimizers import TouchedAdam
 

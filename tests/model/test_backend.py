@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from model.grids.geometry import TileGroup
 
 from benchmarks.gpu import train_ours
 from benchmarks.gpu_table import seconds_to_psnr
@@ -18,11 +19,10 @@ from benchmarks.plain_trainer import PlainTexture, train_plain
 from configs import PRESETS, ModelConfig, config_from_dict
 from dataset import TextureSet, get_texture_config
 from model.backends.choose import choose_device, choose_precision, make_backend, usable_backends
-from model.backends.precision import full_float32
 from model.backends.torch_backend import TorchBackend
 from model.doctor import architectures, tcnn_commands, torch_commands, wheel_tag
-from model.grids.geometry import TileGroup
 from model.layout import model_layout
+from model.precision import full_float32
 from tests.helpers import make_material
 from training.session import faster_backend
 from utils.errors import UsageError, UserError

@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from model.grids.geometry import TABLE_BYTES, axis_encoding, axis_table, axis_taps, drawn_encoding, drawn_taps
 
 from configs import HashGridConfig, ModelConfig
 from model.grids import geometry
-from model.grids.geometry import TABLE_BYTES, axis_encoding, axis_table, axis_taps, drawn_encoding, drawn_taps
 from model.layout import model_layout
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from model.grids.geometry import axis_taps
 
 from configs import ACTIVATION_NAMES, ModelConfig
 from images.mips import mip_size
 from model.backends.torch_backend import TorchBackend
 from model.decoder.fused_mlp import LEAST_ROWS, SUMS, CellSpread, weight_gradient
-from model.grids.geometry import axis_taps
 from model.layout import model_layout
 from tests.model.plain_rendering import (
     CASES,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from model.grids.geometry import axis_taps, flat_index
 
 from configs import HashGridConfig, ModelConfig
 from model.backends.tcnn_backend import MOST_TRIAL_ERROR, TcnnBackend, explain_import_error
@@ -27,7 +28,6 @@ from model.backends.tcnn_layout import (
 )
 from model.backends.torch_backend import TorchBackend
 from model.decoder.fused_mlp import CellSpread
-from model.grids.geometry import axis_taps, flat_index
 from model.layout import model_layout
 
 CPU = torch.device("cpu")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from model.grids.geometry import TileGroup
 
 from configs import ModelConfig
 from model.backends.tcnn_backend import TcnnBackend, tinycudann_problem
 from model.backends.torch_backend import TorchBackend
-from model.grids.geometry import TileGroup
 from model.layout import model_layout
 from tests.model.test_tcnn import BILINEAR, GATHER, close
 

@@ -7,12 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from model.grids.geometry import axis_taps
 
 from configs import N_CHANNELS, HashGridConfig, ModelConfig
 from dataset import TextureSet
 from images.mips import mip_count, mip_size
 from model.backends.torch_backend import TorchBackend
-from model.grids.geometry import axis_taps
 from model.layout import model_layout
 from training.sampler import TileSampler, mip_probabilities
 

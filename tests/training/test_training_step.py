@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from model.grids.batch_plan import filled, plan_arrays, signature
+from model.grids.geometry import TileGroup
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from training.graphed_step import CudaGraphs, GraphedStep, StaticInputs
 
 from configs import N_CHANNELS, PRESETS, Config, config_from_dict
 from dataset import TextureSet
 from images.mips import mip_count, mip_size
 from model.backends.torch_backend import TorchBackend
-from model.grids.batch_plan import filled, plan_arrays, signature
-from model.grids.geometry import TileGroup
-from training.graphed_step import CudaGraphs, GraphedStep, StaticInputs
 from training.session import open_session
 
 STEPS = 24
