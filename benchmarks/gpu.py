@@ -25,7 +25,6 @@ from itertools import product
 from pathlib import Path
 
 import torch
-from training.graphed_step import CudaGraphs
 
 from benchmarks.gpu_table import seconds_to_psnr, table
 from benchmarks.plain_trainer import train_plain, wait
@@ -35,6 +34,7 @@ from model.backends.choose import choose_device, cuda_problem
 from model.backends.tcnn_backend import tinycudann_problem
 from model.layout import model_layout
 from model.precision import set_training_products
+from training.cuda_graphs import CudaGraphs
 from training.evaluate import evaluate_psnr
 from training.loop import schedule
 from training.loss import present_channels
@@ -122,16 +122,15 @@ def train_ours(texture_set: TextureSet, preset: str, trainer: str, device: torch
     history, iteration, texels, evaluated, evaluation_s, progress, started = [], 0, 0, 0, 0.0, 0.0, wait(device)
     setup_s = started - opened
     while progress < 1:
-        groups, index = session.sampler.draw()
-        step(groups, index, session.noise(progress),
+        batch = session.sampler.draw()
+        step(batch, session.noise(progress),
              schedule(progress, settings.learning_rate_final, settings.learning_rate_schedule))
-        iteration, texels = iteration + 1, texels + len(index)
+        iteration, texels = iteration + 1, texels + len(batch.targets)
         progress = (time.perf_counter() - started - evaluation_s) / seconds
         if progress * n_evaluations >= evaluated + 1 or progress >= 1:
             now = wait(device)
             evaluated = int(progress * n_evaluations)
-            psnr = evaluate_psnr(session.backend, session.sampler, session.channels, texture_set.present,
-                                 config.quantize.quantize, 1)[0]["overall"]
+            psnr = evaluate_psnr(session.texture, session.sampler, texture_set.present, config.quantize.quantize, 1)[0]["overall"]
             history.append({"iteration": iteration, "texels": texels, "time_s": now - started - evaluation_s,
                             "psnr_db": psnr})
             evaluation_s += wait(device) - now

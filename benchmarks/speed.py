@@ -57,22 +57,22 @@ def run_training(options: argparse.Namespace) -> dict[str, object]:
     texture_set = load_texture_set(options.data_dir, max_size=options.size or None)
     config = cli.make_config({"preset": options.preset, **json.loads(options.flags)})
     session = open_session(planned_config(config, texture_set), texture_set)
-    config, layout, backend = session.config, session.layout, session.backend
+    config, layout = session.config, session.layout
     step = session.training_step()
     clock, steps, texels, history, next_look = 0.0, 0, 0, [], 1.0
 
     def look() -> None:
-        psnr = evaluate_psnr(backend, session.sampler, session.channels, texture_set.present, True, 1)[0]["overall"]
+        psnr = evaluate_psnr(session.texture, session.sampler, texture_set.present, True, 1)[0]["overall"]
         history.append({"time_s": round(clock, 2), "iteration": steps, "psnr_db": round(psnr, 3)})
 
     while (done := steps / options.steps if options.steps else clock / options.seconds) < 1:
         start = time.perf_counter()
-        groups, index = session.sampler.draw()
-        step(groups, index, session.noise(done),
+        batch = session.sampler.draw()
+        step(batch, session.noise(done),
              schedule(done, config.train.learning_rate_final, config.train.learning_rate_schedule))
         clock += time.perf_counter() - start
         steps += 1
-        texels += len(index)
+        texels += len(batch.targets)
         if options.look and clock >= next_look:
             next_look += options.look
             look()

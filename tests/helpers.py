@@ -17,12 +17,13 @@ from PIL import Image
 from configs import config_from_dict
 from dataset import load_texture_set
 from formats.reader import NeuralTextureReader
-from model.backends.torch_backend import TorchBackend
+from model.decoder.canonical import load_canonical_weights, stored_precision
 from model.layout import model_layout
+from model.texture import NeuralTexture
 from quantize import values_to_codes
 from reporting.metrics import material_psnr
 from training.checkpoint import Checkpoint, load_checkpoint
-from training.evaluate import decode_mip, stored_precision
+from training.evaluate import decode_mip
 from training.loss import present_channels
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,11 +88,12 @@ def assert_same_training(first, second):
         assert equal(*values), field.name
 
 
-def trained_backend(checkpoint, layout, channels):
-    backend = TorchBackend(layout, channels, torch.device("cpu"), "float32", torch.Generator().manual_seed(0))
-    backend.load_grids(checkpoint.grids)
-    backend.load_network(checkpoint.network)
-    return backend
+def trained_texture(checkpoint, layout):
+    channels = present_channels(checkpoint.present)
+    texture = NeuralTexture(layout, channels, torch.device("cpu"), torch.Generator().manual_seed(0))
+    texture.grids.load(checkpoint.grids)
+    load_canonical_weights(texture.decoder, checkpoint.network)
+    return texture
 
 
 def assert_export_agrees(folder, data_dir):
@@ -100,14 +102,13 @@ def assert_export_agrees(folder, data_dir):
     texture_set = load_texture_set(data_dir)
     config = config_from_dict(checkpoint.config)
     layout = model_layout(config.model, checkpoint.width, checkpoint.height)
-    channels = present_channels(checkpoint.present)
-    backend = trained_backend(checkpoint, layout, channels)
+    texture = trained_texture(checkpoint, layout)
     reader = NeuralTextureReader(folder)
     for g, grid in enumerate(layout.grids):
         for level, codes in enumerate(reader.codes(g)):
             assert (codes == values_to_codes(checkpoint.grids[g][level].numpy(), grid.quantize_bits)).all()
-    with stored_precision(backend):
-        decoded = [decode_mip(backend, channels, mip, True) for mip in range(layout.mips)]
+    with stored_precision(texture.decoder):
+        decoded = [decode_mip(texture, mip, True) for mip in range(layout.mips)]
     for mip, texels in enumerate(decoded):
         assert np.abs(texels.astype(int) - reader.decode_uint8(mip)).max() <= 1
     overall = reader.manifest["psnr"]["overall"]

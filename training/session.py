@@ -29,7 +29,7 @@ from training.optimizers import Optimizers
 from training.rates import plan_for_bpp
 from training.sampler import TileSampler
 from training.training_step import TrainingStep
-from utils.errors import UsageError, UserError
+from utils.errors import UsageError
 
 MAX_GRID_SIDE = 16384
 """Largest side of a 2D texture in Direct3D 12, texels."""

@@ -6,13 +6,15 @@ import math
 
 import numpy as np
 import torch
-from model.grids.geometry import TileGroup
 
 from configs import N_CHANNELS, HashGridConfig, ModelConfig
 from images.mips import mip_size
-from model.backends.torch_backend import TorchBackend
+from model.decoder.canonical import load_canonical_weights
+from model.grids.feature_grids import draw_noise
+from model.grids.lookup import lookups_to_device
+from model.grids.tiles import TileGroup
 from model.layout import model_layout
-from training.optimizers import TouchedAdam
+from model.texture import NeuralTexture
 
 CPU = torch.device("cpu")
 ALL = list(range(N_CHANNELS))
@@ -24,12 +26,12 @@ def grid(resolution, levels=1, **fields):
     return HashGridConfig(max_resolution=resolution, n_levels=levels, **{**BILINEAR, **fields})
 
 
-def make_backend(width=16, height=16, channels=ALL, precision="float32", seed=0, **model):
-    """A backend whose weights and biases are all random and whose features reach beyond the clamp range."""
+def make_texture(width=16, height=16, channels=ALL, seed=0, **model):
+    """A texture whose weights and biases are all random and whose features reach beyond the clamp range."""
     config = ModelConfig(**{"hash_grid_configs": [grid(8, 2), grid(4, 2)], "output_activation": "none", **model})
     layout = model_layout(config, width, height)
     generator = torch.Generator().manual_seed(seed)
-    backend = TorchBackend(layout, channels, CPU, precision, generator)
+    texture = NeuralTexture(layout, channels, CPU, generator)
     flat = torch.zeros(layout.n_weights)
     for index, layer in enumerate(layout.layers):
         rows = channels if index == len(layout.layers) - 1 else list(range(layer.rows))
@@ -39,10 +41,24 @@ def make_backend(width=16, height=16, channels=ALL, precision="float32", seed=0,
         if layer.bias_offset is not None:
             flat[layer.bias_offset:layer.bias_offset + layer.rows][rows] = 0.3 * torch.randn(len(rows),
                                                                                             generator=generator)
-    backend.load_network(flat)
-    backend.load_grids([[torch.rand(level.shape, generator=generator) * 1.3 - 0.65 for level in levels]
-                        for levels in backend.grids])
-    return backend, flat
+    load_canonical_weights(texture.decoder, flat)
+    texture.grids.load([[torch.rand(level.shape, generator=generator) * 1.3 - 0.65 for level in levels]
+                        for levels in all_levels(texture)])
+    return texture, flat
+
+
+def all_levels(texture):
+    """Views of every grid's levels."""
+    return [texture.grids.levels(g) for g in range(len(texture.layout.grids))]
+
+
+def run_tiles(runs, groups, quantize, amplitudes=None, generator=None, planner=None):
+    """Run a texture, or a backend's forward pass, on tile groups: values [N, C] and the touched grid texels."""
+    texture = runs if isinstance(runs, NeuralTexture) else runs.texture
+    lookups = (planner or getattr(runs, "planner")).look_up(groups)
+    noise = draw_noise(lookups, texture.layout.grids, amplitudes, generator, texture.device)
+    lookups = lookups_to_device(lookups, texture.device)
+    return runs(lookups, quantize, noise) if runs is texture else runs.forward(lookups, quantize, noise)
 
 
 def tiles(mip, origins, width, height):
@@ -51,18 +67,17 @@ def tiles(mip, origins, width, height):
     return TileGroup(mip, origins[:, :1] + np.arange(width), origins[:, 1:] + np.arange(height))
 
 
-def keep_gradients(backend):
-    """Give a backend optimisers whose state tells the first step's gradients: the grids' have momentum."""
-    backend.make_optimizers("adam", 0.0)
-    backend.grid_optimizers = [TouchedAdam(grid.values, grid.lr, grid.limits, (0.5, 0.99))
-                               for grid in backend.grid_optimizers]
-
-
-def grid_gradient(backend, g, level):
-    """What the first step of fresh optimisers saw as a level's gradient, float64 [r, r, F]."""
-    optimizer, shape, start = backend.grid_optimizers[g], backend.grids[g][level].shape, backend.offsets[g][level]
-    mean = optimizer.state()["first"][start:start + shape[0] * shape[1]] / (1 - optimizer.betas[0])
-    return mean.view(shape).double()
+def grid_gradients(texture, touched):
+    """The gradients of every grid's levels, float64 [r, r, F], from those of the touched texels."""
+    found = []
+    for g, table in enumerate(texture.grids.tables):
+        whole = torch.zeros(table.shape, dtype=torch.float64)
+        for read in touched:
+            if read.grid == g:
+                whole.index_add_(0, read.index.cpu(), read.texels.grad.cpu().double())
+        found.append([part.view(level.shape) for part, level in
+                      zip(whole.split(texture.grids.sizes[g]), texture.grids.levels(g))])
+    return found
 
 
 def group_texels(layout, group):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -11,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from model.grids.geometry import TileGroup
 
 from benchmarks.gpu import train_ours
 from benchmarks.gpu_table import seconds_to_psnr
@@ -20,11 +20,17 @@ from configs import PRESETS, ModelConfig, config_from_dict
 from dataset import TextureSet, get_texture_config
 from model.backends.choose import choose_device, choose_precision, make_backend, usable_backends
 from model.backends.torch_backend import TorchBackend
+from model.decoder.canonical import canonical_weights
 from model.doctor import architectures, tcnn_commands, torch_commands, wheel_tag
+from model.grids.tiles import TileGroup
 from model.layout import model_layout
 from model.precision import full_float32
+from model.texture import NeuralTexture
 from tests.helpers import make_material
-from training.session import faster_backend
+from tests.model.plain_rendering import all_levels, run_tiles
+from training.backend_trial import faster_backend
+from training.optimizers import Optimizers
+from training.session import open_session
 from utils.errors import UsageError, UserError
 
 ROOT = Path(__file__).parents[2]
@@ -60,9 +66,6 @@ def material(width: int, height: int) -> TextureSet:
                       normal_convention="opengl", files={}, notices=[])
 
 
-# --- device ---------------------------------------------------------------------------------------------------------
-
-
 def test_auto_takes_the_best_device_there_is():
     mps = torch.backends.mps.is_available()
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
@@ -95,9 +98,6 @@ def test_an_unknown_device_is_a_usage_error(name):
         choose_device(name)
 
 
-# --- backend --------------------------------------------------------------------------------------------------------
-
-
 def test_auto_falls_back_to_torch_on_the_cpu_and_says_why():
     names, why = usable_backends("auto", CPU, LAYOUT)
     assert names == ["torch"] and "needs device cuda" in why and "\n" not in why
@@ -121,16 +121,19 @@ def test_auto_leaves_a_model_to_pytorch_whose_decoder_tiny_cuda_nn_cannot_run(se
 
 
 def test_the_faster_backend_is_taken_and_one_that_fails_is_out(monkeypatch):
-    monkeypatch.setattr("training.session.TRIAL_S", 0.05)
-    config = config_from_dict({"train": {"batch_size": 512, "device": "cpu"}})
-    name, why = faster_backend(config, material(32, 32), ["torch", "tcnn"])
+    monkeypatch.setattr("training.backend_trial.TRIAL_S", 0.05)
+    config, texture_set = config_from_dict({"train": {"batch_size": 512, "device": "cpu"}}), material(32, 32)
+
+    def open_with(name):
+        return open_session(dataclasses.replace(config, train=dataclasses.replace(config.train, backend=name)),
+                            texture_set)
+    name, why = faster_backend(["torch", "tcnn"], config, open_with)
     assert name == "torch" and why.startswith("torch: ") and "steps/s" in why and "tcnn fails: backend tcnn cannot" in why
     rates = {"torch": 10.0, "tcnn": 20.0}
-    monkeypatch.setattr("training.session._faster", {})
-    monkeypatch.setattr("training.session.usable_backends", lambda name, device, layout: (["torch"], ""))
-    monkeypatch.setattr("training.session._steps_per_second", lambda session: rates[session.config.train.backend])
+    monkeypatch.setattr("training.backend_trial._faster", {})
+    monkeypatch.setattr("training.backend_trial._steps_per_second", lambda name: rates[name])
     for _ in range(2):
-        assert faster_backend(config, material(32, 32), ["torch", "tcnn"]) == ("tcnn", "tcnn: 20 steps/s, torch 10")
+        assert faster_backend(["torch", "tcnn"], config, lambda name: name) == ("tcnn", "tcnn: 20 steps/s, torch 10")
         rates["torch"] = 99.0
 
 
@@ -158,9 +161,6 @@ def test_a_tinycudann_that_fails_to_import_makes_auto_fall_back_and_tcnn_an_erro
     assert refused.startswith("refused:") and reason in refused and "--backend torch" in refused
 
 
-# --- precision and making -------------------------------------------------------------------------------------------
-
-
 def test_auto_precision_is_bfloat16_only_where_the_device_is_fast_at_it():
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     probes = (getattr(torch.cpu, name, lambda: False) for name in names)
@@ -177,10 +177,10 @@ def test_a_precision_asked_for_is_kept_and_an_unknown_one_refused():
 
 
 def test_the_same_seed_makes_the_same_backend():
-    first, second = (make_backend("torch", LAYOUT, [0, 1, 2], CPU, "float32", torch.Generator().manual_seed(4))
-                     for _ in range(2))
-    assert type(first) is TorchBackend and torch.equal(first.network(), second.network())
-    assert first.network().abs().sum() > 0
+    first, second = (make_backend("torch", NeuralTexture(LAYOUT, [0, 1, 2], CPU, torch.Generator().manual_seed(4)),
+                                  "float32") for _ in range(2))
+    weights = [canonical_weights(backend.texture.decoder) for backend in (first, second)]
+    assert type(first) is TorchBackend and torch.equal(*weights) and weights[0].abs().sum() > 0
 
 
 def test_full_float32_holds_inside_and_is_undone_after_an_error():
@@ -199,16 +199,17 @@ def test_full_float32_holds_inside_and_is_undone_after_an_error():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_training_step_in_torch_never_waits_for_the_gpu(preset):
     layout = model_layout(config_from_dict(PRESETS[preset]).model, 64, 64)
-    backend = make_backend("torch", layout, [0, 1, 2], torch.device("cuda"), "bfloat16", torch.Generator())
-    backend.make_optimizers("muon", 0.03)
+    texture = NeuralTexture(layout, [0, 1, 2], torch.device("cuda"), torch.Generator())
+    backend, optimizers = make_backend("torch", texture, "bfloat16"), Optimizers(texture, "muon", 0.03)
+    numbers = {name: torch.tensor(value, device="cuda") for name, value in optimizers.begin_step(1.0).items()}
     noise = torch.Generator("cuda")
     group = TileGroup(0, np.arange(16)[None], np.arange(16)[None])
     for mode in ("default", "error"):
         torch.cuda.set_sync_debug_mode(mode)
         try:
-            values = backend.predict([group], True, [0.01] * len(layout.grids), noise)
+            values, touched = run_tiles(backend, [group], True, [0.01] * len(layout.grids), noise)
             values.square().mean().backward()
-            backend.step(1.0)
+            optimizers.apply(numbers, touched)
         finally:
             torch.cuda.set_sync_debug_mode("default")
     assert values.isfinite().all()
@@ -218,15 +219,12 @@ def test_a_training_step_in_torch_never_waits_for_the_gpu(preset):
 def test_cuda_gives_the_values_and_gradients_of_the_cpu():
     results = []
     for device in (CPU, torch.device("cuda")):
-        backend = make_backend("torch", LAYOUT, [0, 1, 2], device, "float32", torch.Generator().manual_seed(0))
-        values = backend.predict([TileGroup(1, np.arange(28, 40)[None], np.arange(9)[None])], True)
+        texture = NeuralTexture(LAYOUT, [0, 1, 2], device, torch.Generator().manual_seed(0))
+        values, _ = run_tiles(texture, [TileGroup(1, np.arange(28, 40)[None], np.arange(9)[None])], True)
         values.square().mean().backward()
-        results.append([values.detach().cpu(), *(matrix.grad.cpu() for matrix in backend.matrices)])
+        results.append([values.detach().cpu(), *(matrix.grad.cpu() for matrix in texture.decoder.matrices)])
     for found, expected in zip(results[1], results[0]):
         torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-2)
-
-
-# --- doctor ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_doctor_says_what_is_there_what_is_missing_and_how_to_get_it():
@@ -289,9 +287,6 @@ def test_pytorchs_build_is_the_newest_that_driver_and_gpus_run(driver, capabilit
     assert wheel_tag(driver, capabilities) == tag and torch_commands(tag)[0].endswith(f"/{tag}")
 
 
-# --- benchmark ------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("wrap", [True, False])
 @pytest.mark.parametrize("preset", ["ue5", "quality"])
 def test_the_plain_trainers_model_is_the_toolkits_function(preset, wrap):
@@ -299,17 +294,17 @@ def test_the_plain_trainers_model_is_the_toolkits_function(preset, wrap):
     config.wrap = wrap
     layout = model_layout(config, 64, 64)
     channels = [0, 1, 2, 6]
-    backend = TorchBackend(layout, channels, CPU, "float32", torch.Generator().manual_seed(0))
+    texture = NeuralTexture(layout, channels, CPU, torch.Generator().manual_seed(0))
     plain = PlainTexture(layout, channels, torch.Generator())
-    flat = backend.network()
+    flat = canonical_weights(texture.decoder)
     with torch.no_grad():
-        for mine, theirs in zip(plain.grids, backend.grids):
+        for mine, theirs in zip(plain.grids, all_levels(texture)):
             for level, value in zip(mine, theirs):
                 level.copy_(value)
         for weight, layer in zip(plain.weights, layout.layers):
             weight.copy_(flat[layer.offset:layer.offset + weight.numel()].view(weight.shape))
         for mip in range(layout.mips):
-            expected = backend.decode(mip)
+            expected = texture.decode(mip)
             height, width = expected.shape[:2]
             y, x = torch.arange(height).repeat_interleave(width), torch.arange(width).repeat(height)
             for only in (None, mip):

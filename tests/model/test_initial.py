@@ -63,3 +63,12 @@ def test_components_are_orthonormal_and_sorted_by_spread():
     torch.testing.assert_close(vectors.t() @ vectors, torch.eye(4), atol=1e-5, rtol=0)
     assert (deviations[:-1] >= deviations[1:]).all()
     assert 4.5 < deviations[0] < 5.5
+
+
+def test_levels_that_no_mip_reads_are_there_too():
+    layout = model_layout(ModelConfig(), 256, 2)
+    assert layout.mips < layout.grids[0].n_levels
+    mips = [np.full((2 >> m, 256 >> m, 3), 90, np.uint8) for m in range(layout.mips)]
+    for grid, levels in zip(layout.grids, start(layout, mips)):
+        assert [level.shape[0] for level in levels] == [grid.resolution(level) for level in range(grid.n_levels)]
+        assert all(torch.isfinite(level).all() for level in levels)

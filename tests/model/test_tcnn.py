@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from model.grids.geometry import axis_taps, flat_index
 
 from configs import HashGridConfig, ModelConfig
 from model.backends.tcnn_backend import MOST_TRIAL_ERROR, TcnnBackend, explain_import_error
 from model.backends.tcnn_layout import (
+    LevelTable,
     LossScale,
-    SlabTable,
     all_finite,
     decoder_kind,
     encoding_config,
@@ -23,12 +22,15 @@ from model.backends.tcnn_layout import (
     network_config,
     ring_coordinates,
     ring_entries,
-    spread_cells,
     table_entries,
 )
-from model.backends.torch_backend import TorchBackend
-from model.decoder.fused_mlp import CellSpread
+from model.decoder.canonical import canonical_weights
+from model.grids.feature_grids import blend_taps
+from model.grids.lookup import BilinearLookup
+from model.grids.taps import axis_taps
+from model.grids.tiles import flat_index
 from model.layout import model_layout
+from model.texture import NeuralTexture
 
 CPU = torch.device("cpu")
 BILINEAR = [HashGridConfig(max_resolution=16), HashGridConfig(max_resolution=8)]
@@ -53,9 +55,6 @@ def dense_grid(table: torch.Tensor, position: np.ndarray, resolution: int) -> to
             weight = ((fraction[:, 0] if dx else 1 - fraction[:, 0]) * (fraction[:, 1] if dy else 1 - fraction[:, 1]))
             result = result + weight[:, None] * table[(column + row * resolution) % table.shape[0]].double()
     return result
-
-
-# --- grids ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_level_of_two_texels_wraps_into_a_ring_worked_by_hand():
@@ -90,7 +89,7 @@ def test_folding_is_the_transpose_of_filling(resolution, wrap):
 
 def test_a_tables_entries_run_along_the_rows_and_are_padded_to_a_multiple_of_eight():
     level = torch.arange(1.0, 10.0).view(9, 1)
-    table = SlabTable.apply(level, torch.arange(9), 3, True, torch.float32)
+    table = LevelTable.apply(level, torch.arange(9), 3, True, torch.float32)
     assert table.shape == (32, 1) and table_entries(3) == 32
     assert table[:25].view(5, 5).tolist() == [[9, 7, 8, 9, 7], [3, 1, 2, 3, 1], [6, 4, 5, 6, 4], [9, 7, 8, 9, 7],
                                               [3, 1, 2, 3, 1]]
@@ -98,19 +97,19 @@ def test_a_tables_entries_run_along_the_rows_and_are_padded_to_a_multiple_of_eig
     assert ring_entries(torch.arange(9), 3).tolist() == [6, 7, 8, 11, 12, 13, 16, 17, 18]
 
 
-def test_a_texel_that_occurs_twice_in_the_slab_gets_its_gradient_once_in_all():
+def test_a_texel_that_occurs_twice_gets_its_gradient_once_in_all():
     index = torch.tensor([0, 3, 0])
-    slab = torch.tensor([[1.0], [2.0], [1.0]], requires_grad=True)
-    table = SlabTable.apply(slab, index, 4, True, torch.float16)
+    texels = torch.tensor([[1.0], [2.0], [1.0]], requires_grad=True)
+    table = LevelTable.apply(texels, index, 4, True, torch.float16)
     table[ring_entries(torch.tensor([0]), 4)].sum().mul(6).backward()
-    assert slab.grad.flatten().tolist() == [3, 0, 3]
+    assert texels.grad.flatten().tolist() == [3, 0, 3]
 
 
 def test_gradients_of_the_ring_reach_the_texels_that_it_repeats():
-    slab = torch.zeros(16, 1, requires_grad=True)
-    table = SlabTable.apply(slab, torch.arange(16), 4, True, torch.float32)
+    texels = torch.zeros(16, 1, requires_grad=True)
+    table = LevelTable.apply(texels, torch.arange(16), 4, True, torch.float32)
     table[:36].view(6, 6)[0, 0].backward()
-    assert slab.grad.view(4, 4).nonzero().tolist() == [[3, 3]]
+    assert texels.grad.view(4, 4).nonzero().tolist() == [[3, 3]]
 
 
 def test_sixteen_features_are_split_in_order_and_none_is_lost():
@@ -143,40 +142,28 @@ def test_inputs_are_u_times_r_over_r_plus_one(size, resolution):
 def test_a_dense_grid_fed_this_way_blends_as_the_reference_does(width, height, resolution, wrap):
     grid = HashGridConfig(max_resolution=resolution, n_levels=1, save_bits=16)
     config = ModelConfig(hash_grid_configs=[grid], wrap=wrap)
-    backend = TorchBackend(model_layout(config, width, height), [0], CPU, "float32", torch.Generator().manual_seed(3))
+    texture = NeuralTexture(model_layout(config, width, height), [0], CPU, torch.Generator().manual_seed(3))
     x_texels, y_texels = np.arange(width)[None], np.arange(height)[None]
     x, y = axis_taps(x_texels, width, resolution, wrap), axis_taps(y_texels, height, resolution, wrap)
     index = torch.from_numpy(flat_index(y.index, x.index, resolution)).view(-1)
     results, gradients = [], []
     for through_table in (False, True):
-        slab = backend.grids[0][0].view(-1, 2)[index].detach().double().requires_grad_()
+        texels = texture.grids.levels(0)[0].view(-1, 2)[index].double().requires_grad_()
         if through_table:
-            table = SlabTable.apply(slab, index, resolution, wrap, torch.float64)
+            table = LevelTable.apply(texels, index, resolution, wrap, torch.float64)
             u = ring_coordinates(x, resolution, wrap)[0].astype(np.float64)
             v = ring_coordinates(y, resolution, wrap)[0].astype(np.float64)
             position = np.stack([np.tile(u, height), np.repeat(v, width)], 1)
             values = dense_grid(table, position, resolution + 2)
         else:
-            square = slab.float().view(1, y.index.shape[1], x.index.shape[1], 2)
-            values = backend._blend(square, *map(torch.from_numpy, (y.interpolation_matrix(), x.interpolation_matrix()))
-                                    ).view(-1, 2).double()
+            square = texels.float().view(1, y.index.shape[1], x.index.shape[1], 2)
+            weights = map(torch.from_numpy, (y.interpolation_matrix(), x.interpolation_matrix()))
+            values = blend_taps(0, None, BilinearLookup(index, *weights), square).view(-1, 2).double()
         (values * torch.linspace(-1, 1, values.numel()).view_as(values)).sum().backward()
         results.append(values.detach())
-        gradients.append(torch.zeros(resolution ** 2, 2, dtype=torch.float64).index_add_(0, index, slab.grad))
+        gradients.append(torch.zeros(resolution ** 2, 2, dtype=torch.float64).index_add_(0, index, texels.grad))
     torch.testing.assert_close(results[1], results[0], atol=1e-5, rtol=0)
     torch.testing.assert_close(gradients[1], gradients[0], atol=1e-4, rtol=0)
-
-
-@pytest.mark.parametrize("aligned", [True, False])
-def test_cells_spread_over_their_texels_either_way(aligned):
-    cells = torch.arange(8.0).view(1, 2, 2, 2)
-    place = torch.tensor([[[1.0, 0], [1, 0], [0, 1], [0, 1]]])
-    spread = CellSpread((2, 2), None) if aligned else CellSpread((0, 0), (place, place))
-    expected = cells.repeat_interleave(2, 1).repeat_interleave(2, 2)
-    assert torch.equal(spread_cells(cells, spread), expected)
-
-
-# --- decoder --------------------------------------------------------------------------------------------------------
 
 
 def layout_of(**settings):
@@ -205,9 +192,9 @@ def test_a_network_has_the_hidden_layers_of_the_layout_and_leaves_the_last_activ
 def test_flat_weights_are_the_canonical_array_padding_included(hidden):
     layout = layout_of(n_hidden_layers=hidden, n_frequencies=1)
     channels = [0, 1, 2, 6]
-    backend = TorchBackend(layout, channels, CPU, "float32", torch.Generator().manual_seed(0))
-    flat = flat_weights(backend.matrices, backend.ones, torch.tensor(channels), layout.layers)
-    assert torch.equal(flat.detach(), backend.network())
+    decoder = NeuralTexture(layout, channels, CPU, torch.Generator().manual_seed(0)).decoder
+    flat = flat_weights(*decoder.stored_matrices(), torch.tensor(channels), layout.layers)
+    assert torch.equal(flat.detach(), canonical_weights(decoder))
     assert flat.numel() == sum(layer.rows * layer.cols for layer in layout.layers)
 
 
@@ -220,9 +207,6 @@ def test_flat_weights_of_a_hand_worked_layer_put_the_ones_after_the_inputs_and_z
     assert rows[[1, 2, *range(4, 16)]].abs().sum() == 0
     flat[3 * 16 + 1].backward()
     assert first.grad.nonzero().tolist() == [[1, 1]]
-
-
-# --- loss scale -----------------------------------------------------------------------------------------------------
 
 
 def test_the_loss_scale_halves_after_an_overflow_and_doubles_after_enough_good_steps():
@@ -322,9 +306,6 @@ def test_one_element_that_is_not_finite_is_found(bad):
     assert all_finite(tensors)
     tensors[1][1, 0] = bad
     assert not all_finite(tensors)
-
-
-# --- import ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("error, words", [

@@ -20,10 +20,10 @@ def test_psnr_on_the_device_is_that_of_the_pictures(preset, width, height, block
     config = config_from_dict(PRESETS[preset])
     config.train.device = "cpu"
     session = open_session(config, texture_set)
-    arguments = session.backend, session.sampler, session.channels, texture_set.present, True
+    arguments = session.texture, session.sampler, texture_set.present, True
     found = evaluate.evaluate_psnr(*arguments)
     assert len(found) == len(texture_set.mips) and list(found[0]) == ["overall", "diffuse", "normal", "roughness"]
     for mip, values in enumerate(found):
-        decoded = evaluate.decode_mip(session.backend, session.channels, mip, True)
+        decoded = evaluate.decode_mip(session.texture, mip, True)
         assert values == pytest.approx(material_psnr(texture_set.mips[mip], decoded, texture_set.present), rel=1e-9)
     assert evaluate.evaluate_psnr(*arguments, n_mips=1) == found[:1]

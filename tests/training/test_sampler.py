@@ -7,13 +7,15 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from model.grids.geometry import axis_taps
 
 from configs import N_CHANNELS, HashGridConfig, ModelConfig
 from dataset import TextureSet
 from images.mips import mip_count, mip_size
-from model.backends.torch_backend import TorchBackend
+from model.grids.cells import AlignedCells
+from model.grids.lookup import TilePlanner
 from model.layout import model_layout
+from model.texture import NeuralTexture
+from tests.model.plain_rendering import run_tiles
 from training.sampler import TileSampler, mip_probabilities
 
 CPU = torch.device("cpu")
@@ -35,13 +37,13 @@ def make_sampler(width=64, height=64, *, seed=0, tile_size=8, batch_size=512, mi
 
 def count_texels(sampler, draws):
     """How often each texel [H, W] of each mip was drawn, after each of a number of draws."""
-    counts = [np.zeros((height, width), int) for width, height in sampler.sizes]
+    every = np.zeros(len(sampler.texels), int)
+    counts = [every[start:start + width * height].reshape(height, width)
+              for start, (width, height) in zip(sampler.starts, sampler.sizes)]
     for _ in range(draws):
-        groups, _ = sampler.draw()
-        for group in groups:
-            width, height = sampler.sizes[group.mip]
-            for x, y in zip(group.x, group.y):
-                counts[group.mip][np.ix_(y % height, x % width)] += 1
+        batch = sampler.draw()
+        weights = np.ones(len(batch.targets)) if batch.texel_weights is None else batch.texel_weights[:, 0]
+        np.add.at(every, batch.targets[weights > 0], 1)
         yield counts
 
 
@@ -72,7 +74,7 @@ def test_sizes_that_tiles_do_not_divide_are_covered_in_every_round(size, wrap):
 
 def test_the_tiles_of_two_rounds_lie_differently():
     sampler, _, _ = make_sampler(16, 16, batch_size=256)
-    offsets = {(group.x[0, 0] % 8, group.y[0, 0] % 8) for _ in range(20) for group in sampler.draw()[0]
+    offsets = {(group.x[0, 0] % 8, group.y[0, 0] % 8) for _ in range(20) for group in sampler.draw().groups
                if group.mip == 0}
     assert len(offsets) > 5
 
@@ -81,7 +83,7 @@ def test_tiles_wrap_only_where_the_material_does():
     crossed = {}
     for wrap in (True, False):
         sampler, _, _ = make_sampler(40, 24, wrap=wrap)
-        groups = [group for _ in range(60) for group in sampler.draw()[0]]
+        groups = [group for _ in range(60) for group in sampler.draw().groups]
         assert all(group.x.min() >= 0 and group.y.min() >= 0 for group in groups)
         crossed[wrap] = any(group.x.max() >= sampler.sizes[group.mip][0] for group in groups)
         assert all((np.diff(group.x) == 1).all() and (np.diff(group.y) == 1).all() for group in groups)
@@ -92,8 +94,8 @@ def test_tiles_wrap_only_where_the_material_does():
 def test_targets_are_the_images_texels_in_the_order_of_the_tiles(wrap):
     sampler, texture_set, _ = make_sampler(40, 24, wrap=wrap)
     for _ in range(30):
-        groups, index = sampler.draw()
-        target = sampler.texels[index]
+        batch = sampler.draw()
+        groups, target = batch.groups, sampler.texels[batch.targets]
         assert target.dtype == torch.uint8 and target.shape == (sum(group.n_texels for group in groups), len(CHANNELS))
         expected = []
         for group in groups:
@@ -107,7 +109,7 @@ def test_a_mip_smaller_than_a_tile_comes_whole():
     sampler, _, _ = make_sampler(64, 32, tile_size=16)
     seen = set()
     for _ in range(200):
-        for group in sampler.draw()[0]:
+        for group in sampler.draw().groups:
             width, height = sampler.sizes[group.mip]
             assert group.x.shape[1] == min(16, width) and group.y.shape[1] == min(16, height)
             if width <= 16:
@@ -118,9 +120,9 @@ def test_a_mip_smaller_than_a_tile_comes_whole():
 
 def test_a_single_texel_can_be_drawn():
     sampler, texture_set, _ = make_sampler(1, 1)
-    groups, index = sampler.draw()
-    assert [group.n_texels for group in groups] == [1]
-    assert sampler.texels[index][0].tolist() == texture_set.mips[0][0, 0, CHANNELS].tolist()
+    batch = sampler.draw()
+    assert [group.n_texels for group in batch.groups] == [1]
+    assert sampler.texels[batch.targets][0].tolist() == texture_set.mips[0][0, 0, CHANNELS].tolist()
 
 
 @pytest.mark.parametrize("floor", [0, 0.02, 0.1, 0.2, 1])
@@ -139,7 +141,7 @@ def test_drawn_texels_follow_the_shares_and_the_batch_size():
     sampler, _, _ = make_sampler(128, 128, batch_size=2048, mip_floor=0.05)
     texels = np.zeros(len(sampler.sizes))
     for _ in range(600):
-        groups, _ = sampler.draw()
+        groups = sampler.draw().groups
         # A mip that is smaller than its part of the step is drawn whole, so the step may be smaller, never larger.
         assert 0.9 * 2048 * sampler.probabilities[0] < sum(group.n_texels for group in groups) <= 1.05 * 2048
         for group in groups:
@@ -157,9 +159,9 @@ def test_a_restored_sampler_goes_on_with_the_same_tiles():
     other, _, _ = make_sampler()
     other.load_state(whole.state())
     for _ in range(40):
-        (groups, index), (others, other_index) = whole.draw(), other.draw()
-        assert np.array_equal(index, other_index)
-        for ours, theirs in zip(groups, others, strict=True):
+        batch, again = whole.draw(), other.draw()
+        assert np.array_equal(batch.targets, again.targets)
+        for ours, theirs in zip(batch.groups, again.groups, strict=True):
             assert ours.mip == theirs.mip and (ours.x == theirs.x).all() and (ours.y == theirs.y).all()
 
 
@@ -172,31 +174,56 @@ def test_a_saved_state_does_not_move_on_with_its_sampler():
 
 
 def test_the_seed_decides_the_tiles():
-    firsts = [make_sampler(seed=seed)[0].draw()[0][0].x.tolist() for seed in (0, 0, 1)]
+    firsts = [make_sampler(seed=seed)[0].draw().groups[0].x.tolist() for seed in (0, 0, 1)]
     assert firsts[0] == firsts[1] != firsts[2]
 
 
-def test_tiles_over_gathered_grids_start_on_cell_borders():
-    sampler, _, layout = make_sampler(grids=GATHER_4)
+@pytest.mark.parametrize("wrap", [True, False])
+@pytest.mark.parametrize("size", [(64, 64), (64, 32), (128, 64)])
+def test_tiles_over_gathered_grids_start_on_cell_borders_of_both_axes(size, wrap):
+    sampler, _, layout = make_sampler(*size, grids=GATHER_4, wrap=wrap)
+    planner = TilePlanner(layout)
     for _ in range(40):
-        for group in sampler.draw()[0]:
-            width, _ = sampler.sizes[group.mip]
-            if group.mip == 0:
-                assert axis_taps(group.x, width, layout.grids[0].max_resolution, True).cell_texels == 4
+        for tiles in planner.look_up([group for group in sampler.draw().groups if group.mip == 0]):
+            assert isinstance(tiles.grids[0].cells, AlignedCells)
+            assert tiles.grids[0].cells.texels == (size[1] // 16, size[0] // 16)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 32), (20, 12)])
+def test_texels_outside_of_a_clamped_material_have_no_weight_and_the_others_have_one_in_all(size):
+    sampler, _, _ = make_sampler(*size, grids=GATHER_4, wrap=False)
+    outside = 0
+    for _ in range(60):
+        batch = sampler.draw()
+        inside = np.concatenate([np.ravel(((y >= 0) & (y < sampler.sizes[group.mip][1]))[:, None]
+                                          & ((x >= 0) & (x < sampler.sizes[group.mip][0])))
+                                 for group in batch.groups for x, y in zip(group.x, group.y)])
+        outside += (~inside).sum()
+        if batch.texel_weights is None:
+            assert inside.all()
+            continue
+        assert batch.texel_weights.mean() == pytest.approx(1, abs=1e-5)
+        assert ((batch.texel_weights[:, 0] > 0) == inside).all()
+        assert np.ptp(batch.texel_weights[inside]) == 0
+    assert (outside > 0) == (size[0] % 16 == 0)
 
 
 @pytest.mark.parametrize("wrap", [True, False])
 @pytest.mark.parametrize("tile_size", [3, 6, 8, 10, 64])
-@pytest.mark.parametrize("size", [(64, 64), (48, 40)])
+@pytest.mark.parametrize("size", [(64, 64), (48, 40), (64, 32)])
+@torch.no_grad()
 def test_drawn_tiles_decode_to_the_texels_that_a_whole_mip_has_there(size, tile_size, wrap):
     sampler, _, layout = make_sampler(*size, tile_size=tile_size, grids=GATHER_4, wrap=wrap)
     layout = dataclasses.replace(layout, n_frequencies=0)
-    backend = TorchBackend(layout, CHANNELS, CPU, "float32", torch.Generator().manual_seed(0))
-    mips = [backend.decode(mip) for mip in range(layout.mips)]
+    texture = NeuralTexture(layout, CHANNELS, CPU, torch.Generator().manual_seed(0))
+    mips = [texture.decode(mip) for mip in range(layout.mips)]
     for _ in range(25):
-        groups, _ = sampler.draw()
-        values = backend.predict(groups, True, train=False).split([group.n_texels for group in groups])
+        groups = sampler.draw().groups
+        values = run_tiles(texture, groups, True)[0].split([group.n_texels for group in groups])
         for group, texels in zip(groups, values):
             width, height = sampler.sizes[group.mip]
-            expected = torch.stack([mips[group.mip][y % height][:, x % width] for x, y in zip(group.x, group.y)])
-            torch.testing.assert_close(texels.view(expected.shape), expected, rtol=1e-4, atol=1e-5)
+            for tile, x, y in zip(texels.view(len(group.x), group.y.shape[1], group.x.shape[1], -1), group.x, group.y):
+                rows, columns = (np.ones(len(at), bool) if wrap else (at >= 0) & (at < size)
+                                 for at, size in ((y, height), (x, width)))
+                expected = mips[group.mip][y[rows] % height][:, x[columns] % width]
+                torch.testing.assert_close(tile[rows][:, columns], expected, rtol=1e-4, atol=1e-5)

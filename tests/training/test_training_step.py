@@ -5,17 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from model.grids.batch_plan import filled, plan_arrays, signature
-from model.grids.geometry import TileGroup
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from training.graphed_step import CudaGraphs, GraphedStep, StaticInputs
 
 from configs import N_CHANNELS, PRESETS, Config, config_from_dict
 from dataset import TextureSet
 from images.mips import mip_count, mip_size
 from model.backends.torch_backend import TorchBackend
+from model.decoder.canonical import canonical_weights
+from model.grids.lookup import arrays_of
+from model.texture import NeuralTexture
+from training.cuda_graphs import CudaGraphs, StaticInputs
+from training.optimizers import Optimizers
 from training.session import open_session
+from training.training_step import TrainingStep
 
 STEPS = 24
 CASES = {
@@ -78,16 +81,16 @@ def run(session, step, steps=STEPS, first=0):
     losses = []
     for number in range(first, first + steps):
         fraction = number / STEPS
-        losses.append(step(*session.sampler.draw(), session.noise(fraction), 1 - 0.5 * fraction).item())
+        losses.append(step(session.sampler.draw(), session.noise(fraction), 1 - 0.5 * fraction).item())
     return losses
 
 
 def state(session):
     """Everything that training moves on."""
-    tensors = {"network": session.backend.network(), "noise": session.noise_generator.get_state()}
-    for index, table in enumerate(session.backend.tables):
-        tensors[f"table {index}"] = table
-    for name, optimizer in session.backend.optimizer_state().items():
+    tensors = {"network": canonical_weights(session.texture.decoder), "noise": session.noise_generator.get_state()}
+    for index, table in enumerate(session.texture.grids.tables):
+        tensors[f"table {index}"] = table.detach()
+    for name, optimizer in session.training_state().items():
         tensors |= {f"{name} {key}": value for key, value in optimizer.items()}
     return {name: tensor.cpu() for name, tensor in tensors.items()}
 
@@ -104,23 +107,23 @@ def test_steps_through_static_buffers_give_the_parameters_of_eager_steps_bit_for
     step = make_step(buffered, capture)
     assert run(buffered, step) == expected
     assert_equal(state(buffered), state(eager))
-    kinds = len(step.kinds)
-    assert capture.calls.count("run") == kinds and capture.calls.count("replay") == STEPS - kinds
-    assert 1 < capture.calls.count("record") <= kinds and capture.calls.count("replay") > STEPS // 2
+    signatures = len(step.captured)
+    assert capture.calls.count("run") == signatures and capture.calls.count("replay") == STEPS - signatures
+    assert 1 < capture.calls.count("record") <= signatures and capture.calls.count("replay") > STEPS // 2
 
 
-def test_the_noise_that_ends_makes_another_kind_of_step():
+def test_the_noise_that_ends_makes_another_signature():
     session, capture = make_session("ue5"), Rerun()
     step = make_step(session, capture)
     run(session, step)
-    assert {noisy for _, noisy in step.kinds} == {(True, True), (False, False)}
+    assert {noisy for _, noisy in step.captured} == {(True, True), (False, False)}
 
 
 def test_a_batch_beyond_the_last_graph_runs_as_it_is(monkeypatch):
-    monkeypatch.setattr("training.graphed_step.MAX_GRAPHS", 1)
+    monkeypatch.setattr("training.training_step.MAX_GRAPHS", 1)
     eager, buffered = make_session("ue5"), make_session("ue5")
     assert run(buffered, step := make_step(buffered, Rerun())) == run(eager, make_step(eager, None))
-    assert len(step.kinds) == 1
+    assert len(step.captured) == 1
     assert_equal(state(buffered), state(eager))
 
 
@@ -131,7 +134,7 @@ def test_a_capture_that_fails_is_said_once_and_training_goes_on_as_if_it_had_not
     assert run(buffered, step) == run(eager, make_step(eager, None))
     assert_equal(state(buffered), state(eager))
     assert capture.calls.count("record") == fails_at + 1 and capture.calls[-1] == "record"
-    assert step.capture is None and not step.kinds
+    assert step.capture is None and not step.captured
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note:")]
     assert len(notes) == 1 and "operation not permitted when stream is capturing" in notes[0]
 
@@ -139,12 +142,12 @@ def test_a_capture_that_fails_is_said_once_and_training_goes_on_as_if_it_had_not
 def test_a_capture_that_fails_half_way_leaves_no_gradients():
     class HalfWay(Rerun):
         def record(self, run):
-            session.backend.apply = lambda numbers: (_ for _ in ()).throw(RuntimeError("cannot"))
+            session.optimizers.apply = lambda *_: (_ for _ in ()).throw(RuntimeError("cannot"))
             try:
                 run()
             finally:
-                del session.backend.apply
-                assert session.backend._touches and session.backend.matrices[0].grad is not None
+                del session.optimizers.apply
+                assert session.texture.decoder.matrices[0].grad is not None
 
     eager, session = make_session("quality"), make_session("quality")
     assert run(session, make_step(session, HalfWay())) == run(eager, make_step(eager, None))
@@ -165,19 +168,6 @@ def test_packed_arrays_come_back_as_they_were():
     assert addresses == [tensor.data_ptr() for tensor in inputs.tensors]
 
 
-def test_the_signature_tells_apart_what_runs_other_operations_and_nothing_else():
-    backend = make_session("quality").backend
-
-    def of(mip, x, tiles=1, side=8):
-        plan = backend.plan([TileGroup(mip, np.full((tiles, 1), x) + np.arange(side), np.arange(side)[None]
-                                       + np.zeros((tiles, 1), int), (1, 0))])
-        arrays = plan_arrays(plan)
-        assert all(a is b for a, b in zip(plan_arrays(filled(plan, arrays)), arrays, strict=True))
-        return signature(plan, arrays)
-    assert of(0, 2) == of(0, 30) == of(0, 50) and hash(of(0, 2)) == hash(of(0, 30))
-    assert len({of(0, 2), of(0, 2, tiles=2), of(0, 2, side=4)}) == 3
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_the_devices_part_of_a_step_looks_at_no_value_and_makes_no_tensor_on_the_host(name):
     class Watch(TorchDispatchMode):
@@ -190,19 +180,22 @@ def test_the_devices_part_of_a_step_looks_at_no_value_and_makes_no_tensor_on_the
 
     session, meta = make_session(name), torch.device("meta")
     settings = session.config.train
-    backend = TorchBackend(session.layout, session.channels, meta, "float32", torch.Generator())
-    backend.make_optimizers(settings.optimizer, settings.learning_rate)
-    groups, index = session.sampler.draw()
+    texture = NeuralTexture(session.layout, session.channels, meta, torch.Generator().manual_seed(0))
+    optimizers = Optimizers(texture, settings.optimizer, settings.learning_rate)
     noise = session.noise(0.0) or []
     weights = None if session.loss_weights is None else session.loss_weights.to(meta)
-    step = GraphedStep(backend, session.sampler.texels.to(meta), None, quantize=session.config.quantize.quantize,
-                       linear_diffuse=session.linear_diffuse, loss_weights=weights)
-    plan = backend.plan(groups)
-    arrays = [*plan_arrays(plan), index, np.array([*noise, *backend.begin_step(1.0)], np.float32)]
-    kind = step._kind(StaticInputs(arrays, meta), plan, tuple(amplitude > 0 for amplitude in noise))
+    step = TrainingStep(TorchBackend(texture, "float32"), optimizers, session.sampler.texels.to(meta), None,
+                        quantize=session.config.quantize.quantize, linear_diffuse=session.linear_diffuse,
+                        loss_weights=weights)
+    batch = session.sampler.draw()
+    lookups = texture.planner.look_up(batch.groups)
+    numbers = optimizers.begin_step(1.0) | {f"noise_{grid}": amplitude for grid, amplitude in enumerate(noise)}
+    arrays = [*arrays_of(lookups), batch.targets, *([] if batch.texel_weights is None else [batch.texel_weights]),
+              np.array([*numbers.values()], np.float32)]
+    captured = step._static_batch(arrays, lookups, batch, list(numbers), tuple(amplitude > 0 for amplitude in noise))
     with Watch():
-        step._run(kind)
-    assert not backend._touches and backend.matrices[0].grad is None
+        step._run(captured)
+    assert texture.decoder.matrices[0].grad is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
@@ -211,7 +204,7 @@ def test_captured_steps_give_the_parameters_of_eager_ones_on_the_gpu(name):
     eager, captured = make_session(name, "cuda"), make_session(name, "cuda")
     step = captured.training_step()
     losses, expected = run(captured, step), run(eager, eager.training_step(graphs=False))
-    assert step.capture is not None and any(kind.replay for kind in step.kinds.values())
+    assert step.capture is not None and any(captured.replay for captured in step.captured.values())
     np.testing.assert_allclose(losses, expected, rtol=2e-2)
     ours, theirs = state(captured), state(eager)
     assert torch.equal(ours.pop("noise"), theirs.pop("noise"))
@@ -227,10 +220,10 @@ def test_a_replayed_step_never_waits_for_the_gpu():
     for mode in ("default", "default", "error", "error"):
         torch.cuda.set_sync_debug_mode(mode)
         try:
-            loss = step(*batch, session.noise(0.0), 1.0)
+            loss = step(batch, session.noise(0.0), 1.0)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    assert all(kind.replay for kind in step.kinds.values()) and loss.isfinite()
+    assert all(captured.replay for captured in step.captured.values()) and loss.isfinite()
 
 
 def test_only_the_torch_backend_on_cuda_gets_graphs():
