@@ -15,6 +15,7 @@ import sys
 import warnings
 from dataclasses import asdict, dataclass, field
 
+from configs import PRESETS, ModelConfig
 from utils.errors import run_command
 
 TORCH_INDEX = "https://download.pytorch.org/whl"
@@ -174,8 +175,8 @@ def _examine_torch(report: Report) -> str | None:
     try:
         import torch
 
-        from model.backends.choose import choose_device, cuda_problem
-        from model.precision import LEAST_BFLOAT16_WIDTH, gains_from_bfloat16
+        from model.backends.choose import EXPERIMENTAL, choose_device, cuda_problem
+        from model.precision import gains_from_bfloat16
     except (ImportError, OSError, RuntimeError) as error:
         report.found["PyTorch"] = "none"
         report.problems["torch"] = f"import torch fails: {' '.join(str(error).split())}"
@@ -190,7 +191,14 @@ def _examine_torch(report: Report) -> str | None:
         report.problems["cuda"] = problem
     device = choose_device("auto")
     report.uses["device"] = device.type
-    report.uses["precision"] = "bfloat16" if gains_from_bfloat16(device, LEAST_BFLOAT16_WIDTH) else "float32"
+    by_precision: dict[str, list[str]] = {}
+    for preset, settings in PRESETS.items():
+        width = settings.get("model", {}).get("n_neurons", ModelConfig().n_neurons)
+        by_precision.setdefault("bfloat16" if gains_from_bfloat16(device, width) else "float32", []).append(preset)
+    report.uses["precision"] = ", ".join(
+        name if len(by_precision) == 1 else f"{name} ({', '.join(presets)})" for name, presets in by_precision.items())
+    if device.type != "cpu":
+        report.uses["note"] = EXPERIMENTAL
     try:
         report.can_train = bool((torch.ones(2, 2, device=device) @ torch.ones(2, 2, device=device) == 2).all())
     except RuntimeError as error:

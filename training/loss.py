@@ -10,14 +10,14 @@ from dataset import get_texture_config
 
 def present_channels(present: dict[str, bool]) -> list[int]:
     """Return the canonical channel numbers of the maps that are present."""
-    return [channel for kind in get_texture_config() if present.get(kind.name)
-            for channel in range(kind.first, kind.first + kind.count)]
+    return [channel for texture in get_texture_config() if present.get(texture.name)
+            for channel in range(texture.first, texture.first + texture.count)]
 
 
 def channel_weights(weights: dict[str, float], present: dict[str, bool]) -> torch.Tensor | None:
     """Return the loss weight of each present channel, float32 [C] of mean 1, or None where all are equal."""
-    per_channel = [weights.get(kind.name, 1.0) for kind in get_texture_config() if present.get(kind.name)
-                   for _ in range(kind.count)]
+    per_channel = [weights.get(texture.name, 1.0) for texture in get_texture_config() if present.get(texture.name)
+                   for _ in range(texture.count)]
     values = torch.tensor(per_channel)
     if values.sum() == 0:
         raise ValueError("every present map has loss weight 0")

@@ -11,8 +11,8 @@ import torch
 
 from configs import Config
 from dataset import TextureSet
-from model.backends.choose import choose_device, choose_precision, make_backend, usable_backends
-from model.backends.tcnn_layout import decoder_kind
+from model.backends.choose import EXPERIMENTAL, choose_device, choose_precision, make_backend, usable_backends
+from model.backends.tcnn_layout import network_type
 from model.backends.torch_backend import TorchBackend
 from model.decoder.canonical import load_canonical_weights
 from model.grids.initial import initial_grids
@@ -157,6 +157,8 @@ def open_session(config: Config, texture_set: TextureSet, resumed: Checkpoint | 
         backend_name, note = faster_backend(names, config, try_backend)
     else:
         backend_name = names[0]
+    if device.type != "cpu":
+        note = f"{note or backend_name}; {EXPERIMENTAL}"
     precision = _precision(config, layout, device, backend_name, resumed)
     generator = torch.Generator().manual_seed(settings.seed)
     texture = NeuralTexture(layout, channels, device, generator)
@@ -180,7 +182,7 @@ def _precision(config: Config, layout: ModelLayout, device: torch.device, backen
     """Return the arithmetic of the decoder while training."""
     if config.train.precision == "auto" and resumed and resumed.backend == backend_name:
         return resumed.precision
-    if config.train.precision == "auto" and backend_name == "tcnn" and decoder_kind(layout)[0] != "torch":
+    if config.train.precision == "auto" and backend_name == "tcnn" and network_type(layout)[0] != "torch":
         # Stands for half precision there, the only one that most builds of tiny-cuda-nn have for networks.
         return "bfloat16"
     return choose_precision(config.train.precision, device, layout)

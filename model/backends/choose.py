@@ -12,6 +12,8 @@ from utils.errors import UsageError, UserError
 
 TF32_BITS = 8
 """Most bits of a feature, of those there are (2, 4, 8, 16), whose levels TF32 holds exactly."""
+EXPERIMENTAL = "experimental, not yet measured on hardware"
+"""Said of everything that runs on a GPU alone."""
 DOCTOR = "`python -m model.doctor` says how to get it"
 
 
@@ -71,9 +73,9 @@ def usable_backends(name: str, device: torch.device, layout: ModelLayout) -> tup
         return [name], ""
     if not problem:
         from model.backends.tcnn_backend import tinycudann_problem
-        from model.backends.tcnn_layout import decoder_kind
-        kind, reason = decoder_kind(layout)
-        if kind == "torch":
+        from model.backends.tcnn_layout import network_type
+        network, reason = network_type(layout)
+        if network == "torch":
             problem = f"this decoder has to run in PyTorch ({reason}), whose own steps are captured as CUDA graphs"
         else:
             problem = tinycudann_problem()

@@ -17,12 +17,12 @@ from model.backends.tcnn_layout import (
     LevelTable,
     LossScale,
     all_finite,
-    decoder_kind,
     encoding_config,
     feature_split,
     flat_weights,
     fuses_at_run_time,
     network_config,
+    network_type,
     ring_coordinates,
 )
 from model.backends.torch_backend import TorchBackend
@@ -213,13 +213,13 @@ class TcnnBackend(TorchBackend):
 
     def _make_network(self) -> tuple[torch.nn.Module | None, str]:
         """Return a Network that is known to run here, or None for the layers in torch, and a note on which and why."""
-        kind, note = decoder_kind(self.layout)
+        otype, note = network_type(self.layout)
         columns, rows = self.layout.layers[0].cols, self.layout.layers[-1].rows
         # From RTX 4000 on; on older cards fusing at run time can cost more than it saves.
         fuses = fuses_at_run_time(self.layout) and torch.cuda.get_device_capability(self.device) >= (8, 9) \
             and getattr(self.tcnn, "supports_jit_fusion", lambda: False)()
-        kinds = [] if kind == "torch" else dict.fromkeys([kind, "CutlassMLP"])
-        for candidate, fused in [(candidate, fused) for candidate in kinds for fused in (True, False)[not fuses:]]:
+        candidates = [] if otype == "torch" else dict.fromkeys([otype, "CutlassMLP"])
+        for candidate, fused in [(candidate, fused) for candidate in candidates for fused in (True, False)[not fuses:]]:
             try:
                 network = self.tcnn.Network(columns, rows, network_config(self.layout, candidate))
                 if not self.reduced and network.dtype != torch.float32:

@@ -55,7 +55,7 @@ def encoding_config(resolution: int, n_features: int) -> dict[str, object]:
             "base_resolution": resolution + 2, "per_level_scale": 1.0, "interpolation": "Linear"}
 
 
-def decoder_kind(layout: ModelLayout) -> tuple[str, str]:
+def network_type(layout: ModelLayout) -> tuple[str, str]:
     """Return which tiny-cuda-nn network can run the decoder, or `torch`, and why not a faster one ("" where it is).
 
     The last activation never matters: it is applied in torch.
@@ -86,10 +86,10 @@ def fuses_at_run_time(layout: ModelLayout) -> bool:
         all(layer.activation in FUSED_AT_RUN_TIME for layer in layout.layers[:-1])
 
 
-def network_config(layout: ModelLayout, kind: str) -> dict[str, object]:
+def network_config(layout: ModelLayout, otype: str) -> dict[str, object]:
     """The Network of the decoder without its last activation."""
     activation = TCNN_ACTIVATIONS[layout.layers[0].activation] if len(layout.layers) > 1 else "None"
-    return {"otype": kind, "activation": activation, "output_activation": "None",
+    return {"otype": otype, "activation": activation, "output_activation": "None",
             "n_neurons": layout.n_neurons if len(layout.layers) > 1 else 16, "n_hidden_layers": len(layout.layers) - 1}
 
 

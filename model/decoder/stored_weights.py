@@ -64,10 +64,10 @@ def pack_network(flat: np.ndarray, layout: ModelLayout) -> tuple[np.ndarray, lis
 
     Offsets count array elements (bytes for int8). What float16 cannot hold becomes infinite.
     """
-    places = [{"offset": layer.offset, "bias_offset": layer.bias_offset} for layer in layout.layers]
+    offsets = [{"offset": layer.offset, "bias_offset": layer.bias_offset} for layer in layout.layers]
     with np.errstate(over="ignore"):
         if layout.network_precision != "int8":
-            return flat.astype(layout.network_precision), places
+            return flat.astype(layout.network_precision), offsets
         weights = torch.from_numpy(np.ascontiguousarray(flat, np.float32))
         codes, scales = [], []
         for matrix in _matrices(weights, layout):
@@ -75,17 +75,17 @@ def pack_network(flat: np.ndarray, layout: ModelLayout) -> tuple[np.ndarray, lis
             codes.append(row_codes(matrix, scale).to(torch.int8).reshape(-1).numpy())
             scales.append(scale.reshape(-1).numpy().astype(np.float16))
         parts, end = [*codes], sum(map(len, codes))
-        for place, scale in zip(places, scales):
-            place["scale_offset"] = end
+        for entry, scale in zip(offsets, scales):
+            entry["scale_offset"] = end
             parts.append(scale.view(np.int8))
             end += parts[-1].size
-        for place, layer in zip(places, layout.layers):
+        for entry, layer in zip(offsets, layout.layers):
             if layer.bias_offset is not None:
                 bias = flat[layer.bias_offset:layer.bias_offset + layer.rows].astype(np.float16)
-                place["bias_offset"] = end
+                entry["bias_offset"] = end
                 parts.append(bias.view(np.int8))
                 end += parts[-1].size
-    return np.concatenate(parts), places
+    return np.concatenate(parts), offsets
 
 
 def stored_bytes(layout: ModelLayout) -> int:

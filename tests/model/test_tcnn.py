@@ -12,7 +12,6 @@ from model.backends.tcnn_layout import (
     LevelTable,
     LossScale,
     all_finite,
-    decoder_kind,
     encoding_config,
     feature_split,
     fill_ring,
@@ -20,6 +19,7 @@ from model.backends.tcnn_layout import (
     fold_ring,
     fuses_at_run_time,
     network_config,
+    network_type,
     ring_coordinates,
     ring_entries,
     table_entries,
@@ -177,7 +177,7 @@ def layout_of(**settings):
     ({"activation": "gelu"}, "torch"), ({"activation": "hard_gelu"}, "torch"), ({"use_bias": True}, "torch"),
     ({"n_neurons": 24}, "torch")])
 def test_the_decoder_runs_in_the_fastest_network_that_can_compute_it(settings, kind):
-    found, reason = decoder_kind(layout_of(**settings))
+    found, reason = network_type(layout_of(**settings))
     assert found == kind and (reason == "") == (kind == "FullyFusedMLP")
 
 
