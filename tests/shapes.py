@@ -1,6 +1,6 @@
 """Checks a call against the shapes that torchtyping's hints declare.
 
-torchtyping's own checker reads `Tensor.names`, which newer PyTorch does not have; what its hints say is read here instead.
+torchtyping's own checker reads `Tensor.names`, which newer PyTorch does not have; its hints are read here instead.
 """
 
 from __future__ import annotations
