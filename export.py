@@ -14,11 +14,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 import utils.threads  # noqa: F401, before torch
-from formats.codes import STORAGES
+from configs import STORAGES
 from formats.reader import NeuralTextureReader
 from reporting.pictures import map_images
 from training.checkpoint import find_checkpoint
-from training.exporting import export_material, source_from_checkpoint
+from training.export_source import source_from_checkpoint
+from training.exporting import export_material
 from training.flags import parse_bool
 from utils.arguments import OneLineParser
 from utils.errors import UsageError, run_command
@@ -105,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
     source, reference = source_from_checkpoint(options.load_dir, load_iter)
     source.storage = options.storage or source.storage
     source.dds_mips = source.dds_mips if options.dds_mips is None else options.dds_mips
-    manifest = export_material(source, folder, reference)
+    manifest = export_material(source, folder, reference).manifest
     print(f"Exported {found}")
     print("\n".join(summary_lines(manifest)))
     print(f"  {'written':<12}{len(manifest['files']) + 1} files in {folder}")

@@ -49,7 +49,7 @@ def finish(session: Session, folder: Path, log: RunLog) -> dict:
     present = texture_set.present
     manifest = export_material(ExportSource(
         layout, session.grid_arrays(), session.backend.network().numpy(), present, texture_set.normal_convention,
-        config.export.storage, config.export.dds_mips), folder, texture_set)
+        config.export.storage, config.export.dds_mips), folder, texture_set).manifest
     with stored_precision(session.backend):
         decoded = [decode_mip(session.backend, session.channels, mip, True) for mip in range(layout.mips)]
         if not config.quantize.quantize:
