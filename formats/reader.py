@@ -133,7 +133,9 @@ class NeuralTextureReader:
 
     def _limit(self, outputs: np.ndarray) -> None:
         """Clamp network outputs `[11, ...]` to [0, 1] and set missing maps to 0, in place."""
-        np.clip(outputs, 0, 1, out=outputs)
+        # A shader's saturate turns what is not a number into 0, and so do these.
+        np.fmax(outputs, 0, out=outputs)
+        np.fmin(outputs, 1, out=outputs)
         for channel in self.manifest["channels"]:
             if not channel["present"]:
                 outputs[channel["first"]:channel["first"] + channel["count"]] = 0
