@@ -12,9 +12,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from configs import (
     ACTIVATION_NAMES,
+    DIFFUSE_SPACES,
     N_CHANNELS,
     TEXTURE_CHANNELS,
-    DiffuseSpace,
     Interpolation,
     QuantizeBits,
 )
@@ -22,7 +22,7 @@ from images.mips import mip_count
 
 MOST_SIDE = 1 << 16
 MOST_TEXELS = 1 << 28
-"""Largest texture, 16384 x 16384 or as many texels in another shape: a file cannot ask for more memory than that takes."""
+"""Largest texture, 16384 x 16384 or as many texels in another shape: no file can ask for more memory than that."""
 _SHOWN = 60
 """Characters of a wrong value that a message shows."""
 
@@ -58,7 +58,7 @@ class _Part(BaseModel):
 
 
 class Channels(_Part):
-    """One map's place among the channels."""
+    """The channels of one map."""
 
     name: str
     first: Whole
@@ -68,8 +68,8 @@ class Channels(_Part):
 
     @model_validator(mode="after")
     def _diffuse_has_a_space(self) -> Channels:
-        if self.name == "diffuse" and self.space not in DiffuseSpace.__args__:
-            raise ValueError(f"space of diffuse is {_found(self.space)}, expected one of {', '.join(DiffuseSpace.__args__)}")
+        if self.name == "diffuse" and self.space not in DIFFUSE_SPACES:
+            raise ValueError(f"space of diffuse is {_found(self.space)}, expected one of {', '.join(DIFFUSE_SPACES)}")
         return self
 
 
@@ -215,7 +215,7 @@ class Manifest(_Part):
 
     def _check_levels(self) -> None:
         if len(self.mip_levels) != self.mips:
-            raise ValueError(f"mip_levels has {len(self.mip_levels)} entries, expected one for each of {self.mips} mips")
+            raise ValueError(f"mip_levels has {len(self.mip_levels)} entries, expected one for each of {self.mips}")
         for mip, levels in enumerate(self.mip_levels):
             if len(levels) != len(self.grids) or any(level >= grid.n_levels for level, grid in zip(levels, self.grids)):
                 raise ValueError(f"mip_levels[{mip}] is {_shortened(str(levels))}, expected a level of each grid")

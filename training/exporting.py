@@ -79,18 +79,19 @@ def export_material(source: ExportSource, folder: str | os.PathLike, reference: 
 
     Everything is written aside in a sub-folder, read back from there with `NeuralTextureReader` and compared with
     `reference` (none: nothing is decoded or measured), and only then moved into place, the manifest last. Every stored
-    mip is decoded once, and handed back for other figures and pictures. An older export in `folder` is replaced. Raises `UserError` where weights or features are not finite or files cannot be written,
-    `ValueError` where the source does not fit its layout.
+    mip is decoded once, and handed back for other figures and pictures. An older export in `folder` is replaced.
+    Raises `UserError` where weights or features are not finite or files cannot be written, `ValueError` where the
+    source does not fit its layout.
     """
     folder = Path(folder)
-    network, places = _exported_network(source)
+    network, offsets = _exported_network(source)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=folder, prefix=".export."))
     except OSError as error:
         raise UserError(describe_os_error(error, folder)) from error
     try:
-        manifest, decoded = _manifest(source, places, reference), {}
+        manifest, decoded = _manifest(source, offsets, reference), {}
         for g, grid in enumerate(manifest["grids"]):
             _write_grid(source, g, aside, grid["files"])
         write_bytes(aside / NETWORK_NAME, npz_bytes({"info": _info(source.layout), "network": network}))
@@ -111,7 +112,7 @@ def export_material(source: ExportSource, folder: str | os.PathLike, reference: 
 
 
 def _exported_network(source: ExportSource) -> tuple[np.ndarray, list[dict]]:
-    """Return the flat weights as they are stored, the rows (and biases) of missing maps zero, and the layers' places."""
+    """Return the weights as they are stored, the rows (and biases) of missing maps zero, and the layers' offsets."""
     network = np.array(source.network, np.float32).reshape(-1)
     if network.size != source.layout.n_weights:
         raise ValueError(f"the network has {network.size} weights, its layout {source.layout.n_weights}")
@@ -174,7 +175,7 @@ def _origin(reference: TextureSet | None) -> dict[str, object]:
             "notices": [_plain_text(notice) for notice in reference.notices]}
 
 
-def _manifest(source: ExportSource, places: list[dict], reference: TextureSet | None) -> dict:
+def _manifest(source: ExportSource, offsets: list[dict], reference: TextureSet | None) -> dict:
     """Return the manifest without what depends on the written files."""
     layout, grids = source.layout, []
     for g, grid in enumerate(layout.grids):
@@ -187,7 +188,8 @@ def _manifest(source: ExportSource, places: list[dict], reference: TextureSet | 
             "interpolation": grid.interpolation, "scale": (steps - 1) / steps, "offset": -(steps - 1) / 2 / steps})
     obstacles = plugin_obstacles(source.layout, source.storage)
     return {
-        "format": FORMAT, "version": MANIFEST_VERSION, "toolkit_version": VERSION, **_origin(reference), "width": layout.width, "height": layout.height, "mips": layout.mips,
+        "format": FORMAT, "version": MANIFEST_VERSION, "toolkit_version": VERSION, **_origin(reference),
+        "width": layout.width, "height": layout.height, "mips": layout.mips,
         "wrap": layout.wrap, "normal_convention": source.normal_convention, "ue5_plugin": not obstacles,
         "ue5_plugin_obstacles": obstacles,
         "channels": [{"name": texture.name, "first": texture.first, "count": texture.count,
@@ -200,8 +202,8 @@ def _manifest(source: ExportSource, places: list[dict], reference: TextureSet | 
         **({"position_order": layout.position_order} if layout.position_order else {}),
         "network": {"file": NETWORK_NAME, "array": "network", "inputs": layout.n_inputs, "outputs": N_CHANNELS,
                     "precision": source.layout.network_precision, "macs_per_texel": layout.macs_per_texel,
-                    "layers": [{"rows": layer.rows, "cols": layer.cols, **place, "activation": layer.activation}
-                               for layer, place in zip(layout.layers, places)]},
+                    "layers": [{"rows": layer.rows, "cols": layer.cols, **offset, "activation": layer.activation}
+                               for layer, offset in zip(layout.layers, offsets)]},
         "bytes_per_texel": layout.bytes_per_texel, "psnr": {}}
 
 
@@ -231,7 +233,7 @@ def _decode(folder: Path, reference: TextureSet) -> dict[int, np.ndarray]:
 
 
 def _quality(reference: TextureSet, decoded: Mapping[int, np.ndarray]) -> dict[str, object]:
-    """Return PSNR (dB, by map) and the normals' mean angular error (degrees) of the decoded mips, as manifests list them."""
+    """Return PSNR (dB, by map) and the normals' mean angle (degrees) of decoded mips, as manifests list them."""
     psnr = [material_psnr(reference.mips[mip], decoded[mip], reference.present) for mip in sorted(decoded)]
     quality: dict[str, object] = {"psnr": {name: figure_list(values[name] for values in psnr) for name in psnr[0]}}
     if reference.present["normal"]:

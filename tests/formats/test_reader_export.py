@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from formats import lattice
+from formats import cell_decoding
 from formats.network import ACTIVATIONS, one_matrix_thread
 from formats.reader import NeuralTextureReader
 from quantize import values_to_codes
@@ -207,14 +207,14 @@ def test_blocks_of_rows_join_without_a_seam(tmp_path):
 
 
 @pytest.mark.parametrize("name", WHOLE_CELLS)
-def test_texels_by_place_in_their_cells_are_those_worked_out_one_by_one(name, tmp_path, monkeypatch):
+def test_texels_decoded_by_cells_are_those_worked_out_one_by_one(name, tmp_path, monkeypatch):
     export_material(make_source(**WHOLE_CELLS[name]), tmp_path)
     reader = NeuralTextureReader(tmp_path)
-    by_place = reader.decode(0)
-    monkeypatch.setattr(lattice, "MOST_PLACES", 0)
+    by_cells = reader.decode(0)
+    monkeypatch.setattr(cell_decoding, "MOST_OFFSETS", 0)
     one_by_one = reader.decode(0)
-    np.testing.assert_allclose(by_place, one_by_one, atol=2e-6)
-    assert (by_place != one_by_one).any(), "both ways gave the same last bits, so one of them was not taken"
+    np.testing.assert_allclose(by_cells, one_by_one, atol=2e-6)
+    assert (by_cells != one_by_one).any(), "both ways gave the same last bits, so one of them was not taken"
 
 
 @pytest.mark.parametrize("change", [{}, dict(hash_grid_configs=[grid(64, **GATHER), grid(32)], position_order=1)])
