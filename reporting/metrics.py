@@ -6,9 +6,7 @@ Torch and the optional packages are imported inside the functions that need them
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -16,8 +14,10 @@ from configs import TEXTURE_CHANNELS
 
 SSIM_WINDOW = 11
 """Side of SSIM's Gaussian window, texels; smaller maps have no SSIM."""
-LPIPS_MIN_SIDE = 128
-"""LPIPS is not taken on images with a side below this, texels."""
+SSIM_SIGMA = 1.5
+"""Standard deviation of that window, texels."""
+_SSIM_STRIP_VALUES = 1 << 17
+"""Values of one image that are filtered at once: few enough for a processor's cache."""
 _BLOCK_VALUES = 1 << 22
 
 
@@ -92,44 +92,71 @@ def psnr_of_maps(mse: np.ndarray, present: Mapping[str, bool]) -> dict[str, floa
     return result
 
 
-def ssim(reference: np.ndarray, decoded: np.ndarray) -> float | None:
-    """Return the structural similarity of uint8 `[H, W]` or `[H, W, C]` images, mean over channels.
+def ssim_of_channels(reference: np.ndarray, decoded: np.ndarray, channels: Sequence[int]) -> np.ndarray | None:
+    """Return the structural similarity of some channels of uint8 `[H, W, C]` images, float64 in the order asked for.
 
-    Gaussian 11 x 11 window, sigma 1.5, K1 0.01, K2 0.03, data range 1 (Wang et al. 2004, by torchmetrics), borders
-    mirrored. `None` where a side is below 11. Strips of rows with a margin keep memory small; the result is the same.
+    Gaussian 11 x 11 window, sigma 1.5, K1 0.01, K2 0.03, data range 1 (Wang et al. 2004), borders mirrored, mean over
+    all texels. `None` where a side is below 11. The window is separable, so each axis is filtered by itself; strips of
+    rows bound the memory whatever the size.
     """
     import torch
-    from torchmetrics.functional.image.ssim import structural_similarity_index_measure
 
     if reference.shape != decoded.shape:
         raise ValueError(f"shapes differ: reference {reference.shape}, decoded {decoded.shape}")
     height, width = reference.shape[:2]
     if min(height, width) < SSIM_WINDOW:
         return None
-    reference, decoded = (image.reshape(height, width, -1) for image in (reference, decoded))
     margin = SSIM_WINDOW // 2
-    strip = max(SSIM_WINDOW, (1 << 18) // width)
-    total = 0.0
-    for channel in range(reference.shape[2]):
-        for first in range(0, height, strip):
-            last = min(first + strip, height)
-            # The last strip may be thinner than the mirrored border needs, so the margin above it is a whole window.
-            top, bottom = max(first - SSIM_WINDOW, 0), min(last + margin, height)
-            ours, theirs = (torch.from_numpy(np.ascontiguousarray(image[top:bottom, :, channel])).float()[None, None]
-                            / 255 for image in (reference, decoded))
-            _, similarity = structural_similarity_index_measure(theirs, ours, data_range=1.0, return_full_image=True)
-            total += similarity[0, 0, first - top:last - top].double().sum().item()
-    return total / (height * width * reference.shape[2])
+    taps = np.exp(-0.5 * (np.arange(-margin, margin + 1) / SSIM_SIGMA) ** 2)
+    taps = (taps / taps.sum()).tolist()
+
+    def mirrored(first: int, last: int, size: int) -> np.ndarray:
+        index = np.abs(np.arange(first - margin, last + margin))
+        return np.where(index < size, index, 2 * (size - 1) - index)
+
+    def filtered(values: torch.Tensor, axis: int) -> torch.Tensor:
+        count = values.shape[axis] - 2 * margin
+        total = values.narrow(axis, 0, count) * taps[0]
+        for shift, tap in enumerate(taps[1:], 1):
+            total.add_(values.narrow(axis, shift, count), alpha=tap)
+        return total
+
+    strip = max(1, _SSIM_STRIP_VALUES // (width * len(channels)))
+    columns, total = mirrored(0, width, width), np.zeros(len(channels))
+    for first in range(0, height, strip):
+        rows = mirrored(first, min(first + strip, height), height)
+        x, y = (torch.from_numpy(image[rows][:, columns][..., channels]).float().div_(255)
+                for image in (reference, decoded))
+        # Means of x, y, x^2 + y^2 and x y; the two variances are needed as their sum alone.
+        mean_x, mean_y, squares, product = filtered(filtered(torch.stack([x, y, x * x + y * y, x * y]), 1), 2)
+        mean_product, mean_squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
+        similarity = ((2 * mean_product + 0.01 ** 2) * (2 * (product - mean_product) + 0.03 ** 2)
+                      / ((mean_squares + 0.01 ** 2) * (squares - mean_squares + 0.03 ** 2)))
+        total += similarity.sum((0, 1), dtype=torch.float64).numpy()
+    return total / (height * width)
+
+
+def ssim(reference: np.ndarray, decoded: np.ndarray) -> float | None:
+    """Return `ssim_of_channels` of uint8 `[H, W]` or `[H, W, C]` images, mean over channels; `None` below 11 texels."""
+    if reference.ndim == 2:
+        reference, decoded = reference[..., None], decoded[..., None]
+    values = ssim_of_channels(reference, decoded, range(reference.shape[2]))
+    return None if values is None else float(values.mean())
 
 
 def material_ssim(reference: np.ndarray, decoded: np.ndarray, present: Mapping[str, bool]) -> dict[str, float | None]:
     """Return SSIM of each present map of uint8 `[H, W, 11]` sets, and `overall`, their mean; `None` below 11 texels."""
-    values = {name: ssim(reference[..., channels], decoded[..., channels])
-              for name, channels in present_ranges(present).items()}
-    if not values:
+    ranges = present_ranges(present)
+    if not ranges:
         raise ValueError("no map is present")
-    overall = None if None in values.values() else sum(values.values()) / len(values)
-    return {"overall": overall, **values}
+    wanted = [channel for channels in ranges.values() for channel in range(channels.start, channels.stop)]
+    of_channels = ssim_of_channels(reference, decoded, wanted)
+    if of_channels is None:
+        return {"overall": None, **dict.fromkeys(ranges)}
+    values = {name: float(np.mean([of_channels[wanted.index(channel)]
+                                   for channel in range(channels.start, channels.stop)]))
+              for name, channels in ranges.items()}
+    return {"overall": sum(values.values()) / len(values), **values}
 
 
 def normal_angle(reference: np.ndarray, decoded: np.ndarray) -> float:
@@ -158,61 +185,3 @@ def flip(reference: np.ndarray, decoded: np.ndarray) -> float | None:
         return None
     images = [np.ascontiguousarray(image, np.float32) / 255 for image in (reference, decoded)]
     return float(flip_evaluator.evaluate(*images, "LDR", applyMagma=False)[1])
-
-
-@contextmanager
-def _safe_unpickling() -> Iterator[None]:
-    """Make every `torch.load` inside refuse anything but tensors, whatever the caller asks for."""
-    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before
-
-
-class Lpips:
-    """Learned perceptual image patch similarity (Zhang et al. 2018, AlexNet), off where its weights cannot be had.
-
-    `available` says whether it is on, `reason` is one line that says why not and how to get it.
-    """
-
-    def __init__(self, device: str = "cpu", download: bool = True) -> None:
-        self.available = False
-        self.device = device
-        try:
-            from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
-            from torchvision.models import AlexNet_Weights
-        except ImportError as error:
-            missing = error.name or "torchvision"
-            self.reason = f"LPIPS is off: {missing} is missing; pip install torchmetrics torchvision"
-            return
-        from reporting.weights import ensure_weights
-
-        self.reason = ensure_weights(AlexNet_Weights.DEFAULT.url, download)
-        if self.reason:
-            self.reason = f"LPIPS is off: {self.reason}"
-            return
-        try:
-            with _safe_unpickling():
-                metric = LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True)
-        except Exception as error:  # a damaged file fails in many ways, and LPIPS must never stop a run
-            self.reason = (f"LPIPS is off: its weights do not load ({type(error).__name__}); "
-                           "delete them to fetch them anew")
-            return
-        self._network = metric.net.to(device).eval()
-        self.available = True
-
-    def __call__(self, reference: np.ndarray, decoded: np.ndarray) -> float | None:
-        """Return LPIPS of sRGB uint8 `[H, W, 3]` images, 0 where equal; `None` where off or a side is below 128."""
-        if not self.available or min(reference.shape[:2]) < LPIPS_MIN_SIDE:
-            return None
-        import torch
-
-        with torch.no_grad():
-            images = [torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)[None].float() / 255
-                      for image in (decoded, reference)]
-            return float(self._network(*images, normalize=True).mean())
