@@ -1,6 +1,6 @@
 """Image metrics on 8-bit maps in the file's own coding: pure functions, NumPy in, float out.
 
-Torch and the optional packages are imported inside the functions that need them, because they are slow to import.
+Optional packages are imported inside the functions that need them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ SSIM_WINDOW = 11
 """Side of SSIM's Gaussian window, texels; smaller maps have no SSIM."""
 SSIM_SIGMA = 1.5
 """Standard deviation of that window, texels."""
-_SSIM_STRIP_VALUES = 1 << 17
-"""Values of one image that are filtered at once: few enough for a processor's cache."""
+_SSIM_TILE = 96
+"""Side of the tiles that are filtered at once, texels: small enough for a processor's cache."""
 _BLOCK_VALUES = 1 << 22
 
 
@@ -96,44 +96,61 @@ def ssim_of_channels(reference: np.ndarray, decoded: np.ndarray, channels: Seque
     """Return the structural similarity of some channels of uint8 `[H, W, C]` images, float64 in the order asked for.
 
     Gaussian 11 x 11 window, sigma 1.5, K1 0.01, K2 0.03, data range 1 (Wang et al. 2004), borders mirrored, mean over
-    all texels. `None` where a side is below 11. The window is separable, so each axis is filtered by itself; strips of
-    rows bound the memory whatever the size.
+    all texels. `None` where a side is below 11. The window is separable, so each axis is filtered by itself; tiles
+    bound the memory whatever the size, and the result is the same.
     """
-    import torch
-
     if reference.shape != decoded.shape:
         raise ValueError(f"shapes differ: reference {reference.shape}, decoded {decoded.shape}")
     height, width = reference.shape[:2]
     if min(height, width) < SSIM_WINDOW:
         return None
-    margin = SSIM_WINDOW // 2
-    taps = np.exp(-0.5 * (np.arange(-margin, margin + 1) / SSIM_SIGMA) ** 2)
-    taps = (taps / taps.sum()).tolist()
-
-    def mirrored(first: int, last: int, size: int) -> np.ndarray:
-        index = np.abs(np.arange(first - margin, last + margin))
-        return np.where(index < size, index, 2 * (size - 1) - index)
-
-    def filtered(values: torch.Tensor, axis: int) -> torch.Tensor:
-        count = values.shape[axis] - 2 * margin
-        total = values.narrow(axis, 0, count) * taps[0]
-        for shift, tap in enumerate(taps[1:], 1):
-            total.add_(values.narrow(axis, shift, count), alpha=tap)
-        return total
-
-    strip = max(1, _SSIM_STRIP_VALUES // (width * len(channels)))
-    columns, total = mirrored(0, width, width), np.zeros(len(channels))
-    for first in range(0, height, strip):
-        rows = mirrored(first, min(first + strip, height), height)
-        x, y = (torch.from_numpy(image[rows][:, columns][..., channels]).float().div_(255)
-                for image in (reference, decoded))
-        # Means of x, y, x^2 + y^2 and x y; the two variances are needed as their sum alone.
-        mean_x, mean_y, squares, product = filtered(filtered(torch.stack([x, y, x * x + y * y, x * y]), 1), 2)
-        mean_product, mean_squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
-        similarity = ((2 * mean_product + 0.01 ** 2) * (2 * (product - mean_product) + 0.03 ** 2)
-                      / ((mean_squares + 0.01 ** 2) * (squares - mean_squares + 0.03 ** 2)))
-        total += similarity.sum((0, 1), dtype=torch.float64).numpy()
+    total = np.zeros(len(channels))
+    for top in range(0, height, _SSIM_TILE):
+        rows = _mirrored(top, min(top + _SSIM_TILE, height), height)
+        for left in range(0, width, _SSIM_TILE):
+            columns = _mirrored(left, min(left + _SSIM_TILE, width), width)
+            total += _ssim_of_tile(*(image[rows[:, None], columns][..., channels] for image in (reference, decoded)))
     return total / (height * width)
+
+
+def _mirrored(first: int, last: int, size: int) -> np.ndarray:
+    """Return the indices from a window's reach before `first` to one past `last`, mirrored at 0 and `size` - 1."""
+    index = np.abs(np.arange(first - SSIM_WINDOW // 2, last + SSIM_WINDOW // 2))
+    return np.where(index < size, index, 2 * (size - 1) - index)
+
+
+def _filtered(values: np.ndarray, axis: int) -> np.ndarray:
+    """Return float32 values after SSIM's window along one axis, which gets shorter by the window's reach."""
+    taps = np.exp(-0.5 * (np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2) ** 2 / SSIM_SIGMA ** 2)
+    taps = (taps / taps.sum()).astype(np.float32)
+    count = values.shape[axis] - SSIM_WINDOW + 1
+    shifted = [values[(slice(None),) * axis + (slice(shift, shift + count),)] for shift in range(SSIM_WINDOW)]
+    total = shifted[SSIM_WINDOW // 2] * taps[SSIM_WINDOW // 2]
+    pair = np.empty_like(total)
+    for shift in range(SSIM_WINDOW // 2):
+        # The window is symmetric.
+        np.add(shifted[shift], shifted[-1 - shift], out=pair)
+        pair *= taps[shift]
+        total += pair
+    return total
+
+
+def _ssim_of_tile(reference: np.ndarray, decoded: np.ndarray) -> np.ndarray:
+    """Return SSIM summed over the texels of a tile whose borders have the window's reach: `[C]` float64."""
+    moments = np.empty((4, *reference.shape), np.float32)
+    x, y, squares, product = moments
+    np.multiply(reference, np.float32(1 / 255), out=x)
+    np.multiply(decoded, np.float32(1 / 255), out=y)
+    np.multiply(x, y, out=product)
+    # The two variances are needed as their sum alone.
+    np.multiply(x, x, out=squares)
+    squares += y * y
+    mean_x, mean_y, squares, product = _filtered(_filtered(moments, 1), 2)
+    mean_product, mean_squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
+    c1, c2 = np.float32(0.01 ** 2), np.float32(0.03 ** 2)
+    similarity = ((2 * mean_product + c1) * (2 * (product - mean_product) + c2)
+                  / ((mean_squares + c1) * (squares - mean_squares + c2)))
+    return similarity.sum((0, 1), dtype=np.float64)
 
 
 def ssim(reference: np.ndarray, decoded: np.ndarray) -> float | None:

@@ -19,12 +19,12 @@ from configs import N_CHANNELS, config_from_dict
 from dataset import TextureSet, get_texture_config, load_texture_set
 from formats.codes import container_format, pack_codes
 from formats.dds import FORMATS, HEADER_BYTES, write_dds
-from formats.manifest import FORMAT, MANIFEST_NAME, VERSION
+from formats.manifest import FORMAT, MANIFEST_NAME, VERSION, read_manifest
 from formats.reader import NeuralTextureReader
 from model.decoder.stored_weights import pack_network
 from model.layout import ModelLayout, model_layout
 from quantize import values_to_codes
-from reporting.metrics import material_psnr, normal_angle
+from reporting.quality import error_figures
 from training.checkpoint import find_checkpoint, load_checkpoint
 from utils.errors import UserError, describe_os_error
 from utils.files import write_bytes, write_json
@@ -51,6 +51,22 @@ class ExportSource:
     """rgba8 or true_rate."""
     dds_mips: bool = True
     """All levels in the DDS files; False: the finest alone."""
+
+
+@dataclass
+class Export:
+    """A written export: its manifest, and what its files decode to."""
+
+    manifest: dict
+    decoded: dict[int, np.ndarray]
+    """Stored mip -> uint8 `[H, W, 11]` in file coding, read back from the files."""
+
+
+def update_manifest(folder: str | os.PathLike, values: dict) -> dict:
+    """Add entries to the manifest in `folder` and return all of it."""
+    manifest = read_manifest(Path(folder)) | values
+    write_json(Path(folder) / MANIFEST_NAME, manifest)
+    return manifest
 
 
 def plugin_obstacles(source: ExportSource) -> list[str]:
@@ -81,8 +97,8 @@ def plugin_obstacles(source: ExportSource) -> list[str]:
     return obstacles
 
 
-def export_material(source: ExportSource, folder: str | os.PathLike, reference: TextureSet | None = None) -> dict:
-    """Write DDS files, npz and manifest into `folder` and return the manifest.
+def export_material(source: ExportSource, folder: str | os.PathLike, reference: TextureSet | None = None) -> Export:
+    """Write DDS files, npz and manifest into `folder`; returns the manifest and the decoded mips.
 
     Everything is written aside in a sub-folder, read back from there with `NeuralTextureReader` to measure PSNR
     against `reference` (none: no PSNR), and only then moved into place, the manifest last. An older export in
@@ -105,14 +121,16 @@ def export_material(source: ExportSource, folder: str | os.PathLike, reference: 
         manifest["files"] = [_file_entry(aside / name) for name in names]
         manifest.update(_rates(manifest))
         write_json(aside / MANIFEST_NAME, manifest)
-        manifest.update(_quality(aside, reference))
+        reader = NeuralTextureReader(aside)
+        decoded = {mip: reader.decode_uint8(mip) for mip in reader.stored_mips}
+        manifest.update(_quality(reader, decoded, reference))
         write_json(aside / MANIFEST_NAME, manifest)
         _move_into_place(aside, folder, names)
     except OSError as error:
         raise UserError(describe_os_error(error, folder)) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return manifest
+    return Export(manifest, decoded)
 
 
 def _exported_network(source: ExportSource) -> tuple[np.ndarray, list[dict]]:
@@ -225,29 +243,14 @@ def _rates(manifest: dict) -> dict[str, float]:
     return {"bpp": 8 * finest / texels, "bpp_mips": 8 * sum(sizes.values()) / texels}
 
 
-def _quality(folder: Path, reference: TextureSet | None) -> dict:
-    """Return PSNR (dB, by map) and the normals' mean angular error (degrees) per mip, of the files in `folder`.
-
-    One entry per mip: null where the decoded map is identical, or where the files lack the level that the mip reads.
-    """
+def _quality(reader: NeuralTextureReader, decoded: dict[int, np.ndarray], reference: TextureSet | None) -> dict:
+    """Return PSNR (dB, by map) and the normals' mean angular error (degrees) of the stored mips."""
     if reference is None:
         return {"psnr": {}}
-    reader = NeuralTextureReader(folder)
-    mips, stored = reader.manifest["mips"], reader.stored_mips
     if (reference.width, reference.height) != (reader.manifest["width"], reader.manifest["height"]):
         raise ValueError(f"the reference is {reference.width} x {reference.height} texels, the model "
                          f"{reader.manifest['width']} x {reader.manifest['height']}")
-    names = ["overall"] + [name for name, present in reader.present.items() if present]
-    psnr: dict[str, list[float | None]] = {name: [None] * mips for name in names}
-    angles: list[float | None] = [None] * mips
-    normals = next(kind.channels for kind in get_texture_config() if kind.name == "normal")
-    for mip in stored:
-        decoded = reader.decode_uint8(mip)
-        for name, value in material_psnr(reference.mips[mip], decoded, reader.present).items():
-            psnr[name][mip] = value if math.isfinite(value) else None
-        if reader.present["normal"]:
-            angles[mip] = normal_angle(reference.mips[mip][..., normals], decoded[..., normals])
-    return {"psnr": psnr, **({"normal_angle_deg": angles} if reader.present["normal"] else {})}
+    return error_figures(dict(enumerate(reference.mips)), decoded, reader.present)
 
 
 def _move_into_place(aside: Path, folder: Path, names: list[str]) -> None:

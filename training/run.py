@@ -7,7 +7,6 @@ from pathlib import Path
 from configs import Config
 from dataset import load_texture_set
 from reporting.console import say
-from reporting.metrics import Lpips
 from training.checkpoint import Checkpoint
 from training.finish import finish
 from training.loop import optimize
@@ -31,13 +30,10 @@ def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path 
     session = open_session(config, texture_set, resumed, resumed_path)
     start_run(session)
     describe(session)
-    lpips = Lpips(device="cpu")
-    if not lpips.available:
-        say("note", lpips.reason)
-    log = RunLog(session.run_dir.parent / "tensorboard" / session.run_dir.name, texture_set, lpips)
+    log = RunLog(session.run_dir.parent / "tensorboard" / session.run_dir.name, texture_set)
     optimize(session, log)
     folder = save_session(session)
-    manifest = finish(session, folder, log)
+    manifest = finish(session, folder, log).manifest
     reached = manifest["psnr"]["overall"][0]
     if target_psnr and reached is not None:
         say("target", f"{reached:.2f} dB reached, {target_psnr:g} asked" + (
