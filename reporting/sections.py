@@ -66,13 +66,15 @@ def quality_tables(manifest: Mapping) -> list[str | Table]:
 def training_section(history: Sequence[Mapping[str, float]]) -> Section:
     """Draw PSNR of the finest mip and the loss over iterations; `history` has one entry per evaluation."""
     section = Section("Training")
-    for key, y_label, log_y in (("psnr_db", "PSNR of the finest mip, dB", False), ("loss", "loss", True)):
+    for key, y_label, log_y, caption in (
+            ("psnr_db", "PSNR, dB", False, "PSNR of the finest mip, overall, at the evaluations on the way."),
+            ("loss", "loss", True, "Loss of the batch at those iterations.")):
         points = [(entry["iteration"], entry[key]) for entry in history if math.isfinite(entry.get(key, math.nan))
                   and (entry[key] > 0 or not log_y)]
         if len(points) > 1:
             x, y = zip(*points)
             section.blocks.append(Picture(line_chart([Series(y_label, x, y)], "iteration", y_label, log_y=log_y,
-                                                     markers=len(points) < 50, size=(8, 2.8)), y_label))
+                                                     markers=len(points) < 50, size=(8, 2.8)), caption))
     if not section.blocks:
         section.blocks.append("There is no training curve: fewer than two evaluations were recorded.")
     return section
