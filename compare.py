@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for notice in textures.notices:
         say("note", notice)
 
-    run, time_s = RunRecord(files=textures.files, notices=textures.notices), None
+    run, time_s = RunRecord(), None
     if (export / "model.pth").is_file():
         checkpoint = load_checkpoint(export / "model.pth")
         run.config, run.lineage, run.history = checkpoint.config, checkpoint.lineage, checkpoint.history

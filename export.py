@@ -15,14 +15,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 import utils.threads  # noqa: F401, before torch
-from formats.codes import STORAGES
+from configs import STORAGES
 from formats.manifest import MANIFEST_NAME, find_export, read_manifest
 from formats.reader import NeuralTextureReader
 from reporting.console import say
 from reporting.pictures import map_images, png_bytes
 from reporting.summary import print_lines, summary_lines
 from training.checkpoint import find_checkpoint, load_checkpoint
-from training.exporting import export_material, source_from_checkpoint
+from training.export_source import source_from_checkpoint
+from training.exporting import export_material
 from training.flags import parse_bool
 from training.run_report import read_export, report_checkpoint
 from utils.arguments import OneLineParser

@@ -26,10 +26,6 @@ class RunRecord:
     config: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """Settings by section, plain values."""
     command: str = ""
-    files: Mapping[str, str] = field(default_factory=dict)
-    """The image that each map was read from."""
-    notices: Sequence[str] = ()
-    """What reading the images skipped, resized, averaged or converted."""
     lineage: Sequence[str] = ()
     """Run folders that this run goes back to, the oldest first."""
     history: Sequence[Mapping[str, float]] = ()
@@ -86,15 +82,15 @@ def _setting(value: object) -> str:
     return "-" if value in (None, "") else str(value)
 
 
-def origin_section(record: RunRecord) -> Section:
+def origin_section(manifest: Mapping, record: RunRecord) -> Section:
     """Say what a run was made from: its command, source files and settings, and the runs it goes back to."""
     section = Section("How it was made")
     if record.command:
         section.blocks.append(Command(record.command))
     if record.lineage:
         section.blocks.append("Resumed from " + ", which was resumed from ".join(reversed(record.lineage)) + ".")
-    if record.files:
-        section.blocks.append(Table(["map", "source file"], list(record.files.items()), is_text=True))
+    if manifest.get("sources"):
+        section.blocks.append(Table(["map", "source file"], list(manifest["sources"].items()), is_text=True))
     rows = [[f"{group}.{name}", _setting(value)] for group, values in record.config.items()
             for name, value in values.items()]
     if rows:
@@ -113,7 +109,7 @@ def run_sections(manifest: Mapping, references: Mapping[int, np.ndarray], decode
     """
     record, present = record or RunRecord(), present_maps(manifest)
     summary = Section("Summary", [Table(["property", "value"], summary_lines(manifest, record.times), is_text=True)])
-    summary.blocks += [f"Note: {notice}." for notice in record.notices]
+    summary.blocks += [f"Note: {notice}." for notice in manifest.get("notices", ())]
     crops = Section("Zoomed crops of the finest mip")
     for name, image in zoom_crops(references[0], {label: decoded[0], **(others or {})}, present).items():
         crops.blocks.append(Picture(image, CROP_CAPTIONS[name], texels=True))
@@ -123,5 +119,5 @@ def run_sections(manifest: Mapping, references: Mapping[int, np.ndarray], decode
     if missing:
         contact.blocks.append(f"Not stored in the exported files: mip {', '.join(missing)}.")
     sections = [summary, Section("Quality", quality_tables(manifest)), training_section(record.history), crops, contact]
-    origin = origin_section(record)
+    origin = origin_section(manifest, record)
     return sections + ([origin] if origin.blocks else [])

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs import Config, config_from_dict, config_to_dict
+from configs import Config, config_to_dict
 from dataset import TextureSet, load_texture_set
 from formats.figures import State, figure, show, show_db
-from model.layout import model_layout
 from reporting.console import decibels, say
 from reporting.metrics import material_psnr
 from reporting.pictures import contact_sheets, map_images, png_bytes
@@ -22,7 +21,8 @@ from reporting.sections import RunRecord
 from reporting.summary import print_summary
 from training.checkpoint import Checkpoint
 from training.evaluate import decode_mip, stored_precision
-from training.exporting import Export, ExportSource, export_material
+from training.export_source import ExportSource, checkpoint_source
+from training.exporting import Export, export_material
 from training.run_log import RunLog
 from training.run_report import add_similarity, write_run_report
 from training.session import Session, check_same_material
@@ -58,8 +58,7 @@ def finish(session: Session, folder: Path, log: RunLog) -> Finished:
     report = None
     if config.export.report:
         sheets = contact_sheets(dict(enumerate(texture_set.mips)), export.decoded, present)
-        record = RunRecord(config_to_dict(config), command_line(), texture_set.files, texture_set.notices,
-                           session.lineage, session.history, times)
+        record = RunRecord(config_to_dict(config), command_line(), session.lineage, session.history, times)
         report = write_run_report(session.run_dir, export, texture_set, session.iteration, record, sheets)
         log.pictures(session.iteration, sheets)
     times["figures, pictures and report"] = time.perf_counter() - exported
@@ -79,15 +78,6 @@ def _say_rounding(session: Session, manifest: dict) -> None:
     shipped = figure(manifest, "psnr", "overall", 0)
     cost = "" if isinstance(shipped, State) else f": it cost {trained - shipped:.2f} dB"
     say("rounding", f"trained without it at {decibels(trained)} dB, exported {show_db(shipped)} dB{cost}")
-
-
-def checkpoint_source(saved: Checkpoint) -> ExportSource:
-    """Return what a checkpoint's export is made from."""
-    config = config_from_dict(saved.config)
-    return ExportSource(
-        model_layout(config.model, saved.width, saved.height),
-        [[level.cpu().numpy() for level in levels] for levels in saved.grids], saved.network.cpu().numpy(),
-        saved.present, saved.normal_convention, config.export.storage, config.export.dds_mips)
 
 
 def infer(config: Config, saved: Checkpoint, path: Path) -> Path:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 from dataset import TextureSet
+from formats.manifest import update_manifest
 from formats.reader import NeuralTextureReader
 from reporting.pictures import contact_sheets
 from reporting.quality import error_figures, perceptual_figures, similarity_figures
 from reporting.report import write_report
 from reporting.sections import RunRecord, run_sections
 from training.checkpoint import Checkpoint
-from training.exporting import Export, update_manifest
+from training.exporting import Export
 from utils.files import write_bytes
 
 
-def read_export(folder: str | os.PathLike, texture_set: TextureSet) -> Export:
+def read_export(folder: Path, texture_set: TextureSet) -> Export:
     """Decode an export's mips and take PSNR and the normals' error against `texture_set` anew."""
     reader = NeuralTextureReader(folder)
     decoded = {mip: reader.decode_uint8(mip) for mip in reader.stored_mips}
@@ -26,7 +26,7 @@ def read_export(folder: str | os.PathLike, texture_set: TextureSet) -> Export:
     return Export(update_manifest(folder, figures), decoded)
 
 
-def add_similarity(export: Export, folder: str | os.PathLike, texture_set: TextureSet) -> None:
+def add_similarity(export: Export, folder: Path, texture_set: TextureSet) -> None:
     """Take SSIM, FLIP and LPIPS of an export's decoded mips and add them to its manifest."""
     references = dict(enumerate(texture_set.mips))
     export.manifest = update_manifest(folder, {
@@ -53,6 +53,5 @@ def report_checkpoint(run_dir: Path, saved: Checkpoint, export: Export, folder: 
     add_similarity(export, folder, texture_set)
     sheets = contact_sheets(dict(enumerate(texture_set.mips)), export.decoded, texture_set.present)
     command = shlex.join(["python", "train.py", "--config", (run_dir / "config.json").as_posix()])
-    record = RunRecord(saved.config, command, texture_set.files, texture_set.notices, saved.lineage, saved.history,
-                       {"training": saved.training_time_s})
+    record = RunRecord(saved.config, command, saved.lineage, saved.history, {"training": saved.training_time_s})
     return write_run_report(run_dir, export, texture_set, saved.iteration, record, sheets)

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from formats.reader import ACTIVATIONS, NeuralTextureReader
+from formats.network import ACTIVATIONS
+from formats.reader import NeuralTextureReader
 from quantize import values_to_codes
 from tests.formats.reference_decoder import ALL, grid, make_source, slow_decode, slow_mip, slow_uint8
 from training.exporting import export_material
