@@ -20,8 +20,10 @@ from training.checkpoint import Checkpoint
 from training.evaluate import decode_mip, stored_precision
 from training.exporting import ExportSource, export_material
 from training.loss import present_channels
+from training.resume import check_same_material
 from training.run_log import RunLog
-from training.session import Session, check_same_material
+from training.session import Session
+from utils.clock import Stopwatch
 from utils.files import require_writable_folder, write_json, written_aside
 
 SSIM_MOST_TEXELS = 1 << 23
@@ -43,13 +45,14 @@ def _similarity(reference: np.ndarray, decoded: np.ndarray, present: dict[str, b
     return material_ssim(reference, decoded, present)
 
 
-def finish(session: Session, folder: Path, log: RunLog) -> dict:
+def finish(session: Session, folder: Path, log: RunLog, watch: Stopwatch) -> dict:
     """Export a trained session into its checkpoint's `folder`, with pictures and a report; returns the manifest."""
     config, texture_set, layout = session.config, session.texture_set, session.layout
     present = texture_set.present
     manifest = export_material(ExportSource(
         layout, session.grid_arrays(), session.backend.network().numpy(), present, texture_set.normal_convention,
         config.export.storage, config.export.dds_mips), folder, texture_set)
+    watch.enter("pictures and report")
     with stored_precision(session.backend):
         decoded = [decode_mip(session.backend, session.channels, mip, True) for mip in range(layout.mips)]
         if not config.quantize.quantize:
