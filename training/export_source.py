@@ -12,6 +12,7 @@ from configs import config_from_dict
 from dataset import TextureSet, load_texture_set
 from model.layout import ModelLayout, model_layout
 from training.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
+from training.resume import other_images_note
 from utils.errors import UserError
 
 
@@ -48,7 +49,8 @@ def source_from_checkpoint(run_dir: str | os.PathLike, load_iter: int) -> tuple[
 
     Raises `UserError` where there is no such checkpoint.
     """
-    checkpoint = load_checkpoint(find_checkpoint(run_dir, load_iter))
+    path = find_checkpoint(run_dir, load_iter)
+    checkpoint = load_checkpoint(path)
     source = checkpoint_source(checkpoint)
     data_dir = checkpoint.config["run"]["data_dir"]
     try:
@@ -56,6 +58,9 @@ def source_from_checkpoint(run_dir: str | os.PathLike, load_iter: int) -> tuple[
         if (reference.width, reference.height) != (source.layout.width, source.layout.height) \
                 or reference.present != checkpoint.present:
             raise UserError(f"{data_dir} is not the material that was trained")
+        note = other_images_note(checkpoint, reference, path)
+        if note:
+            print(f"note: {note}", file=sys.stderr)
     except UserError as error:
         print(f"PSNR is not measured: {error}", file=sys.stderr)
         reference = None

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from configs import Config, config_to_dict
@@ -23,51 +20,50 @@ from training.checkpoint import Checkpoint
 from training.evaluate import decode_mip, stored_precision
 from training.export_source import ExportSource, checkpoint_source
 from training.exporting import Export, export_material
+from training.resume import check_same_material
 from training.run_log import RunLog
 from training.run_report import add_similarity, write_run_report
-from training.session import Session, check_same_material
+from training.session import Session
+from utils.arguments import command_path
+from utils.clock import Stopwatch
 from utils.files import require_writable_folder, write_bytes, write_json
 
-
-@dataclass
-class Finished:
-    """What the end of a run gives."""
-
-    manifest: dict
-    times: dict[str, float]
-    """Seconds of the run by what they were spent on, those of the end included."""
+REPORT = "figures, pictures and report"
+"""Phase of what follows the export."""
 
 
 def command_line() -> str:
     """Return the command that this process runs, as it is typed."""
-    return shlex.join(["python", *sys.argv])
+    return " ".join(["python", *map(command_path, sys.argv)])
 
 
-def finish(session: Session, folder: Path, log: RunLog) -> Finished:
-    """Export a trained session into its checkpoint's `folder`, with figures, pictures and a report."""
+def finish(session: Session, folder: Path, log: RunLog, watch: Stopwatch) -> dict:
+    """Export a trained session into its checkpoint's `folder`, with figures, pictures and a report.
+
+    Returns the manifest. `watch` is left in a phase of its own, so that it tells how long this took.
+    """
     config, texture_set, layout, present = (session.config, session.texture_set, session.layout,
                                             session.texture_set.present)
-    started = time.perf_counter()
+    watch.enter("export")
     export = export_material(ExportSource(
         layout, session.grid_arrays(), session.backend.network().numpy(), present, texture_set.normal_convention,
         config.export.storage, config.export.dds_mips), folder, texture_set)
-    exported = time.perf_counter()
+    watch.enter(REPORT)
     add_similarity(export, folder, texture_set)
     log.figures(session.iteration, export.manifest)
-    times = {"training": session.training_time_s, **getattr(session, "times", {}), "export": exported - started}
     report = None
     if config.export.report:
         sheets = contact_sheets(dict(enumerate(texture_set.mips)), export.decoded, present)
-        record = RunRecord(config_to_dict(config), command_line(), session.lineage, session.history, times)
+        record = RunRecord(config_to_dict(config), command_line(), session.lineage, session.history,
+                           {phase: time_s for phase, time_s in watch.seconds().items() if phase != REPORT})
         report = write_run_report(session.run_dir, export, texture_set, session.iteration, record, sheets)
         log.pictures(session.iteration, sheets)
-    times["figures, pictures and report"] = time.perf_counter() - exported
     if not config.quantize.quantize:
         _say_rounding(session, export.manifest)
-    print_summary(export.manifest, folder, times)
+    print_summary(export.manifest, folder, watch.seconds())
     if report:
         say("report", report)
-    return Finished(export.manifest, times)
+    return export.manifest
 
 
 def _say_rounding(session: Session, manifest: dict) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from reporting.report import write_report
 from reporting.sections import RunRecord, run_sections
 from training.checkpoint import Checkpoint
 from training.exporting import Export
+from utils.arguments import command_path
 from utils.files import write_bytes
 
 
@@ -52,6 +52,6 @@ def report_checkpoint(run_dir: Path, saved: Checkpoint, export: Export, folder: 
     """
     add_similarity(export, folder, texture_set)
     sheets = contact_sheets(dict(enumerate(texture_set.mips)), export.decoded, texture_set.present)
-    command = shlex.join(["python", "train.py", "--config", (run_dir / "config.json").as_posix()])
+    command = f"python train.py --config {command_path(run_dir / 'config.json')}"
     record = RunRecord(saved.config, command, saved.lineage, saved.history, {"training": saved.training_time_s})
     return write_run_report(run_dir, export, texture_set, saved.iteration, record, sheets)

@@ -245,51 +245,6 @@ def test_ctrl_c_saves_a_whole_iteration_and_ends_with_130(workspace, tmp_path):
     assert checkpoint.sampler["steps"] == checkpoint.iteration
 
 
-# Groups.
-
-def test_groups_train_what_they_can_and_name_what_failed(tmp_path):
-    for name in ("a_wall", "c_石"):
-        make_material(tmp_path / "data_batch" / name, 32, 32)
-    (tmp_path / "data_batch" / "b_empty").mkdir()
-    (tmp_path / "data_batch" / ".hidden").mkdir()
-    (tmp_path / "data_batch" / "readme.txt").write_text("")
-    process = run_train(*"--groups_batching --groups_batch_dir ./data_batch --groups_save_dir ./outputs_batch".split(),
-                        *SHORT, *ON, cwd=tmp_path, PYTHONIOENCODING="ascii")
-    assert process.returncode == 1
-    assert_one_line(process.stderr, "b_empty")
-    assert "Traceback" not in process.stdout and "2 of 3 materials" in process.stdout
-    assert len(re.findall(r"[\d.]+ dB at [\d.]+ bits per texel", process.stdout)) == 2
-    assert len(process.stdout.splitlines()) <= 8 and "iteration 10" not in process.stdout
-    assert sorted(path.name for path in (tmp_path / "outputs_batch").iterdir()) == ["a_wall", "c_石"]
-    for name in ("a_wall", "c_石"):
-        folder = run_folder(tmp_path / "outputs_batch" / name)
-        assert (folder / "models" / "train_result_40" / "manifest.json").is_file()
-
-
-def test_groups_that_all_train_end_with_0_and_show_everything_when_asked(call, tmp_path):
-    make_material(tmp_path / "batch" / "one", 16, 16)
-    code, out, err = call("--groups_batching", "True", "--groups_batch_dir", tmp_path / "batch", "--groups_save_dir",
-                          tmp_path / "out", "--groups_verbose", *SHORT, *ON)
-    assert (code, err) == (0, "") and "iteration 40" in out and "1 of 1 materials" in out
-
-
-@pytest.mark.parametrize("flags, word", [
-    (["--groups_batch_dir", "nowhere"], "nowhere"), (["--groups_batch_dir", "."], "sub-folder"),
-    (["--load_dir", "x"], "--load_dir"), (["--mode", "infer"], "infer")])
-def test_groups_refuse_what_they_cannot_do(flags, word, call, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    code, _, err = call("--groups_batching", *flags)
-    assert code == 2
-    assert_one_line(err, word)
-
-
-def test_a_config_file_can_ask_for_groups(call, tmp_path):
-    (tmp_path / "settings.json").write_text('{"run": {"groups_batching": true, "groups_batch_dir": "nowhere"}}')
-    code, _, err = call("--config", tmp_path / "settings.json")
-    assert code == 2
-    assert_one_line(err, "nowhere")
-
-
 # Loss and schedule.
 
 def test_the_schedules_fall_to_their_final_share():
