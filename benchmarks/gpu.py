@@ -36,7 +36,7 @@ from model.backends.tcnn_backend import tinycudann_problem
 from model.layout import model_layout
 from training.evaluate import evaluate_psnr
 from training.graphed_step import CudaGraphs
-from training.loop import schedule
+from training.schedule import rate_factor as schedule
 from training.loss import present_channels
 from training.session import open_session
 from utils.errors import UsageError, UserError, run_command

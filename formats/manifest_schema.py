@@ -182,7 +182,8 @@ class Manifest(_Part):
     psnr: dict[str, Figures]
     ssim: dict[str, Figures] = {}
     normal_angle_deg: Figures = []
-    flip: dict[str, Figures] | Figures = []
+    flip: dict[str, Figures] = {}
+    lpips: dict[str, Figures] = {}
     name: str = ""
     sources: dict[str, str] = {}
     notices: list[str] = []
@@ -256,8 +257,6 @@ def _message(error: Mapping) -> str:
     """Say in one line which key a pydantic error is about, what was found and what is expected."""
     where, context = "", error.get("ctx", {})
     for part in error["loc"]:
-        if isinstance(part, str) and "[" in part:
-            continue  # the choice of a union, not a key
         where += f"[{part}]" if isinstance(part, int) else f"{'.' if where else ''}{part}"
     if error["type"] == "missing":
         return f"the key {where} is missing"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +15,6 @@ from configs import N_CHANNELS, VERSION
 from dataset import TextureSet, get_texture_config
 from formats.codes import container_format, pack_codes
 from formats.dds import FORMATS, HEADER_BYTES, write_dds
-from formats.figures import State, figure_list
 from formats.manifest import FORMAT, MANIFEST_NAME
 from formats.manifest import VERSION as MANIFEST_VERSION
 from formats.npz import npz_bytes
@@ -25,7 +22,7 @@ from formats.reader import NeuralTextureReader
 from model.decoder.stored_weights import pack_network
 from model.layout import ModelLayout
 from quantize import values_to_codes
-from reporting.metrics import material_psnr, normal_angle
+from reporting.quality import error_figures
 from training.export_source import ExportSource
 from utils.errors import UserError, describe_os_error
 from utils.files import write_bytes, write_json
@@ -101,7 +98,7 @@ def export_material(source: ExportSource, folder: str | os.PathLike, reference: 
         write_json(aside / MANIFEST_NAME, manifest)
         if reference is not None:
             decoded = _decode(aside, reference)
-            manifest.update(_quality(reference, decoded))
+            manifest.update(error_figures(dict(enumerate(reference.mips)), decoded, reference.present))
             write_json(aside / MANIFEST_NAME, manifest)
         _move_into_place(aside, folder, names)
     except OSError as error:
@@ -230,19 +227,6 @@ def _decode(folder: Path, reference: TextureSet) -> dict[int, np.ndarray]:
         raise ValueError(f"the reference is {reference.width} x {reference.height} texels, the model "
                          f"{reader.manifest['width']} x {reader.manifest['height']}")
     return {mip: reader.decode_uint8(mip) for mip in reader.stored_mips}
-
-
-def _quality(reference: TextureSet, decoded: Mapping[int, np.ndarray]) -> dict[str, object]:
-    """Return PSNR (dB, by map) and the normals' mean angle (degrees) of decoded mips, as manifests list them."""
-    psnr = [material_psnr(reference.mips[mip], decoded[mip], reference.present) for mip in sorted(decoded)]
-    quality: dict[str, object] = {"psnr": {name: figure_list(values[name] for values in psnr) for name in psnr[0]}}
-    if reference.present["normal"]:
-        normals = next(texture.channels for texture in get_texture_config() if texture.name == "normal")
-        quality["normal_angle_deg"] = figure_list(
-            State.IDENTICAL if math.isinf(values["normal"])
-            else normal_angle(reference.mips[mip][..., normals], decoded[mip][..., normals])
-            for mip, values in zip(sorted(decoded), psnr))
-    return quality
 
 
 def _move_into_place(aside: Path, folder: Path, names: list[str]) -> None:
