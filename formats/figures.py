@@ -35,9 +35,9 @@ def stored_mips(manifest: Mapping) -> list[int]:
 def figure(manifest: Mapping, kind: str, name: str, mip: int) -> float | State:
     """Return one quality figure of a manifest, or the state that it is in.
 
-    `kind` is "psnr", "ssim", "flip", "lpips" or "normal_angle_deg"; `name` is a map's name or "overall", and ignored where the
-    manifest has one list alone (normal_angle_deg). Manifests of earlier releases, whose lists hold null for mips that
-    are not stored or too small as well, give the same states.
+    `kind` is "psnr", "ssim", "flip", "lpips" or "normal_angle_deg"; `name` is a map's name or "overall", and ignored
+    where the manifest has one list alone (normal_angle_deg). Manifests of earlier releases, whose lists hold null for
+    mips that are not stored or too small as well, give the same states.
     """
     if mip not in stored_mips(manifest):
         return State.NOT_STORED
