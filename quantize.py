@@ -15,7 +15,8 @@ from utils.errors import UsageError
 
 def _check_bits(bits: int) -> int:
     if bits not in QUANTIZE_BITS:
-        raise UsageError(f"quantize_bits {bits} is not one of {', '.join(map(str, QUANTIZE_BITS))}; choose one of these")
+        known = ", ".join(map(str, QUANTIZE_BITS))
+        raise UsageError(f"quantize_bits {bits} is not one of {known}; choose one of these")
     return bits
 
 

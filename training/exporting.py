@@ -143,7 +143,8 @@ def _write_grid(source: ExportSource, g: int, folder: Path, names: list[str]) ->
         if not np.isfinite(values).all():
             raise UserError(f"grid {g} holds features that are not finite (training diverged?); "
                             "train again with a lower learning rate for it")
-        packed.append(pack_codes(values_to_codes(values, grid.quantize_bits), grid.quantize_bits, source.storage))
+        codes = np.asarray(values_to_codes(values, grid.quantize_bits))
+        packed.append(pack_codes(codes, grid.quantize_bits, source.storage))
     dxgi_format = container_format(grid.quantize_bits, source.storage)
     for name, levels in zip(names, zip(*packed)):
         write_dds(folder / name, levels, grid.max_resolution, grid.max_resolution, dxgi_format)
