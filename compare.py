@@ -14,7 +14,9 @@ from dataset import load_texture_set
 from formats.manifest import find_export
 from formats.reader import NeuralTextureReader
 from reporting.console import say
-from reporting.report import Picture, Section, run_sections, write_report
+from reporting.quality import error_figures, similarity_figures
+from reporting.report import Picture, Section, write_report
+from reporting.sections import RunRecord, run_sections
 from training.checkpoint import load_checkpoint
 from utils.arguments import OneLineParser
 from utils.errors import UsageError, run_command
@@ -47,10 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for notice in textures.notices:
         say("note", notice)
 
-    history, time_s = [], None
+    run, time_s = RunRecord(), None
     if (export / "model.pth").is_file():
         checkpoint = load_checkpoint(export / "model.pth")
-        history, time_s = checkpoint.history, checkpoint.training_time_s
+        run.config, run.lineage, run.history = checkpoint.config, checkpoint.lineage, checkpoint.history
+        time_s = checkpoint.training_time_s
+        run.times = {"training": time_s}
     decoded = {mip: reader.decode_uint8(mip) for mip in reader.stored_mips}
     ours = measure_export(textures, reader, decoded[0], time_s=time_s)
     references = {mip: textures.mips[mip] for mip in decoded}
@@ -58,8 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         cache = ResultCache(Path(folder))
         records = [ours, *measure_baselines(textures, options.codecs, cache)]
         others = {crop_label(record): cache.decoded(record) for record in shown_beside(records, ours)}
-    sections = run_sections(reader.manifest, references, decoded, history=history, time_s=time_s, others=others,
-                            label=crop_label(ours))
+    manifest = {**reader.manifest, **error_figures(references, decoded, textures.present),
+                **similarity_figures(references, decoded, textures.present)}
+    sections = run_sections(manifest, references, decoded, run, others=others, label=crop_label(ours))
     if len(records) > 1:
         comparison = Section("Beside conventional codecs, finest mip", [
             Picture(rate_distortion_chart(records), "Dashed: no random access."), summary_table(records)])

@@ -9,7 +9,10 @@ from __future__ import annotations
 import dataclasses
 import typing
 from dataclasses import dataclass, field
+from typing import Literal
 
+VERSION = "0.3.0"
+"""Version of the toolkit."""
 TEXTURE_CHANNELS = {"diffuse": 3, "normal": 3, "roughness": 1, "occlusion": 1, "metallic": 1, "specular": 1,
                     "displacement": 1}
 """The map types in canonical order, with their numbers of channels."""
@@ -18,6 +21,18 @@ N_CHANNELS = sum(TEXTURE_CHANNELS.values())
 ACTIVATION_NAMES = ("none", "relu", "leaky_relu", "hard_swish", "hard_gelu", "gelu", "silu", "exponential", "sine",
                     "sigmoid", "squareplus", "softplus", "tanh")
 """Activations that a layer can have, under tiny-cuda-nn's names in lower case."""
+QuantizeBits = Literal[2, 4, 8, 16]
+QUANTIZE_BITS = typing.get_args(QuantizeBits)
+"""Bits that a feature can have."""
+Interpolation = Literal["bilinear", "gather"]
+INTERPOLATIONS = typing.get_args(Interpolation)
+"""Ways to read a grid's four taps."""
+Storage = Literal["rgba8", "true_rate"]
+STORAGES = typing.get_args(Storage)
+"""Ways to store codes in texture files."""
+DiffuseSpace = Literal["linear", "srgb"]
+DIFFUSE_SPACES = typing.get_args(DiffuseSpace)
+"""Codings of the network's diffuse output."""
 
 
 class ConfigError(ValueError):
@@ -227,13 +242,13 @@ PRESETS["fast"] = {**PRESETS["quality"], "train": {"time_budget": 10.0}}
 """Named sets of fields, by section, over the defaults above."""
 
 _CHOICES = {
-    "quantize_bits": (2, 4, 8, 16), "save_bits": (8, 16, 32, 64), "interpolation": ("bilinear", "gather"),
+    "quantize_bits": QUANTIZE_BITS, "save_bits": (8, 16, 32, 64), "interpolation": INTERPOLATIONS,
     "phases": (1, 2), "activation": ACTIVATION_NAMES, "output_activation": ACTIVATION_NAMES,
-    "network_precision": ("auto", "float32", "float16", "int8"), "diffuse_space": ("linear", "srgb"),
+    "network_precision": ("auto", "float32", "float16", "int8"), "diffuse_space": DIFFUSE_SPACES,
     "optimizer": ("muon", "adam"),
     "start": ("pca", "random"), "learning_rate_schedule": ("power", "cosine"),
     "backend": ("auto", "torch", "tcnn"), "device": ("auto", "cpu", "cuda", "mps"),
-    "precision": ("auto", "float32", "bfloat16"), "storage": ("rgba8", "true_rate"), "mode": ("train", "infer"),
+    "precision": ("auto", "float32", "bfloat16"), "storage": STORAGES, "mode": ("train", "infer"),
     "preset": tuple(PRESETS),
 }
 _AT_LEAST = {

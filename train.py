@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 import utils.threads  # noqa: F401, before torch
-from batch.groups import train_groups
-from training.checkpoint import find_checkpoint, load_checkpoint
-from training.finish import infer
 from training.flags import make_config, parse_flags, resume_config, run_settings
-from training.run import memory_error, train
 from utils.errors import UsageError, run_command
 
 
@@ -17,6 +11,12 @@ def main(argv: list[str] | None = None) -> int:
     """Read the command line and do what it says; returns the exit code."""
     flags = parse_flags(argv)
     run = run_settings(flags)
+    # Not at the top, since they take a second: a signal in it ends in one line, and a wrong flag at once.
+    from batch.groups import train_groups
+    from training.checkpoint import find_checkpoint, load_checkpoint
+    from training.finish import infer
+    from training.run import train
+
     resumes = bool(run.load_dir) or run.load_iter is not None or run.mode == "infer"
     if run.groups_batching:
         if resumes:
@@ -40,12 +40,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def run() -> int:
     """Run `main`; memory that runs out ends it like any other `UserError`."""
-    # A terminal that lacks a letter of a path shows ? for it.
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")
     try:
         return main()
     except (MemoryError, RuntimeError) as error:
+        from training.run import memory_error
         if memory_error(error):
             raise memory_error(error) from error
         raise

@@ -1,18 +1,18 @@
-"""Train every material of a folder of folders, one after the other, each into its own output folder."""
+"""Train every material of a folder of folders, each into its own output folder, one or several at a time."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import sys
 import time
 from pathlib import Path
 
+from batch.processes import train_in_processes
+from batch.worker import train_material
 from configs import Config
-from reporting.console import console, decibels, say
+from reporting.console import decibels, say
 from training import flags as cli
-from training.run import memory_error, train
-from utils.errors import UsageError, UserError
+from utils.errors import UsageError
 from utils.files import read_json, require_writable_folder
 
 
@@ -27,45 +27,63 @@ def material_folders(batch_dir: Path) -> list[Path]:
     return folders
 
 
-def train_groups(config: Config, flags: dict[str, object]) -> int:
-    """Train all sub-folders of `groups_batch_dir`; returns 1 where any failed, else 0.
+class BatchLog:
+    """What a batch says: when a material begins, its notices, and how it ended."""
 
-    A material that fails is reported and the next one begins. Without `groups_verbose` each has one line.
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+        self.started: dict[int, float] = {}
+        self.done: list[str] = []
+        self.failed: list[str] = []
+
+    def tell(self, index: int, what: str, text: str) -> None:
+        """Say what happened to a material; `what` and `text` as in `batch.worker.Tell`, and `started`."""
+        name, title = self.names[index], f"{index + 1} of {len(self.names)}"
+        if what == "started":
+            self.started[index] = time.perf_counter()
+            say(title, name)
+        elif what == "note":
+            say("note", f"{name}: {text}")
+        elif what == "line":
+            # Several materials speak at a time.
+            say(name, text)
+        elif what == "interrupted":
+            say("interrupted", f"{name}, {f'saved {text}' if text else 'nothing to save yet'}")
+        elif what == "done":
+            self.done.append(name)
+            manifest = read_json(Path(text) / "manifest.json")
+            say(title, f"{name} done in {time.perf_counter() - self.started[index]:.0f} s, "
+                       f"{decibels(manifest['psnr']['overall'][0])} dB at {manifest['bpp']:.2f} bits per texel, {text}")
+        else:
+            self.failed.append(name)
+            print(f"error: {name} failed: {text}", file=sys.stderr, flush=True)
+
+    def summary(self, save_root: Path) -> None:
+        """Say how the batch ended."""
+        failed = [name for name in self.names if name in self.failed]
+        say("summary", f"{len(self.done)} of {len(self.names)} materials trained into {save_root}"
+                       + (f"; failed: {', '.join(failed)}" if failed else ""))
+
+
+def train_groups(config: Config, flags: dict[str, object]) -> int:
+    """Train all sub-folders of `groups_batch_dir`, `groups_max_workers` at a time; returns 1 where any failed, else 0.
+
+    A material that fails is reported and costs itself alone. Without `groups_verbose` each has one line when it begins
+    and one when it ends. One at a time is trained in this process, several in one process each.
     """
     folders = material_folders(Path(config.run.groups_batch_dir))
     save_root = require_writable_folder(config.run.groups_save_dir)
-    if config.run.groups_max_workers > 1:
-        say("note", "groups_max_workers above 1 has no effect: materials are trained one after the other")
-    failed = []
-    for number, folder in enumerate(folders, 1):
-        title = f"{number} of {len(folders)}"
-        say(title, folder.name)
-        material = cli.make_config({**flags, "data_dir": str(folder), "save_dir": str(save_root / folder.name)})
-        started = time.perf_counter()
-        try:
-            with contextlib.ExitStack() as stack:
-                if not config.run.groups_verbose:
-                    stack.enter_context(_quiet())
-                result = train(material)
-            manifest = read_json(result / "manifest.json")
-            say(title, f"{folder.name} done in {time.perf_counter() - started:.0f} s, "
-                       f"{decibels(manifest['psnr']['overall'][0])} dB at {manifest['bpp']:.2f} bits per texel, "
-                       f"{result}")
-        except (UserError, OSError, MemoryError, RuntimeError) as error:
-            failed.append(folder.name)
-            cause = str(memory_error(error) or error).strip().split("\n")[0] or type(error).__name__
-            print(f"error: {folder.name} failed: {cause}", file=sys.stderr, flush=True)
-    say("summary", f"{len(folders) - len(failed)} of {len(folders)} materials trained into {save_root}"
-                   + (f"; failed: {', '.join(failed)}" if failed else ""))
-    return 1 if failed else 0
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Keep a material's own output off the terminal; errors still reach stderr."""
-    before = console.file
-    console.file = io.StringIO()
+    materials = [cli.make_config({**flags, "data_dir": str(folder), "save_dir": str(save_root / folder.name)})
+                 for folder in folders]
+    log = BatchLog([folder.name for folder in folders])
     try:
-        yield
+        if config.run.groups_max_workers > 1 and len(materials) > 1:
+            train_in_processes(materials, config.run.groups_max_workers, config.run.groups_verbose, log.tell)
+        else:
+            for index, material in enumerate(materials):
+                log.tell(index, "started", "")
+                train_material(material, None if config.run.groups_verbose else io.StringIO(),
+                               lambda what, text, index=index: log.tell(index, what, text))
     finally:
-        console.file = before
+        log.summary(save_root)
+    return 1 if log.failed else 0

@@ -36,7 +36,7 @@ from model.layout import model_layout
 from model.precision import set_training_products
 from training.cuda_graphs import CudaGraphs
 from training.evaluate import evaluate_psnr
-from training.loop import schedule
+from training.schedule import rate_factor as schedule
 from training.loss import present_channels
 from training.session import open_session
 from utils.errors import UsageError, UserError, run_command

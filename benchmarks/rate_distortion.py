@@ -30,7 +30,8 @@ from benchmarks.toolkit import toolkit_setting, train_and_measure
 from dataset import TextureSet, load_texture_set
 from reporting.console import say
 from reporting.pictures import zoom_crops
-from reporting.report import CROP_CAPTIONS, Picture, Section, markdown_table, write_report
+from reporting.report import Picture, Section, markdown_table, write_report
+from reporting.sections import CROP_CAPTIONS
 from utils.arguments import OneLineParser
 from utils.errors import UsageError, UserError, run_command
 from utils.files import read_json, require_writable_folder, write_bytes, write_json, written_aside

@@ -51,7 +51,7 @@ def run_training(options: argparse.Namespace) -> dict[str, object]:
     from dataset import load_texture_set
     from training import flags as cli
     from training.evaluate import evaluate_psnr
-    from training.loop import schedule
+    from training.schedule import rate_factor as schedule
     from training.rates import estimated_bpp
     from training.session import open_session, planned_config
     texture_set = load_texture_set(options.data_dir, max_size=options.size or None)

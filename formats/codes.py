@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from configs import QUANTIZE_BITS, STORAGES
 from formats.dds import B4G4R4A4_UNORM, FORMATS, R8G8B8A8_UNORM, R16G16B16A16_UNORM, pack_channels, unpack_channels
 from utils.errors import UsageError
-
-STORAGES = ("rgba8", "true_rate")
-"""Ways to store codes in texture files."""
 
 
 def container_format(bits: int, storage: str) -> int:
@@ -19,8 +17,9 @@ def container_format(bits: int, storage: str) -> int:
     `rgba8` spreads 2, 4 and 8 bits over 8-bit channels. `true_rate` stores 4 bits as B4G4R4A4; 2 bits stay in 8-bit
     channels, since DXGI has no plain container of four 2-bit channels. 16 bits need R16G16B16A16 either way.
     """
-    if bits not in (2, 4, 8, 16):
-        raise UsageError(f"quantize_bits {bits} is not one of 2, 4, 8, 16; choose one of these")
+    if bits not in QUANTIZE_BITS:
+        raise UsageError(f"quantize_bits {bits} is not one of {', '.join(map(str, QUANTIZE_BITS))}; "
+                         "choose one of these")
     if storage not in STORAGES:
         raise UsageError(f"storage {storage!r} is not one of {', '.join(STORAGES)}; choose one of these")
     if bits == 16:
@@ -34,19 +33,20 @@ def pack_codes(codes: np.ndarray, bits: int, storage: str) -> list[np.ndarray]:
     Code `k` is stored as `k * channel_max / (2^bits - 1)`, which is an integer; a missing feature is 0.
     """
     dxgi_format = container_format(bits, storage)
-    spread = FORMATS[dxgi_format].channel_max // ((1 << bits) - 1)
+    step = FORMATS[dxgi_format].channel_max // ((1 << bits) - 1)
     groups = []
     for first in range(0, codes.shape[-1], 4):
         part = codes[..., first:first + 4]
         channels = np.zeros(codes.shape[:-1] + (4,), np.int32)
-        channels[..., :part.shape[-1]] = part * spread
+        channels[..., :part.shape[-1]] = part * step
         groups.append(pack_channels(channels, dxgi_format))
     return groups
 
 
-def unpack_codes(containers: Sequence[np.ndarray], bits: int, n_features: int, storage: str) -> np.ndarray:
-    """Undo `pack_codes`: int32 codes `[r, r, F]`."""
-    dxgi_format = container_format(bits, storage)
-    spread = FORMATS[dxgi_format].channel_max // ((1 << bits) - 1)
-    channels = np.concatenate([unpack_channels(level, dxgi_format) for level in containers], axis=-1)
-    return channels[..., :n_features].astype(np.int32) // spread
+def unpack_codes(containers: Sequence[np.ndarray], bits: int, n_features: int, dxgi_format: int) -> np.ndarray:
+    """Undo `pack_codes`: int32 codes `[r, r, F]`; raises `ValueError` where a channel holds no code of so many bits."""
+    channels = np.concatenate([unpack_channels(level, dxgi_format) for level in containers], axis=-1)[..., :n_features]
+    codes, rest = np.divmod(channels.astype(np.int64) * ((1 << bits) - 1), FORMATS[dxgi_format].channel_max)
+    if rest.any():
+        raise ValueError(f"values that are no {bits}-bit codes in {FORMATS[dxgi_format].name}")
+    return codes.astype(np.int32)

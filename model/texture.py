@@ -42,6 +42,13 @@ class NeuralTexture(nn.Module):
         return self.decoder(features, dtype), features.touched
 
     @torch.no_grad()
+    def predict(self, groups: list[TileGroup], quantize: bool = True) -> TensorType["N", "C", float]:
+        """Decode the texels of tile groups in full float32: [N, C] over the present channels, not clamped."""
+        with full_float32():
+            values, _ = self(lookups_to_device(self.planner.look_up(groups), self.device), quantize)
+        return values
+
+    @torch.no_grad()
     def decode(self, mip: int, quantize: bool = True, side: int = 128, dtype: torch.dtype = torch.float32,
                coding: Callable[[torch.Tensor], torch.Tensor] | None = None) -> TensorType["H", "W", "C"]:
         """Decode a whole mip in full float32: [H, W, C] over the present channels, not clamped.
@@ -53,12 +60,10 @@ class NeuralTexture(nn.Module):
         columns, rows = np.arange(min(side, width)), np.arange(min(side, height))
         out = torch.empty(height, width, len(self.channels), dtype=dtype, device=self.device)
         at_once = 4 if self.device.type == "cpu" else 16
-        with full_float32():
-            for start in range(0, len(x0), at_once):
-                x, y = x0[start:start + at_once], y0[start:start + at_once]
-                tiles = self.planner.look_up([TileGroup(mip, x[:, None] + columns, y[:, None] + rows)])
-                values, _ = self(lookups_to_device(tiles, self.device), quantize)
-                coded = (coding(values) if coding else values).view(-1, len(rows), len(columns), out.shape[2])
-                for tile, left, top in zip(coded, x, y):
-                    out[top:top + len(rows), left:left + len(columns)] = tile
+        for start in range(0, len(x0), at_once):
+            x, y = x0[start:start + at_once], y0[start:start + at_once]
+            values = self.predict([TileGroup(mip, x[:, None] + columns, y[:, None] + rows)], quantize)
+            coded = (coding(values) if coding else values).view(-1, len(rows), len(columns), out.shape[2])
+            for tile, left, top in zip(coded, x, y):
+                out[top:top + len(rows), left:left + len(columns)] = tile
         return out

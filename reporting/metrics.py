@@ -1,14 +1,12 @@
 """Image metrics on 8-bit maps in the file's own coding: pure functions, NumPy in, float out.
 
-Torch and the optional packages are imported inside the functions that need them, because they are slow to import.
+Optional packages are imported inside the functions that need them.
 """
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -16,8 +14,10 @@ from configs import TEXTURE_CHANNELS
 
 SSIM_WINDOW = 11
 """Side of SSIM's Gaussian window, texels; smaller maps have no SSIM."""
-LPIPS_MIN_SIDE = 128
-"""LPIPS is not taken on images with a side below this, texels."""
+SSIM_SIGMA = 1.5
+"""Standard deviation of that window, texels."""
+_SSIM_TILE = 96
+"""Side of the tiles that are filtered at once, texels: small enough for a processor's cache."""
 _BLOCK_VALUES = 1 << 22
 
 
@@ -92,44 +92,88 @@ def psnr_of_maps(mse: np.ndarray, present: Mapping[str, bool]) -> dict[str, floa
     return result
 
 
-def ssim(reference: np.ndarray, decoded: np.ndarray) -> float | None:
-    """Return the structural similarity of uint8 `[H, W]` or `[H, W, C]` images, mean over channels.
+def ssim_of_channels(reference: np.ndarray, decoded: np.ndarray, channels: Sequence[int]) -> np.ndarray | None:
+    """Return the structural similarity of some channels of uint8 `[H, W, C]` images, float64 in the order asked for.
 
-    Gaussian 11 x 11 window, sigma 1.5, K1 0.01, K2 0.03, data range 1 (Wang et al. 2004, by torchmetrics), borders
-    mirrored. `None` where a side is below 11. Strips of rows with a margin keep memory small; the result is the same.
+    Gaussian 11 x 11 window, sigma 1.5, K1 0.01, K2 0.03, data range 1 (Wang et al. 2004), borders mirrored, mean over
+    all texels. `None` where a side is below 11. The window is separable, so each axis is filtered by itself; tiles
+    bound the memory whatever the size, and the result is the same.
     """
-    import torch
-    from torchmetrics.functional.image.ssim import structural_similarity_index_measure
-
     if reference.shape != decoded.shape:
         raise ValueError(f"shapes differ: reference {reference.shape}, decoded {decoded.shape}")
     height, width = reference.shape[:2]
     if min(height, width) < SSIM_WINDOW:
         return None
-    reference, decoded = (image.reshape(height, width, -1) for image in (reference, decoded))
-    margin = SSIM_WINDOW // 2
-    strip = max(SSIM_WINDOW, (1 << 18) // width)
-    total = 0.0
-    for channel in range(reference.shape[2]):
-        for first in range(0, height, strip):
-            last = min(first + strip, height)
-            # The last strip may be thinner than the mirrored border needs, so the margin above it is a whole window.
-            top, bottom = max(first - SSIM_WINDOW, 0), min(last + margin, height)
-            ours, theirs = (torch.from_numpy(np.ascontiguousarray(image[top:bottom, :, channel])).float()[None, None]
-                            / 255 for image in (reference, decoded))
-            _, similarity = structural_similarity_index_measure(theirs, ours, data_range=1.0, return_full_image=True)
-            total += similarity[0, 0, first - top:last - top].double().sum().item()
-    return total / (height * width * reference.shape[2])
+    total = np.zeros(len(channels))
+    for top in range(0, height, _SSIM_TILE):
+        rows = _mirrored(top, min(top + _SSIM_TILE, height), height)
+        for left in range(0, width, _SSIM_TILE):
+            columns = _mirrored(left, min(left + _SSIM_TILE, width), width)
+            total += _ssim_of_tile(*(image[rows[:, None], columns][..., channels] for image in (reference, decoded)))
+    return total / (height * width)
+
+
+def _mirrored(first: int, last: int, size: int) -> np.ndarray:
+    """Return the indices from a window's reach before `first` to one past `last`, mirrored at 0 and `size` - 1."""
+    index = np.abs(np.arange(first - SSIM_WINDOW // 2, last + SSIM_WINDOW // 2))
+    return np.where(index < size, index, 2 * (size - 1) - index)
+
+
+def _filtered(values: np.ndarray, axis: int) -> np.ndarray:
+    """Return float32 values after SSIM's window along one axis, which gets shorter by the window's reach."""
+    taps = np.exp(-0.5 * (np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2) ** 2 / SSIM_SIGMA ** 2)
+    taps = (taps / taps.sum()).astype(np.float32)
+    count = values.shape[axis] - SSIM_WINDOW + 1
+    shifted = [values[(slice(None),) * axis + (slice(shift, shift + count),)] for shift in range(SSIM_WINDOW)]
+    total = shifted[SSIM_WINDOW // 2] * taps[SSIM_WINDOW // 2]
+    pair = np.empty_like(total)
+    for shift in range(SSIM_WINDOW // 2):
+        # The window is symmetric.
+        np.add(shifted[shift], shifted[-1 - shift], out=pair)
+        pair *= taps[shift]
+        total += pair
+    return total
+
+
+def _ssim_of_tile(reference: np.ndarray, decoded: np.ndarray) -> np.ndarray:
+    """Return SSIM summed over the texels of a tile whose borders have the window's reach: `[C]` float64."""
+    moments = np.empty((4, *reference.shape), np.float32)
+    x, y, squares, product = moments
+    np.multiply(reference, np.float32(1 / 255), out=x)
+    np.multiply(decoded, np.float32(1 / 255), out=y)
+    np.multiply(x, y, out=product)
+    # The two variances are needed as their sum alone.
+    np.multiply(x, x, out=squares)
+    squares += y * y
+    mean_x, mean_y, squares, product = _filtered(_filtered(moments, 1), 2)
+    mean_product, mean_squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
+    c1, c2 = np.float32(0.01 ** 2), np.float32(0.03 ** 2)
+    similarity = ((2 * mean_product + c1) * (2 * (product - mean_product) + c2)
+                  / ((mean_squares + c1) * (squares - mean_squares + c2)))
+    return similarity.sum((0, 1), dtype=np.float64)
+
+
+def ssim(reference: np.ndarray, decoded: np.ndarray) -> float | None:
+    """Return `ssim_of_channels` of uint8 `[H, W]` or `[H, W, C]` images, mean over channels; `None` below 11 texels."""
+    if reference.ndim == 2:
+        reference, decoded = reference[..., None], decoded[..., None]
+    values = ssim_of_channels(reference, decoded, range(reference.shape[2]))
+    return None if values is None else float(values.mean())
 
 
 def material_ssim(reference: np.ndarray, decoded: np.ndarray, present: Mapping[str, bool]) -> dict[str, float | None]:
     """Return SSIM of each present map of uint8 `[H, W, 11]` sets, and `overall`, their mean; `None` below 11 texels."""
-    values = {name: ssim(reference[..., channels], decoded[..., channels])
-              for name, channels in present_ranges(present).items()}
-    if not values:
+    ranges = present_ranges(present)
+    if not ranges:
         raise ValueError("no map is present")
-    overall = None if None in values.values() else sum(values.values()) / len(values)
-    return {"overall": overall, **values}
+    wanted = [channel for channels in ranges.values() for channel in range(channels.start, channels.stop)]
+    of_channels = ssim_of_channels(reference, decoded, wanted)
+    if of_channels is None:
+        return {"overall": None, **dict.fromkeys(ranges)}
+    values = {name: float(np.mean([of_channels[wanted.index(channel)]
+                                   for channel in range(channels.start, channels.stop)]))
+              for name, channels in ranges.items()}
+    return {"overall": sum(values.values()) / len(values), **values}
 
 
 def normal_angle(reference: np.ndarray, decoded: np.ndarray) -> float:
@@ -158,61 +202,3 @@ def flip(reference: np.ndarray, decoded: np.ndarray) -> float | None:
         return None
     images = [np.ascontiguousarray(image, np.float32) / 255 for image in (reference, decoded)]
     return float(flip_evaluator.evaluate(*images, "LDR", applyMagma=False)[1])
-
-
-@contextmanager
-def _safe_unpickling() -> Iterator[None]:
-    """Make every `torch.load` inside refuse anything but tensors, whatever the caller asks for."""
-    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before
-
-
-class Lpips:
-    """Learned perceptual image patch similarity (Zhang et al. 2018, AlexNet), off where its weights cannot be had.
-
-    `available` says whether it is on, `reason` is one line that says why not and how to get it.
-    """
-
-    def __init__(self, device: str = "cpu", download: bool = True) -> None:
-        self.available = False
-        self.device = device
-        try:
-            from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
-            from torchvision.models import AlexNet_Weights
-        except ImportError as error:
-            missing = error.name or "torchvision"
-            self.reason = f"LPIPS is off: {missing} is missing; pip install torchmetrics torchvision"
-            return
-        from reporting.weights import ensure_weights
-
-        self.reason = ensure_weights(AlexNet_Weights.DEFAULT.url, download)
-        if self.reason:
-            self.reason = f"LPIPS is off: {self.reason}"
-            return
-        try:
-            with _safe_unpickling():
-                metric = LearnedPerceptualImagePatchSimilarity(net_type="alex", normalize=True)
-        except Exception as error:  # a damaged file fails in many ways, and LPIPS must never stop a run
-            self.reason = (f"LPIPS is off: its weights do not load ({type(error).__name__}); "
-                           "delete them to fetch them anew")
-            return
-        self._network = metric.net.to(device).eval()
-        self.available = True
-
-    def __call__(self, reference: np.ndarray, decoded: np.ndarray) -> float | None:
-        """Return LPIPS of sRGB uint8 `[H, W, 3]` images, 0 where equal; `None` where off or a side is below 128."""
-        if not self.available or min(reference.shape[:2]) < LPIPS_MIN_SIDE:
-            return None
-        import torch
-
-        with torch.no_grad():
-            images = [torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)[None].float() / 255
-                      for image in (decoded, reference)]
-            return float(self._network(*images, normalize=True).mean())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -13,6 +16,8 @@ BACKGROUND = (28, 28, 30)
 INK = (235, 235, 235)
 GAP = 6
 LABEL_HEIGHT = 20
+PNG_LEVEL = 3
+"""zlib's level: higher ones take several times as long for files of the same size."""
 
 
 def _font() -> ImageFont.ImageFont:
@@ -24,14 +29,22 @@ def _font() -> ImageFont.ImageFont:
 
 
 def map_image(texels: np.ndarray) -> Image.Image:
-    """Return uint8 `[H, W, 1]` or `[H, W, 3]` as an RGB image."""
-    return Image.fromarray(np.ascontiguousarray(np.broadcast_to(texels, (*texels.shape[:2], 3))))
+    """Return uint8 `[H, W, 1]` or `[H, W, 3]` as a grey or an RGB image."""
+    return Image.fromarray(np.ascontiguousarray(texels if texels.shape[2] == 3 else texels[..., 0]))
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """Return an image as a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=PNG_LEVEL)
+    return buffer.getvalue()
 
 
 def amplified_error(reference: np.ndarray, decoded: np.ndarray, factor: float) -> np.ndarray:
     """Return |reference - decoded| x factor as uint8 of the same shape, saturating at 255."""
-    error = np.abs(reference.astype(np.int16) - decoded)
-    return np.minimum(error * np.float32(factor), 255).astype(np.uint8)
+    amplified = np.minimum(np.arange(256) * factor, 255).astype(np.uint8)
+    # A difference of uint8 taken this way cannot wrap around.
+    return amplified[np.maximum(reference, decoded) - np.minimum(reference, decoded)]
 
 
 def _fitted(image: Image.Image, max_side: int) -> Image.Image:
@@ -87,6 +100,16 @@ def contact_sheet(reference: np.ndarray, decoded: np.ndarray, present: Mapping[s
     return image_grid(rows, ["reference", "decoded", f"error x {error_factor:g}"], list(ranges))
 
 
+def contact_sheets(references: Mapping[int, np.ndarray], decoded: Mapping[int, np.ndarray],
+                   present: Mapping[str, bool]) -> dict[int, bytes]:
+    """Draw a `contact_sheet` of every decoded mip, on threads; returns mip -> PNG file."""
+    def draw(mip: int) -> bytes:
+        return png_bytes(contact_sheet(references[mip], decoded[mip], present))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(decoded, pool.map(draw, decoded)))
+
+
 def _window_means(values: np.ndarray, side_y: int, side_x: int, step: int) -> tuple[np.ndarray, list[int], list[int]]:
     """Return the mean of `[H, W]` over windows of `side_y x side_x` every `step` texels, and where they start."""
     total = np.pad(values.cumsum(axis=0, dtype=np.float64).cumsum(axis=1), ((1, 0), (1, 0)))
@@ -136,5 +159,4 @@ def zoom_crops(reference: np.ndarray, decoded: Mapping[str, np.ndarray], present
 def map_images(texels: np.ndarray, present: dict[str, bool]) -> Iterator[tuple[str, Image.Image]]:
     """Yield each present map of uint8 [H, W, 11] with its name, as an 8-bit RGB or grey image."""
     for name, channels in present_ranges(present).items():
-        image = np.ascontiguousarray(texels[..., channels])
-        yield name, Image.fromarray(image if image.shape[2] == 3 else image[..., 0])
+        yield name, map_image(texels[..., channels])

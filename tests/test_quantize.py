@@ -1,4 +1,4 @@
-"""Levels, straight-through rounding, noise, codes and their texel containers."""
+"""Levels, straight-through rounding, noise and codes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from formats.codes import container_format, pack_codes, unpack_codes
-from formats.dds import FORMATS
-from quantize import BITS, clamp_range, codes_to_values, level_values, noise_amplitude, quantize_ste, values_to_codes
+from configs import QUANTIZE_BITS
+from quantize import clamp_range, codes_to_values, level_values, noise_amplitude, quantize_ste, values_to_codes
 from utils.errors import UsageError
 
 
@@ -18,7 +17,7 @@ def test_two_bits_give_the_four_levels_worked_by_hand():
     assert clamp_range(2) == (-0.375, 0.375)
 
 
-@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("bits", QUANTIZE_BITS)
 def test_levels_are_symmetric_equally_spaced_and_end_at_the_clamp_range(bits):
     values = level_values(bits).astype(np.float64)
     assert len(values) == 2 ** bits
@@ -47,14 +46,14 @@ def uniform(count, seed=0):
     return torch.rand(count, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("bits", QUANTIZE_BITS)
 def test_rounded_values_are_exactly_levels(bits):
     x = torch.rand(10000, generator=torch.Generator().manual_seed(bits)) * 1.2 - 0.6
     rounded = quantize_ste(x, bits, 2.0 ** -bits, uniform(10000, 1)).numpy()
     assert np.isin(rounded, level_values(bits)).all()
 
 
-@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("bits", QUANTIZE_BITS)
 def test_rounding_errs_by_at_most_half_a_step_inside_the_range(bits):
     low, high = clamp_range(bits)
     x = torch.linspace(low, high, 9973)
@@ -116,7 +115,7 @@ def test_noise_starts_at_half_a_step_and_falls_linearly_to_zero():
     assert noise_amplitude(0, 1000, 1.0, 0.0, 4) == 0
 
 
-@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("bits", QUANTIZE_BITS)
 def test_every_code_survives_the_way_to_its_value_and_back(bits):
     codes = np.arange(1 << bits)
     assert (values_to_codes(codes_to_values(codes, bits), bits) == codes).all()
@@ -124,45 +123,10 @@ def test_every_code_survives_the_way_to_its_value_and_back(bits):
     assert torch.equal(values_to_codes(codes_to_values(tensor, bits), bits), tensor.int())
 
 
-@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("bits", QUANTIZE_BITS)
 def test_numpy_and_torch_choose_the_same_codes_also_at_ties(bits):
     ties = (level_values(bits).astype(np.float64) + 0.5 ** (bits + 1)).astype(np.float32)
     x = np.concatenate([ties, np.random.default_rng(bits).uniform(-0.6, 0.6, 50_000).astype(np.float32)])
     codes = values_to_codes(x, bits)
     assert (codes == values_to_codes(torch.from_numpy(x), bits).numpy()).all()
     assert (codes_to_values(codes, bits) == quantize_ste(torch.from_numpy(x), bits).numpy()).all()
-
-
-@pytest.mark.parametrize("storage", ["rgba8", "true_rate"])
-@pytest.mark.parametrize("n_features", [1, 2, 3, 4, 5, 8, 9])
-@pytest.mark.parametrize("bits", BITS)
-def test_every_code_survives_its_container(bits, n_features, storage):
-    side = 16 if bits < 16 else 256
-    codes = np.stack([np.roll(np.arange(side * side) % (1 << bits), 37 * f).reshape(side, side)
-                      for f in range(n_features)], axis=-1)
-    containers = pack_codes(codes, bits, storage)
-    assert len(containers) == -(-n_features // 4)
-    assert (unpack_codes(containers, bits, n_features, storage) == codes).all()
-    entry = FORMATS[container_format(bits, storage)]
-    assert all(container.nbytes == side * side * entry.texel_bytes for container in containers)
-
-
-def test_codes_are_spread_over_the_whole_channel():
-    for bits, expected in ((2, [0, 85, 170, 255]), (4, list(range(0, 256, 17))), (8, list(range(256)))):
-        codes = np.arange(1 << bits).reshape(1, -1, 1)
-        assert pack_codes(codes, bits, "rgba8")[0][0, :, 0].tolist() == expected
-
-
-def test_missing_features_are_zero_in_the_container():
-    container, = pack_codes(np.full((2, 2, 1), 3), 2, "rgba8")
-    assert container[..., 0].tolist() == [[255, 255], [255, 255]]
-    assert (container[..., 1:] == 0).all()
-
-
-def test_containers_follow_bits_and_storage():
-    names = {(bits, storage): FORMATS[container_format(bits, storage)].name
-             for bits in BITS for storage in ("rgba8", "true_rate")}
-    assert {key for key, name in names.items() if name == "B4G4R4A4_UNORM"} == {(4, "true_rate")}
-    assert {key[0] for key, name in names.items() if name == "R16G16B16A16_UNORM"} == {16}
-    with pytest.raises(UsageError, match="storage 'bc7'"):
-        container_format(8, "bc7")

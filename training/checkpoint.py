@@ -1,22 +1,27 @@
 """Checkpoints: everything a run needs to go on as if it had never stopped.
 
 A checkpoint holds tensors and plain values alone and is read with `weights_only=True`, so a file from outside can
-run no code.
+run no code. It carries the hash of its content, since the archive it is stored in is read without looking at its sums.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from dataclasses import dataclass
+import typing
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from pydantic import ConfigDict, ValidationError, create_model
 
+from configs import ConfigError, config_from_dict
 from utils.errors import UsageError, UserError, describe_os_error
 from utils.files import written_aside
 
 FORMAT = "neural-texture-checkpoint"
-VERSION = 1
+VERSION = 2
+"""Version 1 has neither `sha256` nor the fields of `Checkpoint` that have a default."""
 
 
 @dataclass
@@ -45,6 +50,10 @@ class Checkpoint:
     """Evaluations so far: iteration, psnr_db (overall, finest mip), time_s, loss."""
     lineage: list[str]
     """Run folders this run goes back to, the oldest first."""
+    fingerprint: str = ""
+    """`TextureSet.fingerprint` of the material; empty in files of version 1."""
+    schedule: dict[str, object] = field(default_factory=dict)
+    """Fields of `training.schedule.Schedule`; empty in files of version 1."""
 
 
 def checkpoint_folder(run_dir: Path, iteration: int) -> Path:
@@ -52,10 +61,37 @@ def checkpoint_folder(run_dir: Path, iteration: int) -> Path:
     return run_dir / "models" / f"train_result_{iteration}"
 
 
+def _feed(digest: hashlib._Hash, value: object) -> None:
+    """Hash nested plain values and tensors; two values hash alike only if they are the same, types included."""
+    if isinstance(value, torch.Tensor):
+        digest.update(f"tensor {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    elif isinstance(value, dict):
+        digest.update(f"dict {len(value)}\n".encode())
+        for key, item in value.items():
+            _feed(digest, key)
+            _feed(digest, item)
+    elif isinstance(value, (list, tuple)):
+        digest.update(f"{type(value).__name__} {len(value)}\n".encode())
+        for item in value:
+            _feed(digest, item)
+    else:
+        text = repr(value).encode()
+        digest.update(f"{type(value).__name__} {len(text)}\n".encode() + text)
+
+
+def content_hash(content: dict[str, object]) -> str:
+    """Return the SHA-256 of all entries of a checkpoint's content but `sha256` itself."""
+    digest = hashlib.sha256()
+    _feed(digest, {name: value for name, value in content.items() if name != "sha256"})
+    return digest.hexdigest()
+
+
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
     """Write `model.pth` into `folder`, whole or not at all, and return its path."""
     path = folder / "model.pth"
     content = {"format": FORMAT, "version": VERSION, **vars(checkpoint)}
+    content["sha256"] = content_hash(content)
     with written_aside(path) as aside:
         try:
             torch.save(content, aside)
@@ -102,16 +138,28 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
                         "or train anew") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is no checkpoint of this toolkit; give a model.pth that train.py wrote")
-    if content.get("version") != VERSION:
+    if content.get("version") not in (1, VERSION):
         raise UserError(f"{path} has checkpoint version {content.get('version')}, this toolkit reads {VERSION}; "
                         "use the toolkit that wrote it")
-    fields = Checkpoint.__dataclass_fields__
-    missing = [name for name in fields if name not in content]
-    if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}; load another iteration or train anew")
-    types = {"dict": dict, "list": list, "str": str, "int": int, "float": float, "torch.Tensor": torch.Tensor}
-    for name, field in fields.items():
-        if type(content[name]) is not types[field.type.split("[")[0]]:
-            raise UserError(f"{path} is damaged: its {name} is of type {type(content[name]).__name__}; "
-                            "load another iteration or train anew")
-    return Checkpoint(**{name: content[name] for name in fields})
+    damaged = f"{path} is damaged: {{}}; load another iteration or train anew"
+    if content["version"] >= 2 and "sha256" not in content:
+        raise UserError(damaged.format("it has no content hash"))
+    if "sha256" in content and content["sha256"] != content_hash(content):
+        raise UserError(damaged.format("its content does not match its hash"))
+    values = {name: value for name, value in content.items() if name not in ("format", "version", "sha256")}
+    try:
+        _Fields.model_validate(values)
+        config_from_dict(values["config"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(damaged.format(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")) from error
+    except ConfigError as error:
+        raise UserError(f"{path} was written with other settings than this toolkit knows: {error}; use the toolkit "
+                        "that wrote it") from error
+    return Checkpoint(**values)
+
+
+_Fields = create_model(
+    "Checkpoint", __config__=ConfigDict(arbitrary_types_allowed=True, extra="forbid", strict=True),
+    **{name: (hint, None if name in ("fingerprint", "schedule") else ...)
+       for name, hint in typing.get_type_hints(Checkpoint).items()})

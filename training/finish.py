@@ -1,109 +1,128 @@
-"""The end of a run: last evaluation, export, pictures, report and summary; and `--mode infer`."""
+"""The end of a run: export, figures, pictures, report and summary; and `--mode infer`."""
 
 from __future__ import annotations
 
-import math
+import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from configs import Config
-from dataset import load_texture_set
-from model.backends.choose import choose_device
-from model.decoder.canonical import canonical_weights, load_canonical_weights, stored_precision
-from model.layout import model_layout
-from model.texture import NeuralTexture
-from reporting.console import decibels, print_summary, say
-from reporting.metrics import material_psnr, material_ssim
-from reporting.pictures import contact_sheet, map_images
-from reporting.report import run_sections, write_report
+from configs import Config, config_to_dict
+from dataset import TextureSet, load_texture_set
+from formats.figures import State, figure, show, show_db
+from model.decoder.canonical import canonical_weights, stored_precision
+from reporting.console import decibels, say
+from reporting.metrics import material_psnr
+from reporting.pictures import contact_sheets, map_images, png_bytes
+from reporting.quality import similarity_figures
+from reporting.sections import RunRecord
+from reporting.summary import print_summary
 from training.checkpoint import Checkpoint
 from training.evaluate import decode_mip
-from training.exporting import ExportSource, export_material
-from training.loss import present_channels
+from training.export_source import ExportSource, checkpoint_source
+from training.exporting import Export, export_material
+from training.resume import check_same_material
 from training.run_log import RunLog
-from training.session import Session, check_same_material
-from utils.files import require_writable_folder, write_json, written_aside
+from training.run_report import add_similarity, write_run_report
+from training.session import Session
+from utils.arguments import command_path
+from utils.clock import Stopwatch
+from utils.files import require_writable_folder, write_bytes, write_json
 
-SSIM_MOST_TEXELS = 1 << 23
-"""SSIM takes minutes on larger mips and is left out there."""
-PICTURE_SIDE = 16
-"""Smaller mips get no picture in the report."""
-
-
-def _save_sheet(path: Path, reference: np.ndarray, decoded: np.ndarray, present: dict[str, bool]) -> None:
-    """Write a contact sheet of a decoded mip beside its reference, both uint8 [H, W, 11], as PNG."""
-    with written_aside(path) as aside:
-        contact_sheet(reference, decoded, present).save(aside)
+REPORT = "figures, pictures and report"
+"""Phase of what follows the export."""
 
 
-def _similarity(reference: np.ndarray, decoded: np.ndarray, present: dict[str, bool]) -> dict[str, float | None]:
-    """Return `material_ssim`, or nothing but None for mips that are too large for it."""
-    if reference.shape[0] * reference.shape[1] > SSIM_MOST_TEXELS:
-        return {"overall": None, **{name: None for name, there in present.items() if there}}
-    return material_ssim(reference, decoded, present)
+def command_line() -> str:
+    """Return the command that this process runs, as it is typed."""
+    return " ".join(["python", *map(command_path, sys.argv)])
 
 
-def finish(session: Session, folder: Path, log: RunLog) -> dict:
-    """Export a trained session into its checkpoint's `folder`, with pictures and a report; returns the manifest."""
-    config, texture_set, layout = session.config, session.texture_set, session.layout
-    present = texture_set.present
-    manifest = export_material(ExportSource(
-        layout, [[level.numpy() for level in levels] for levels in session.host_grids()], canonical_weights(session.texture.decoder).numpy(), present, texture_set.normal_convention,
+def finish(session: Session, folder: Path, log: RunLog, watch: Stopwatch) -> dict:
+    """Export a trained session into its checkpoint's `folder`, with figures, pictures and a report.
+
+    Returns the manifest. `watch` is left in a phase of its own, so that it tells how long this took.
+    """
+    config, texture_set, layout, present = (session.config, session.texture_set, session.layout,
+                                            session.texture_set.present)
+    watch.enter("export")
+    export = export_material(ExportSource(
+        layout, [[level.numpy() for level in levels] for levels in session.host_grids()],
+        canonical_weights(session.texture.decoder).numpy(), present, texture_set.normal_convention,
         config.export.storage, config.export.dds_mips), folder, texture_set)
-    with stored_precision(session.texture.decoder):
-        decoded = [decode_mip(session.texture, mip, True) for mip in range(layout.mips)]
-        if not config.quantize.quantize:
-            unrounded = decode_mip(session.texture, 0, False)
-    similarity = [_similarity(reference, image, present) for reference, image in zip(texture_set.mips, decoded)]
-    manifest["ssim"] = {name: [mip[name] for mip in similarity] for name in manifest["psnr"]}
-    write_json(folder / "manifest.json", manifest)
-    log.decoded(session.iteration, decoded, [mip["overall"] for mip in similarity])
-    for mip, reference in enumerate(texture_set.mips):
-        _save_sheet(session.run_dir / "media" / f"iteration_{session.iteration}_mip{mip}.png", reference, decoded[mip],
-                    present)
-    shown = [mip for mip, image in enumerate(decoded) if min(image.shape[:2]) >= PICTURE_SIDE][:4] or [0]
-    write_report(session.run_dir / "report.html", f"{texture_set.name} as a neural texture", run_sections(
-        manifest, {mip: texture_set.mips[mip] for mip in shown}, {mip: decoded[mip] for mip in shown},
-        history=session.history, time_s=session.training_time_s))
+    watch.enter(REPORT)
+    add_similarity(export, folder, texture_set)
+    log.figures(session.iteration, export.manifest)
+    report = None
+    if config.export.report:
+        sheets = contact_sheets(dict(enumerate(texture_set.mips)), export.decoded, present)
+        record = RunRecord(config_to_dict(config), command_line(), session.lineage, session.history,
+                           {phase: time_s for phase, time_s in watch.seconds().items() if phase != REPORT})
+        report = write_run_report(session.run_dir, export, texture_set, session.iteration, record, sheets)
+        log.pictures(session.iteration, sheets)
     if not config.quantize.quantize:
-        trained = material_psnr(texture_set.mips[0], unrounded, present)["overall"]
-        shipped = manifest["psnr"]["overall"][0]
-        say("rounding", f"trained without it at {decibels(trained)} dB, exported {decibels(shipped)} dB"
-                        + (f": it cost {trained - shipped:.2f} dB" if shipped is not None else ""))
-    print_summary(manifest, folder, 8 * len(session.channels), session.training_time_s)
-    say("report", session.run_dir / "report.html")
-    return manifest
+        _say_rounding(session, export.manifest)
+    print_summary(export.manifest, folder, watch.seconds())
+    if report:
+        say("report", report)
+    return export.manifest
+
+
+def _say_rounding(session: Session, manifest: dict) -> None:
+    """Say what rounding at the export cost a run that was trained without it."""
+    with stored_precision(session.texture.decoder):
+        unrounded = decode_mip(session.texture, 0, False)
+    trained = material_psnr(session.texture_set.mips[0], unrounded, session.texture_set.present)["overall"]
+    shipped = figure(manifest, "psnr", "overall", 0)
+    cost = "" if isinstance(shipped, State) else f": it cost {trained - shipped:.2f} dB"
+    say("rounding", f"trained without it at {decibels(trained)} dB, exported {show_db(shipped)} dB{cost}")
 
 
 def infer(config: Config, saved: Checkpoint, path: Path) -> Path:
-    """Decode every mip of a checkpoint, write metrics and pictures into `<load_dir>/infer`; returns that folder."""
-    device = choose_device(config.train.device)
+    """Decode every mip of a checkpoint, write metrics and pictures into `<load_dir>/infer`; returns that folder.
+
+    The checkpoint is exported into a temporary folder and read back, so that figures and pictures are those of the
+    files.
+    """
     texture_set = load_texture_set(config.run.data_dir)
     check_same_material(saved, texture_set, path)
-    layout = model_layout(config.model, texture_set.width, texture_set.height)
-    channels = present_channels(texture_set.present)
-    texture = NeuralTexture(layout, channels, device, torch.Generator().manual_seed(0))
-    texture.grids.load(saved.grids)
-    load_canonical_weights(texture.decoder, saved.network)
     folder = require_writable_folder(Path(config.run.load_dir) / "infer")
     say("checkpoint", path)
-    metrics = {"iteration": saved.iteration, "checkpoint": str(path), "mips": []}
-    with stored_precision(texture.decoder):
-        for mip, reference in enumerate(texture_set.mips):
-            decoded = decode_mip(texture, mip, True)
-            psnr = material_psnr(reference, decoded, texture_set.present)
-            similarity = _similarity(reference, decoded, texture_set.present)
-            metrics["mips"].append({"mip": mip, "width": reference.shape[1], "height": reference.shape[0],
-                                    "psnr": {k: None if math.isinf(v) else v for k, v in psnr.items()},
-                                    "ssim": similarity})
-            say(f"mip {mip}", f"{reference.shape[1]} x {reference.shape[0]}, PSNR {decibels(psnr['overall'])} dB"
-                + (f", SSIM {similarity['overall']:.4f}" if similarity["overall"] is not None else ""))
-            for kind, image in map_images(decoded, texture_set.present):
-                with written_aside(folder / f"mip{mip}_{kind}.png") as aside:
-                    image.save(aside)
-            _save_sheet(folder / f"mip{mip}_compare.png", reference, decoded, texture_set.present)
-    write_json(folder / "metrics.json", metrics)
+    source = checkpoint_source(saved)
+    source.storage, source.dds_mips = config.export.storage, config.export.dds_mips
+    with tempfile.TemporaryDirectory() as scratch:
+        export = export_material(source, scratch, texture_set)
+    references, present = dict(enumerate(texture_set.mips)), texture_set.present
+    export.manifest |= similarity_figures(references, export.decoded, present)
+    sheets = contact_sheets(references, export.decoded, present)
+    for mip, (height, width) in enumerate(reference.shape[:2] for reference in texture_set.mips):
+        psnr, ssim = (figure(export.manifest, kind, "overall", mip) for kind in ("psnr", "ssim"))
+        if mip not in export.decoded:
+            say(f"mip {mip}", f"{width} x {height}, not stored: the export holds the finest levels alone")
+            continue
+        say(f"mip {mip}", f"{width} x {height}, PSNR {show_db(psnr)}" + ("" if isinstance(psnr, State) else " dB")
+            + ("" if isinstance(ssim, State) else f", SSIM {show(ssim, 4)}"))
+        for name, image in map_images(export.decoded[mip], present):
+            write_bytes(folder / f"mip{mip}_{name}.png", png_bytes(image))
+        write_bytes(folder / f"mip{mip}_compare.png", sheets[mip])
+    write_json(folder / "metrics.json", {
+        "iteration": saved.iteration, "checkpoint": str(path),
+        "null": "identical to the original; a figure that was not measured is left out",
+        "mips": [_mip_metrics(export, texture_set, mip) for mip in references]})
     say("files", folder)
     return folder
+
+
+def _mip_metrics(export: Export, texture_set: TextureSet, mip: int) -> dict[str, object]:
+    """Return one mip's entry of metrics.json; null is identical, and a mip that is not stored has no figures."""
+    height, width = texture_set.mips[mip].shape[:2]
+    entry: dict[str, object] = {"mip": mip, "width": width, "height": height, "stored": mip in export.decoded}
+    for kind in ("psnr", "ssim", "normal_angle_deg", "flip"):
+        listed = export.manifest.get(kind, {})
+        names = listed if isinstance(listed, Mapping) else ["normal"]
+        values = {name: figure(export.manifest, kind, name, mip) for name in names}
+        values = {name: None if value is State.IDENTICAL else value for name, value in values.items()
+                  if value not in (State.NOT_STORED, State.NOT_MEASURED)}
+        if values:
+            entry[kind] = values if isinstance(listed, Mapping) else values["normal"]
+    return entry

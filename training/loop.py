@@ -4,35 +4,28 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import closing
 
 import torch
 
-from reporting.console import console, decibels, say, training_bar
+from reporting.console import console, decibels, say
+from training.checkpoint_writer import CheckpointWriter
 from training.evaluate import evaluate_psnr
-from training.run_folder import save_session
+from training.progress import Progress
+from training.run_folder import session_checkpoint
 from training.run_log import RunLog
+from training.schedule import Schedule, new_schedule
 from training.session import Session
+from utils.arguments import command_path
+from utils.clock import Stopwatch
 from utils.errors import UserError
-from utils.interrupt import deferred_interrupt
+from utils.interrupt import Interrupted, deferred_interrupt
 from utils.threads import ThreadTuner  # before torch
 
 LOG_INTERVAL = 50
 """Iterations between two readings of the loss, which makes the device wait."""
-DECAY_POWER = 0.8
-"""Power of the share of a run that is left, for the learning rates."""
 EVALUATION_SHARE = 0.02
 """Most of a time budget that evaluations on the way may take."""
-
-
-def schedule(fraction: float, final: float, kind: str = "power") -> float:
-    """Return the learning rates' factor at a fraction of the run: 1 at 0, `final` at 1; `kind`: power or cosine.
-
-    >>> schedule(0.0, 0.01), round(schedule(1.0, 0.01), 4)
-    (1.0, 0.01)
-    """
-    left = max(1 - fraction, 0.0)
-    # A cosine is low for too long at the end: latents and decoder still have a way to go then.
-    return final + (1 - final) * (left ** DECAY_POWER if kind == "power" else 0.5 * (1 - math.cos(math.pi * left)))
 
 
 def stalled(history: list[dict[str, float]], interval: int, threshold_db: float) -> str | None:
@@ -57,73 +50,123 @@ def stalled(history: list[dict[str, float]], interval: int, threshold_db: float)
             f"{interval} before, below early_stop_psnr_threshold {threshold_db}")
 
 
-def optimize(session: Session, log: RunLog | None = None) -> None:
-    """Train until the iterations, the clock or the patience is at its end; Ctrl-C saves and raises `KeyboardInterrupt`.
+def evaluate(session: Session, log: RunLog, loss: float) -> float:
+    """Add an evaluation of this iteration to the history, log and say it; returns the finest mip's overall PSNR, dB."""
+    psnr = evaluate_psnr(session.texture, session.sampler, session.texture_set.present,
+                         session.config.quantize.quantize)
+    latest_db = psnr[0]["overall"]
+    session.history.append({"iteration": session.iteration, "psnr_db": latest_db, "loss": loss,
+                            "time_s": session.training_time_s})
+    log.psnr(session.iteration, [mip["overall"] for mip in psnr])
+    if not console.is_terminal:
+        say(f"iteration {session.iteration}", f"loss {loss:.6f}, PSNR {decibels(latest_db)} dB, "
+                                              f"{session.training_time_s:.1f} s")
+    return latest_db
 
-    Without `log` it is a trial: nothing is shown, evaluated or saved on the way.
+
+def save(session: Session, schedule: Schedule, writer: CheckpointWriter, wait: bool = False) -> str:
+    """Write a checkpoint of this moment, in the background unless `wait`, and return its folder as text."""
+    folder = writer.write(session_checkpoint(session, schedule))
+    if wait:
+        writer.wait()
+    return str(folder)
+
+
+def optimize(session: Session, log: RunLog | None = None, schedule: Schedule | None = None,
+             writer: CheckpointWriter | None = None, watch: Stopwatch | None = None) -> None:
+    """Train until the iterations, the clock or the patience is at its end; the last iteration is always evaluated.
+
+    A signal saves a checkpoint and raises `Interrupted`; so does a failure outside of a step, which goes on upwards.
+    Without `log` it is a trial: nothing is shown, evaluated or saved on the way; with it `writer` is needed.
     """
-    settings, step = session.config.train, session.training_step()
-    budget_s, time_before = settings.time_budget, session.training_time_s
-    stop_reason, loss_value, latest_db, evaluations_s = None, math.nan, math.nan, 0.0
-    started, outside_s = time.perf_counter(), 0.0
-    tuner = ThreadTuner(torch.get_num_threads()) if budget_s and session.device.type == "cpu" else None
+    settings, step, quantize = session.config.train, session.training_step(), session.config.quantize
+    schedule = schedule or new_schedule(settings)
+    watch = watch or Stopwatch("training")
+    by_clock = schedule.unit == "seconds"
+    stop_reason, loss_value, first = None, math.nan, session.iteration
+    time_before, position_before = session.training_time_s, schedule.position
+    started, outside_s, evaluations_s = time.perf_counter(), 0.0, 0.0
+    tuner = ThreadTuner(torch.get_num_threads()) if by_clock and session.device.type == "cpu" else None
     read_at_s = session.training_time_s
+    watch.enter("training")
 
-    def done() -> float:
-        """Share of the run that is done."""
-        if not budget_s:
-            return session.iteration / settings.max_iter
-        # A budget is of the user's time, so evaluations count; what is reported as training time leaves them out.
-        return (time_before + time.perf_counter() - started) / budget_s
+    def read_clock() -> None:
+        """Move the schedule to this moment: a budget is of the user's time, so evaluations count."""
+        if by_clock:
+            schedule.position = position_before + time.perf_counter() - started
 
-    with training_bar(settings.max_iter, session.iteration, log is None) as bar, deferred_interrupt() as interrupted:
-        while (fraction := done()) < 1 and not stop_reason and not interrupted():
-            loss = step(session.sampler.draw(), session.noise(fraction),
-                        schedule(fraction, settings.learning_rate_final, settings.learning_rate_schedule))
-            session.iteration += 1
-            iteration, last = session.iteration, done() >= 1
-
-            evaluates = log is not None and (last or iteration % settings.eval_interval == 0 and (
-                not budget_s or evaluations_s <= EVALUATION_SHARE * (time.perf_counter() - started)))
-            saves = log is not None and iteration % settings.save_interval == 0 and not last
-            if evaluates or saves or iteration % LOG_INTERVAL == 0:
-                loss_value = loss.item()
-                if not math.isfinite(loss_value):
-                    raise UserError(f"the loss is {loss_value} at iteration {iteration}; lower --learning_rate or "
-                                    "use --precision float32; checkpoints so far are kept")
-                if log:
-                    log.loss(iteration, loss_value)
-                bar.total = int(iteration / done()) if budget_s else settings.max_iter
-                bar.update(iteration - bar.n)
-                bar.set_postfix_str(f"loss {loss_value:.6f}, PSNR {decibels(latest_db)} dB")
-            pause = time.perf_counter()
-            session.training_time_s = time_before + pause - started - outside_s
-            if tuner and iteration % LOG_INTERVAL == 0:
-                torch.set_num_threads(tuner.next((session.training_time_s - read_at_s) / LOG_INTERVAL))
-                read_at_s = session.training_time_s
-            if evaluates:
-                psnr = evaluate_psnr(session.texture, session.sampler, session.texture_set.present,
-                                     session.config.quantize.quantize)
-                latest_db = psnr[0]["overall"]
-                session.history.append({"iteration": iteration, "psnr_db": latest_db, "loss": loss_value,
-                                        "time_s": session.training_time_s})
-                log.psnr(iteration, [mip["overall"] for mip in psnr])
-                if not console.is_terminal:
-                    say(f"iteration {iteration}", f"loss {loss_value:.6f}, PSNR {decibels(latest_db)} dB, "
-                                                  f"{session.training_time_s:.1f} s")
-                if settings.early_stop and not budget_s:
-                    stop_reason = stalled(session.history, settings.early_stop_interval,
-                                          settings.early_stop_psnr_threshold)
-                evaluations_s += time.perf_counter() - pause
-            if saves and not stop_reason:
-                save_session(session)
-            outside_s += time.perf_counter() - pause
-    session.backend.release()
-    if tuner:
-        torch.set_num_threads(tuner.choices[0])
-    if interrupted():
+    def read_loss() -> float:
+        value = loss.item()
+        if not math.isfinite(value):
+            raise UserError(f"the loss is {value} at iteration {session.iteration}; lower --learning_rate or "
+                            "use --precision float32; checkpoints so far are kept")
         if log:
-            say("interrupted", f"saved {save_session(session)}; --load_dir {session.run_dir} goes on from there")
-        raise KeyboardInterrupt
+            log.loss(session.iteration, value)
+        return value
+
+    # Whether the model is what a whole number of steps has made of it.
+    whole = True
+    try:
+        with (closing(Progress(session, schedule, log is not None)) as progress,
+              deferred_interrupt() as interrupted):
+            while not stop_reason and not interrupted():
+                read_clock()
+                if schedule.fraction >= 1 and session.iteration > first:
+                    break
+                whole = False
+                loss = step(session.sampler.draw(), session.noise(schedule.noise_fraction(
+                    quantize.noise_anneal_fraction)), schedule.rates(settings))
+                session.iteration += 1
+                whole = True
+                iteration = session.iteration
+                if not by_clock:
+                    schedule.position = iteration
+
+                evaluates = log is not None and iteration % settings.eval_interval == 0 and (
+                    not by_clock or evaluations_s <= EVALUATION_SHARE * (time.perf_counter() - started))
+                saves = log is not None and iteration % settings.save_interval == 0
+                if evaluates or saves or iteration % LOG_INTERVAL == 0:
+                    loss_value = read_loss()
+                    progress.update(loss_value)
+                    if writer:
+                        writer.say_failure()
+                pause = time.perf_counter()
+                session.training_time_s = time_before + pause - started - outside_s
+                if tuner and iteration % LOG_INTERVAL == 0:
+                    torch.set_num_threads(tuner.next((session.training_time_s - read_at_s) / LOG_INTERVAL))
+                    read_at_s = session.training_time_s
+                if evaluates:
+                    watch.enter("evaluation")
+                    progress.psnr_db = evaluate(session, log, loss_value)
+                    if settings.early_stop and not by_clock:
+                        stop_reason = stalled(session.history, settings.early_stop_interval,
+                                              settings.early_stop_psnr_threshold)
+                    evaluations_s += time.perf_counter() - pause
+                    watch.enter("training")
+                read_clock()
+                if saves and not stop_reason and schedule.fraction < 1:
+                    save(session, schedule, writer)
+                outside_s += time.perf_counter() - pause
+            # The history ends with what the run ends with, whichever iteration that is.
+            evaluated = bool(session.history) and session.history[-1]["iteration"] == session.iteration
+            if log and not evaluated and not interrupted():
+                watch.enter("evaluation")
+                evaluate(session, log, read_loss())
+    except Exception as error:
+        if log and whole and not isinstance(error, UserError):
+            say("failed", f"saved {save(session, schedule, writer, wait=True)}")
+        raise
+    finally:
+        session.backend.release()
+        if tuner:
+            torch.set_num_threads(tuner.choices[0])
+    if interrupted():
+        error = Interrupted(interrupted())
+        if log:
+            error.saved = save(session, schedule, writer, wait=True)
+            say("interrupted", f"saved {error.saved}")
+            say("to go on", f"python train.py --load_dir {command_path(session.run_dir)} --load_iter -1")
+            say("to export it", f"python export.py --load_dir {command_path(session.run_dir)}")
+        raise error
     if stop_reason:
         say("early stop", stop_reason)

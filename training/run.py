@@ -4,46 +4,107 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from configs import Config
-from dataset import load_texture_set
+from configs import Config, config_from_dict
+from dataset import TextureSet, load_texture_set
 from reporting.console import say
-from reporting.metrics import Lpips
 from training.checkpoint import Checkpoint
+from training.checkpoint_writer import CheckpointWriter
 from training.finish import finish
-from training.loop import optimize
-from training.run_folder import describe, save_session, start_run
+from training.loop import optimize, save
+from training.run_folder import describe, start_run
 from training.run_log import RunLog
+from training.schedule import Schedule, new_schedule, resumed_schedule
 from training.search import config_for_psnr
-from training.session import open_session, planned_config
-from utils.errors import UserError
+from training.session import Session, open_session, planned_config
+from training.time_budget import finish_estimate_s, training_seconds
+from utils.arguments import command_path
+from utils.clock import Stopwatch, command_start
+from utils.errors import UsageError, UserError
 from utils.files import require_writable_folder
 
+SEARCH = "search for the rate"
+"""Phase of the trials of `target_psnr`, which no time budget counts."""
 
-def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path | None = None) -> Path:
-    """Train, evaluate and export one material; returns the folder of the last checkpoint and its exports."""
-    texture_set = load_texture_set(config.run.data_dir)
+
+def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path | None = None, *,
+          texture_set: TextureSet | None = None, started: float | None = None) -> Path:
+    """Train, evaluate and export one material; returns the folder of the last checkpoint and its exports.
+
+    `texture_set`: the images of `data_dir`, where they have been loaded. A time budget counts from `started`
+    (`time.perf_counter`), by default the start of the command.
+    """
+    watch = Stopwatch("start-up", command_start() if started is None else started)
+    texture_set = texture_set or load_texture_set(config.run.data_dir)
     target_psnr = 0.0 if resumed else config.model.target_psnr
     if not resumed:
         if target_psnr:
             require_writable_folder(config.run.save_dir)
+            watch.enter(SEARCH)
             config = config_for_psnr(config, texture_set, optimize)
+            watch.enter("start-up")
         config = planned_config(config, texture_set)
     session = open_session(config, texture_set, resumed, resumed_path)
+    schedule, notes = planned_schedule(session, watch, resumed, resumed_path)
     start_run(session)
     describe(session)
-    lpips = Lpips(device="cpu")
-    if not lpips.available:
-        say("note", lpips.reason)
-    log = RunLog(session.run_dir.parent / "tensorboard" / session.run_dir.name, texture_set, lpips)
-    optimize(session, log)
-    folder = save_session(session)
-    manifest = finish(session, folder, log)
+    for title, note in notes:
+        say(title, note)
+    writer = CheckpointWriter(session.run_dir, config.train.keep_checkpoints, lambda: texture_set.fingerprint)
+    log = RunLog(session.run_dir.parent / "tensorboard" / session.run_dir.name, texture_set)
+    try:
+        optimize(session, log, schedule, writer, watch)
+        watch.enter("checkpoint")
+        folder = Path(save(session, schedule, writer, wait=True))
+        manifest = finished(session, folder, log, watch)
+    finally:
+        log.close()
     reached = manifest["psnr"]["overall"][0]
     if target_psnr and reached is not None:
         say("target", f"{reached:.2f} dB reached, {target_psnr:g} asked" + (
             "" if reached >= target_psnr else f"; --target_psnr {2 * target_psnr - reached:.1f} or a longer run gets there"))
-    log.close()
+    seconds = watch.seconds()
+    if SEARCH in seconds and config.train.time_budget:
+        say("note", f"the search for a rate took {seconds[SEARCH]:.1f} s on top of the time_budget")
     return folder
+
+
+def planned_schedule(session: Session, watch: Stopwatch, resumed: Checkpoint | None, resumed_path: Path | None
+                     ) -> tuple[Schedule, list[tuple[str, str]]]:
+    """Return from where to where learning rates and noise fall, and titled lines on what is not as usual about it.
+
+    A time budget is that of the whole command, and of what a checkpoint had used; its end is left out of it by
+    estimate. Raises `UsageError` where a budget is used up.
+    """
+    settings, anneal, notes = session.config.train, session.config.quantize.noise_anneal_fraction, []
+    seconds = 0.0
+    if settings.time_budget:
+        spent = watch.seconds()
+        seconds, note = training_seconds(settings.time_budget - session.training_time_s,
+                                         sum(spent.values()) - spent.get(SEARCH, 0.0), finish_estimate_s(session))
+        if note:
+            notes.append(("time budget", note))
+    if not resumed:
+        return new_schedule(settings, seconds), notes
+    schedule, note = resumed_schedule(resumed, config_from_dict(resumed.config).train, settings, anneal, seconds)
+    if note:
+        notes.append(("schedule", note))
+    elif schedule.fraction >= 1:
+        raise UsageError(f"{resumed_path} is the end of a run of {settings.time_budget:g} s; raise --time_budget")
+    else:
+        # The time that was left when it was saved, whatever this start took.
+        notes = []
+    return schedule, notes
+
+
+def finished(session: Session, folder: Path, log: RunLog, watch: Stopwatch) -> dict:
+    """Export and report; where that is interrupted or fails, say how to do it again, since the model is saved."""
+    watch.enter("export")
+    try:
+        return finish(session, folder, log, watch)
+    except BaseException:
+        say("saved", f"{folder}; what is missing is written by")
+        say("", f"python export.py --load_dir {command_path(session.run_dir)} --report")
+        raise
 
 
 def memory_error(error: Exception) -> UserError | None:

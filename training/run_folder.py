@@ -1,4 +1,4 @@
-"""The folder of a run: its settings and its checkpoints, and what is said of it at the start."""
+"""The folder of a run: its settings, what its checkpoints hold, and what is said of it at the start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from configs import config_to_dict
 from model.decoder.canonical import canonical_weights
 from reporting.console import say
-from training.checkpoint import Checkpoint, checkpoint_folder, save_checkpoint
+from training.checkpoint import Checkpoint
+from training.schedule import Schedule, plain_values
 from training.session import Session
 from utils.files import require_writable_folder, write_json
 
@@ -34,16 +35,28 @@ def start_run(session: Session) -> None:
     write_json(session.run_dir / "config.json", config_to_dict(session.config) | {"lineage": session.lineage})
 
 
-def save_session(session: Session) -> Path:
-    """Write a checkpoint of this moment and return its folder."""
-    folder = checkpoint_folder(session.run_dir, session.iteration)
-    save_checkpoint(Checkpoint(
-        config_to_dict(session.config), session.layout.width, session.layout.height,
-        dict(session.texture_set.present), session.texture_set.normal_convention, session.iteration,
-        session.training_time_s, session.host_grids(),
-        canonical_weights(session.texture.decoder), session.backend.name, session.precision, session.training_state(),
-        session.sampler.state(), session.noise_generator.get_state(), session.history, session.lineage), folder)
-    return folder
+def _snapshot(value: object) -> object:
+    """Return nested plain values and tensors as they are now, on the host, whatever training changes afterwards."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _snapshot(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_snapshot(item) for item in value)
+    return value
+
+
+def session_checkpoint(session: Session, schedule: Schedule) -> Checkpoint:
+    """Return a checkpoint of this moment that shares no memory with the session."""
+    return Checkpoint(**_snapshot({
+        "config": config_to_dict(session.config), "width": session.layout.width, "height": session.layout.height,
+        "present": dict(session.texture_set.present), "normal_convention": session.texture_set.normal_convention,
+        "iteration": session.iteration, "training_time_s": session.training_time_s,
+        "grids": [session.texture.grids.levels(grid) for grid in range(len(session.layout.grids))],
+        "network": canonical_weights(session.texture.decoder), "backend": session.backend.name,
+        "precision": session.precision, "optimizer": session.training_state(),
+        "sampler": session.sampler.state(), "noise_rng": session.noise_generator.get_state(),
+        "history": session.history, "lineage": session.lineage, "schedule": plain_values(schedule)}))
 
 
 def describe(session: Session) -> None:

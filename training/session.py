@@ -27,6 +27,7 @@ from training.cuda_graphs import CudaGraphs
 from training.loss import channel_weights, present_channels
 from training.optimizers import Optimizers
 from training.rates import plan_for_bpp
+from training.resume import check_same_material
 from training.sampler import TileSampler
 from training.training_step import TrainingStep
 from utils.errors import UsageError
@@ -91,18 +92,6 @@ class Session:
     def training_state(self) -> dict[str, dict[str, torch.Tensor]]:
         """Return the state of optimisers and backend as named tensors."""
         return {**self.optimizers.state(), **self.backend.state()}
-
-
-def check_same_material(saved: Checkpoint, texture_set: TextureSet, path: Path) -> None:
-    """Raise `UsageError` where a checkpoint was trained on a material of another size or other maps."""
-    found, expected = (texture_set.width, texture_set.height), (saved.width, saved.height)
-    if found != expected:
-        raise UsageError(f"data_dir holds a {found[0]} x {found[1]} material, {path} was trained on "
-                         f"{expected[0]} x {expected[1]}; give the data_dir it was trained on")
-    if texture_set.present != saved.present:
-        raise UsageError(f"data_dir holds the maps {', '.join(k for k, v in texture_set.present.items() if v)}, {path} "
-                         f"was trained on {', '.join(k for k, v in saved.present.items() if v)}; "
-                         "give the data_dir it was trained on")
 
 
 def planned_config(config: Config, texture_set: TextureSet) -> Config:

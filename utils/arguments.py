@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 from typing import NoReturn
 
 from utils.errors import UsageError
@@ -13,3 +15,14 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see --help")
+
+
+def command_path(path: str | os.PathLike) -> str:
+    """Return a path as it must stand in a command line that is shown for copying.
+
+    >>> command_path("outputs/2025-01-31-12-00-00")
+    'outputs/2025-01-31-12-00-00'
+    """
+    if os.name == "nt":
+        return f'"{path}"' if " " in str(path) else str(path)
+    return shlex.quote(str(path))

@@ -6,6 +6,9 @@ import errno
 import sys
 from collections.abc import Callable
 
+from utils.clock import command_begins, command_ends
+from utils.interrupt import Interrupted, printable_streams, signals_raise
+
 
 class UserError(Exception):
     """A failure whose message names the cause and the cure in one line (exit code 1)."""
@@ -33,13 +36,17 @@ def describe_os_error(error: OSError, path: object) -> str:
 
 
 def run_command(main: Callable[[], int | None]) -> None:
-    """Run a command's `main` and leave the process: 0, 1 (failure), 2 (usage) or 130 (Ctrl-C).
+    """Run a command's `main` and leave the process: 0, 1 (failure), 2 (usage), 130 (Ctrl-C) or 143 (SIGTERM).
 
-    A `UserError` prints one line to stderr; any other exception is a bug and keeps its traceback.
+    A `UserError` prints one line to stderr; any other exception is a bug and keeps its traceback. `main` should import
+    what is slow to import, so that a signal in the first second ends in one line too.
     """
+    command_begins()
+    printable_streams()
     try:
-        code = main() or 0
-        sys.stdout.flush()
+        with signals_raise():
+            code = main() or 0
+            sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
@@ -49,7 +56,9 @@ def run_command(main: Callable[[], int | None]) -> None:
     except OSError as error:
         print(f"error: {describe_os_error(error, error.filename or 'the system')}", file=sys.stderr)
         code = 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        code = 130
+    except KeyboardInterrupt as error:
+        print(str(error) or "interrupted", file=sys.stderr)
+        code = error.exit_code if isinstance(error, Interrupted) else 130
+    finally:
+        command_ends()
     sys.exit(code)

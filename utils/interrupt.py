@@ -1,32 +1,106 @@
-"""Ctrl-C that waits for a safe moment."""
+"""Signals that ask a command to stop: Ctrl-C, SIGTERM and, on Windows, Ctrl-Break."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the command to stop; `exit_code` is the one that shells give it."""
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__(signal_word(number))
+        self.exit_code = 128 + number
+        self.saved: str | None = None
+        """The folder of the checkpoint that was saved before the end, if one was."""
+
+
+def signal_word(number: int) -> str:
+    """Return what stands on the terminal for a signal."""
+    return "interrupted" if number == signal.SIGINT else "terminated"
+
+
+class _Start:
+    """Whether this process is still at its start, where nothing would be lost by leaving at once."""
+
+    over = False
+
+
+def _handlers(handler: Callable[[int, FrameType | None], None]) -> dict[int, object]:
+    """Set a handler for every signal that is not ignored and return those before; none outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    # None: set by other than Python, which could not be put back.
+    before = {number: old for number, old in before.items() if old not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, handler)
+    return before
+
+
+def _restore(before: dict[int, object]) -> None:
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    # Extension modules turn an exception that comes out of their imports into another one, or lose it.
+    if not _Start.over and _importing(frame):
+        os.write(2, f"{signal_word(number)}\n".encode())
+        os._exit(128 + number)
+    raise Interrupted(number)
 
 
 @contextmanager
-def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """While entered, Ctrl-C only turns the yielded function's answer to True; a second one interrupts at once.
+def signals_raise() -> Iterator[None]:
+    """While entered, signals raise `Interrupted`; during the imports at the start they end the process in one line."""
+    _Start.over = False
+    before = _handlers(_end)
+    try:
+        yield
+    finally:
+        _restore(before)
 
-    Nothing changes outside the main thread, or where Ctrl-C is ignored.
+
+@contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], int]]:
+    """While entered, a signal only becomes the yielded function's answer (0: none); a second one interrupts at once.
+
+    Nothing changes outside the main thread, or where the signal is ignored.
     """
-    asked = False
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield lambda: False
-        return
+    asked, before = 0, {}
+    _Start.over = True
 
-    def note(*_) -> None:
+    def note(number: int, _frame: FrameType | None) -> None:
         nonlocal asked
-        asked = True
-        signal.signal(signal.SIGINT, before)
+        asked = number
+        _restore(before)
 
-    signal.signal(signal.SIGINT, note)
+    before = _handlers(note)
     try:
         yield lambda: asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        _restore(before)
+
+
+def printable_streams() -> None:
+    """Let stdout and stderr show ? for a letter that the terminal's code page lacks, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")

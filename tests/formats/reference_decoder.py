@@ -10,7 +10,7 @@ import numpy as np
 from configs import HashGridConfig, ModelConfig
 from images.mips import mip_size
 from model.layout import model_layout
-from training.exporting import ExportSource
+from training.export_source import ExportSource
 
 TYPES = {"diffuse": 3, "normal": 3, "roughness": 1, "occlusion": 1, "metallic": 1, "specular": 1, "displacement": 1}
 ALL = dict.fromkeys(TYPES, True)

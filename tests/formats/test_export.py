@@ -14,10 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
-from configs import Config, ModelConfig, config_to_dict
+from configs import VERSION, Config, ModelConfig, config_to_dict
 from dataset import TextureSet
 from export import main
 from formats.dds import read_dds
+from formats.figures import State, figure
 from formats.reader import NeuralTextureReader
 from images.mips import mip_size
 from quantize import values_to_codes
@@ -30,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_the_manifest_of_the_default_model_is_the_documented_example(tmp_path):
     source = make_source(1024, 1024, output_activation="none", hash_grid_configs=ModelConfig().hash_grid_configs)
-    manifest = export_material(source, tmp_path)
+    manifest = export_material(source, tmp_path).manifest
     assert json.loads((tmp_path / "manifest.json").read_text("utf-8")) == manifest
     expected = {"format": "neural-texture", "version": 1, "width": 1024, "height": 1024, "mips": 11, "wrap": True,
                 "normal_convention": "opengl", "ue5_plugin": True,
@@ -81,7 +82,7 @@ def test_the_same_source_gives_the_same_bytes(tmp_path):
 
 def test_features_beyond_four_go_to_further_files(tmp_path):
     manifest = export_material(make_source(hash_grid_configs=[grid(8, quantize_bits=4, save_bits=64), grid(4)]),
-                               tmp_path)
+                               tmp_path).manifest
     assert manifest["grids"][0]["files"] == ["hash_grid_0.dds"] + [f"hash_grid_0_{j}.dds" for j in (1, 2, 3)]
     assert manifest["grids"][1]["files"] == ["hash_grid_1.dds"]
     assert sorted(path.name for path in tmp_path.glob("*.dds")) == sorted(
@@ -100,7 +101,7 @@ def test_dds_files_hold_the_finest_level_first(tmp_path):
 @pytest.mark.parametrize("storage,dds_mips", [("rgba8", True), ("rgba8", False), ("true_rate", True)])
 def test_rates_follow_from_the_bytes_on_disk(tmp_path, storage, dds_mips):
     manifest = export_material(make_source(storage=storage, dds_mips=dds_mips, hash_grid_configs=[
-        grid(8, 2, quantize_bits=4, save_bits=64), grid(4, 2)]), tmp_path)
+        grid(8, 2, quantize_bits=4, save_bits=64), grid(4, 2)]), tmp_path).manifest
     npz = (tmp_path / "network_data.npz").stat().st_size
     texel = 2 if storage == "true_rate" else 4
     finest = 4 * (148 + 64 * texel) + (148 + 16 * 4) + npz
@@ -122,7 +123,7 @@ def test_psnr_is_that_of_the_files_by_an_independent_decoder(tmp_path, space):
     present = {**ALL, "occlusion": False}
     source = make_source(present=present, diffuse_space=space)
     reference = random_texture_set(20, 12, present)
-    psnr = export_material(source, tmp_path, reference)["psnr"]
+    psnr = export_material(source, tmp_path, reference).manifest["psnr"]
     assert list(psnr) == ["overall"] + [name for name in TYPES if name != "occlusion"]
     slices, first = {"overall": [0, 1, 2, 3, 4, 5, 6, 8, 9, 10]}, 0
     for name, count in TYPES.items():
@@ -140,8 +141,30 @@ def test_identical_maps_have_null_as_psnr(tmp_path):
     reader = NeuralTextureReader(tmp_path)
     reference = random_texture_set(20, 12, ALL)
     reference.mips = [reader.decode_uint8(mip) for mip in range(source.layout.mips)]
-    psnr = export_material(source, tmp_path, reference)["psnr"]
-    assert psnr == {name: [None] * source.layout.mips for name in ["overall", *TYPES]}
+    manifest = export_material(source, tmp_path, reference).manifest
+    assert manifest["psnr"] == {name: [None] * source.layout.mips for name in ["overall", *TYPES]}
+    assert manifest["normal_angle_deg"] == [None] * source.layout.mips
+    assert figure(manifest, "psnr", "normal", 1) is figure(manifest, "normal_angle_deg", "", 1) is State.IDENTICAL
+
+
+def test_every_stored_mip_is_handed_back_as_the_reader_decodes_it(tmp_path):
+    reference = random_texture_set(20, 12, ALL)
+    for dds_mips, mips in ((True, [0, 1, 2, 3]), (False, [0])):
+        export = export_material(make_source(dds_mips=dds_mips), tmp_path, reference)
+        reader = NeuralTextureReader(tmp_path)
+        assert list(export.decoded) == mips and reader.manifest == export.manifest
+        assert all((export.decoded[mip] == reader.decode_uint8(mip)).all() for mip in mips)
+    assert export_material(make_source(), tmp_path).decoded == {}
+
+
+def test_the_manifest_says_where_the_material_came_from_and_what_was_noticed(tmp_path):
+    reference = random_texture_set(20, 12, ALL)
+    reference.files = {"diffuse": "st\udce9in_albedo.png"}
+    reference.notices = ["skipped a.gif: this format is not read"]
+    export_material(make_source(), tmp_path, reference)
+    manifest = NeuralTextureReader(tmp_path).manifest
+    assert manifest["name"] == "random" and manifest["toolkit_version"] == VERSION
+    assert manifest["sources"] == {"diffuse": "st?in_albedo.png"} and manifest["notices"] == reference.notices
 
 
 def test_a_missing_map_is_zero_in_the_weights_and_in_what_is_read(tmp_path):
@@ -164,7 +187,8 @@ def test_a_missing_map_is_zero_in_the_weights_and_in_what_is_read(tmp_path):
 
 def test_without_dds_mips_the_finest_mip_is_the_same_and_others_are_refused(tmp_path):
     export_material(make_source(), tmp_path / "all")
-    manifest = export_material(make_source(dds_mips=False), tmp_path / "finest", random_texture_set(20, 12, ALL))
+    manifest = export_material(make_source(dds_mips=False), tmp_path / "finest",
+                               random_texture_set(20, 12, ALL)).manifest
     reader = NeuralTextureReader(tmp_path / "finest")
     assert read_dds(tmp_path / "finest" / "hash_grid_0.dds")[0].mip_count == 1
     assert (reader.decode(0) == NeuralTextureReader(tmp_path / "all").decode(0)).all()
@@ -172,8 +196,9 @@ def test_without_dds_mips_the_finest_mip_is_the_same_and_others_are_refused(tmp_
     assert reader.stored_mips == [0]
     with pytest.raises(UserError, match="--dds_mips True"):
         reader.decode(1)
-    values = manifest["psnr"]["overall"]
-    assert values[0] > 0 and values[1:] == [None] * (len(values) - 1)
+    assert len(manifest["psnr"]["overall"]) == len(manifest["normal_angle_deg"]) == 1
+    assert figure(manifest, "psnr", "overall", 0) > 0
+    assert figure(manifest, "psnr", "overall", 1) is State.NOT_STORED
 
 
 @pytest.mark.parametrize("change,reason", [
@@ -185,16 +210,18 @@ def test_without_dds_mips_the_finest_mip_is_the_same_and_others_are_refused(tmp_
     (dict(use_bias=True), "biases"), (dict(network_precision="float16"), "float16"),
     (dict(activation="gelu"), "gelu"), (dict(diffuse_space="srgb"), "srgb")])
 def test_only_what_the_plugin_knows_is_called_a_plugin_export(tmp_path, change, reason):
-    assert plugin_obstacles(make_source()) == []
-    manifest = export_material(make_source(**change), tmp_path)
+    assert plugin_obstacles(make_source().layout, "rgba8") == []
+    source = make_source(**change)
+    manifest = export_material(source, tmp_path).manifest
     assert manifest["ue5_plugin"] is False
     assert reason in "; ".join(manifest["ue5_plugin_obstacles"])
+    assert manifest["ue5_plugin_obstacles"] == plugin_obstacles(source.layout, source.storage)
 
 
 def test_an_export_replaces_an_older_one_and_leaves_nothing_else_behind(tmp_path):
     (tmp_path / "model.pth").write_bytes(b"kept")
     export_material(make_source(hash_grid_configs=[grid(8, quantize_bits=4), grid(4), grid(4)]), tmp_path)
-    manifest = export_material(make_source(), tmp_path)
+    manifest = export_material(make_source(), tmp_path).manifest
     assert {path.name for path in tmp_path.iterdir()} == {entry["name"] for entry in manifest["files"]} | {
         "manifest.json", "model.pth"}
     NeuralTextureReader(tmp_path).decode(0)

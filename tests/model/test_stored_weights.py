@@ -41,11 +41,11 @@ def test_rounding_twice_changes_nothing_and_gradients_pass_straight_through():
 def test_the_reader_gets_back_the_weights_that_training_ends_with(precision, use_bias, tmp_path):
     source = make_source(network_precision=precision, use_bias=use_bias, n_hidden_layers=2,
                          hash_grid_configs=[grid(8, interpolation="gather"), grid(4)], position_order=1)
-    manifest = export_material(source, tmp_path)
+    manifest = export_material(source, tmp_path).manifest
     stored = as_stored(torch.from_numpy(source.network), source.layout).numpy()
-    for layer, (weights, bias, _) in zip(source.layout.layers, NeuralTextureReader(tmp_path)._network):
+    for layer, (weights, bias, _) in zip(source.layout.layers, NeuralTextureReader(tmp_path).layers):
         wanted = stored[layer.offset:layer.offset + layer.rows * layer.cols].reshape(layer.rows, layer.cols)
-        np.testing.assert_array_equal(weights.T, wanted[:weights.shape[1]])
+        np.testing.assert_array_equal(weights, wanted[:len(weights)])
         if use_bias:
             np.testing.assert_array_equal(bias, stored[layer.bias_offset:layer.bias_offset + len(bias)])
     array, _ = pack_network(source.network, source.layout)

@@ -25,7 +25,7 @@ def test_the_estimate_is_what_an_export_weighs(preset, tmp_path):
               for level in range(grid.n_levels)] for grid in layout.grids]
     manifest = export_material(ExportSource(
         layout, grids, np.zeros(layout.n_weights, np.float32), PRESENT, "opengl",
-        config.export.storage, True), tmp_path)
+        config.export.storage, True), tmp_path).manifest
     estimate = estimated_bpp(layout, config.export.storage)
     assert estimate == pytest.approx(manifest["bpp"], rel=0.005)
 

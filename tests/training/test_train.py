@@ -61,7 +61,8 @@ def test_the_output_of_a_run_reads_as_lines_without_bars_errors_or_escapes(finis
     assert process.stderr == ""
     assert "\r" not in process.stdout and "\x1b" not in process.stdout and "it/s" not in process.stdout
     assert len(re.findall(r"iteration \d+: +loss \d\.\d+, PSNR \d+\.\d\d dB", process.stdout)) == 4
-    assert process.stdout.count("LPIPS is off") == 1
+    # No mip is large enough for LPIPS, so its weights are not asked for.
+    assert "LPIPS" not in process.stdout
     for words in ("material:", "64 x 64, 7 mips: diffuse, normal, roughness", "bits per texel", "multiply-adds", "dB",
                   "UE5 plugin:            does not read these files: ", "train_result_40"):
         assert words in process.stdout
@@ -242,51 +243,6 @@ def test_ctrl_c_saves_a_whole_iteration_and_ends_with_130(workspace, tmp_path):
     checkpoint = load_checkpoint(saved / "model.pth")
     assert saved.name == f"train_result_{checkpoint.iteration}" and checkpoint.iteration >= 30
     assert checkpoint.sampler["steps"] == checkpoint.iteration
-
-
-# Groups.
-
-def test_groups_train_what_they_can_and_name_what_failed(tmp_path):
-    for name in ("a_wall", "c_石"):
-        make_material(tmp_path / "data_batch" / name, 32, 32)
-    (tmp_path / "data_batch" / "b_empty").mkdir()
-    (tmp_path / "data_batch" / ".hidden").mkdir()
-    (tmp_path / "data_batch" / "readme.txt").write_text("")
-    process = run_train(*"--groups_batching --groups_batch_dir ./data_batch --groups_save_dir ./outputs_batch".split(),
-                        *SHORT, *ON, cwd=tmp_path, PYTHONIOENCODING="ascii")
-    assert process.returncode == 1
-    assert_one_line(process.stderr, "b_empty")
-    assert "Traceback" not in process.stdout and "2 of 3 materials" in process.stdout
-    assert len(re.findall(r"[\d.]+ dB at [\d.]+ bits per texel", process.stdout)) == 2
-    assert len(process.stdout.splitlines()) <= 8 and "iteration 10" not in process.stdout
-    assert sorted(path.name for path in (tmp_path / "outputs_batch").iterdir()) == ["a_wall", "c_石"]
-    for name in ("a_wall", "c_石"):
-        folder = run_folder(tmp_path / "outputs_batch" / name)
-        assert (folder / "models" / "train_result_40" / "manifest.json").is_file()
-
-
-def test_groups_that_all_train_end_with_0_and_show_everything_when_asked(call, tmp_path):
-    make_material(tmp_path / "batch" / "one", 16, 16)
-    code, out, err = call("--groups_batching", "True", "--groups_batch_dir", tmp_path / "batch", "--groups_save_dir",
-                          tmp_path / "out", "--groups_verbose", *SHORT, *ON)
-    assert (code, err) == (0, "") and "iteration 40" in out and "1 of 1 materials" in out
-
-
-@pytest.mark.parametrize("flags, word", [
-    (["--groups_batch_dir", "nowhere"], "nowhere"), (["--groups_batch_dir", "."], "sub-folder"),
-    (["--load_dir", "x"], "--load_dir"), (["--mode", "infer"], "infer")])
-def test_groups_refuse_what_they_cannot_do(flags, word, call, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    code, _, err = call("--groups_batching", *flags)
-    assert code == 2
-    assert_one_line(err, word)
-
-
-def test_a_config_file_can_ask_for_groups(call, tmp_path):
-    (tmp_path / "settings.json").write_text('{"run": {"groups_batching": true, "groups_batch_dir": "nowhere"}}')
-    code, _, err = call("--config", tmp_path / "settings.json")
-    assert code == 2
-    assert_one_line(err, "nowhere")
 
 
 # Loss and schedule.

@@ -1,0 +1,107 @@
+"""The files of an export, read and checked against their manifest: grid levels and network layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from configs import N_CHANNELS
+from formats.codes import unpack_codes
+from formats.dds import TexelFormat, read_dds, unpack_channels
+from formats.network import Layer
+from formats.npz import read_flat_array
+from utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class StoredGrid:
+    """The stored levels of one grid, coarsest first."""
+
+    path: Path
+    """Its first file."""
+    entry: dict
+    """Its part of the manifest."""
+    format: TexelFormat
+    levels: list[list[np.ndarray]]
+    """Per level, the level arrays of its files as `read_dds` returns them."""
+
+    def index(self, level: int) -> int:
+        """Return a level's index among the stored ones, negative where it is not stored."""
+        return level - (self.entry["n_levels"] - len(self.levels))
+
+    def codes(self) -> list[np.ndarray]:
+        """Return the stored levels as int32 codes `[r, r, F]`; raises `UserError` where a value is no code."""
+        try:
+            return [unpack_codes(level, self.entry["quantize_bits"], self.entry["n_features"], self.format.dxgi)
+                    for level in self.levels]
+        except ValueError as error:
+            raise UserError(f"{self.path} holds {error}; export the material again") from error
+
+    def values(self, index: int) -> np.ndarray:
+        """Return the features of a stored level, planar: float32 `[F, r, r]`."""
+        # In double precision the levels come out exact, as they are short binary fractions.
+        maximum = self.format.channel_max
+        table = (np.arange(maximum + 1) / maximum * self.entry["scale"] + self.entry["offset"]).astype(np.float32)
+        side = self.entry["base_resolution"] << (self.entry["n_levels"] - len(self.levels) + index)
+        values = np.empty((self.entry["n_features"], side, side), np.float32)
+        for part, level in enumerate(self.levels[index]):
+            channels = unpack_channels(level, self.format.dxgi)
+            for feature in range(4 * part, min(4 * part + 4, len(values))):
+                np.take(table, channels[..., feature - 4 * part], out=values[feature], mode="clip")
+        return values
+
+
+def read_grid(folder: Path, entry: dict, all_levels: bool | None) -> StoredGrid:
+    """Read a grid's files; `all_levels`: whether the manifest promises all levels or the finest alone (None: neither).
+
+    Raises `UserError` where a file is damaged or not what the manifest says.
+    """
+    files = []
+    for name in entry["files"]:
+        header, levels = read_dds(folder / name)
+        promised = {True: (entry["n_levels"],), False: (1,), None: (1, entry["n_levels"])}[all_levels]
+        if header.format.name != entry["format"] or header.mip_count not in promised \
+                or {header.width, header.height} != {entry["max_resolution"]}:
+            raise UserError(f"{folder / name} holds {header.width} x {header.height} {header.format.name} with "
+                            f"{header.mip_count} mips, which is not what its manifest says; export the material again")
+        files.append(levels)
+    if len({len(levels) for levels in files}) != 1:
+        raise UserError(f"the files of {folder / entry['files'][0]}'s grid differ in mips; export the material again")
+    return StoredGrid(folder / entry["files"][0], entry, header.format, [list(level) for level in zip(*files)][::-1])
+
+
+def read_layers(folder: Path, network: dict) -> list[Layer]:
+    """Read the decoder's layers; raises `UserError` where the file is damaged or not what the manifest says."""
+    path, eight_bits = folder / network["file"], network["precision"] == "int8"
+    extents = [(layer["offset"], layer["rows"] * layer["cols"]) for layer in network["layers"]]
+    for layer in network["layers"]:
+        # Scales and biases among int8 codes are float16.
+        count = layer["rows"] * (2 if eight_bits else 1)
+        starts = layer["bias_offset"], layer.get("scale_offset") if eight_bits else None
+        extents += [(start, count) for start in starts if start is not None]
+    size = max(start + count for start, count in extents)
+    flat = read_flat_array(path, network["array"], network["precision"],
+                           size * np.dtype(network["precision"]).itemsize)
+    if size > len(flat):
+        raise UserError(f"{path} has {len(flat)} weights, too few for its manifest; export the material again")
+
+    def part(first: int, count: int) -> np.ndarray:
+        if eight_bits:
+            return flat[first:first + 2 * count].copy().view("<f2").astype(np.float32)
+        return flat[first:first + count].astype(np.float32)
+
+    layers = []
+    for layer in network["layers"]:
+        rows, cols, first = layer["rows"], layer["cols"], layer["offset"]
+        weights = flat[first:first + rows * cols].reshape(rows, cols).astype(np.float32)
+        if eight_bits:
+            weights *= part(layer["scale_offset"], rows)[:, None]
+        bias = None if layer["bias_offset"] is None else part(layer["bias_offset"], rows)
+        if layer is network["layers"][-1]:
+            weights, bias = weights[:N_CHANNELS], None if bias is None else bias[:N_CHANNELS]
+        if not (np.isfinite(weights).all() and (bias is None or np.isfinite(bias).all())):
+            raise UserError(f"{path} holds weights that are not finite; export the material again")
+        layers.append(Layer(weights, bias, layer["activation"]))
+    return layers

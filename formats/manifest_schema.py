@@ -1,0 +1,295 @@
+"""The schema of manifest.json, version 1: types and limits of every key that decoding or reporting relies on.
+
+Keys may be added to a manifest and are allowed here; none of these change meaning within version 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from configs import (
+    ACTIVATION_NAMES,
+    DIFFUSE_SPACES,
+    N_CHANNELS,
+    TEXTURE_CHANNELS,
+    Interpolation,
+    QuantizeBits,
+)
+from images.mips import mip_count
+
+MOST_SIDE = 1 << 16
+MOST_TEXELS = 1 << 28
+"""Largest texture, 16384 x 16384 or as many texels in another shape: no file can ask for more memory than that."""
+_SHOWN = 60
+"""Characters of a wrong value that a message shows."""
+
+
+def _plain(name: str) -> str:
+    if name in (".", "..") or not name.isprintable() or any(sign in name for sign in "/\\:"):
+        raise ValueError("the name of a file beside the manifest, without a folder")
+    return name
+
+
+def _known_activation(name: str) -> str:
+    if name not in ACTIVATION_NAMES:
+        raise ValueError(f"one of {', '.join(ACTIVATION_NAMES)}")
+    return name
+
+
+Whole = Annotated[int, Field(ge=0, le=1 << 31)]
+Count = Annotated[int, Field(ge=1, le=1 << 31)]
+Width = Annotated[int, Field(ge=1, le=1 << 14)]
+"""Values of one layer, of which a decoder holds some thousand texels' at once."""
+Side = Annotated[int, Field(ge=1, le=MOST_SIDE)]
+ByteCount = Annotated[int, Field(ge=0, le=1 << 40)]
+FileName = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_plain)]
+Activation = Annotated[str, AfterValidator(_known_activation)]
+# Features are float16 numbers at most; more would overflow in the decoder.
+Factor = Annotated[float, Field(ge=-65504, le=65504)]
+Figure = Annotated[float, Field(ge=-1e6, le=1e6)]
+Figures = Annotated[list[Figure | None], Field(max_length=32)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+class Channels(_Part):
+    """The channels of one map."""
+
+    name: str
+    first: Whole
+    count: Count
+    present: bool
+    space: str | None = None
+
+    @model_validator(mode="after")
+    def _diffuse_has_a_space(self) -> Channels:
+        if self.name == "diffuse" and self.space not in DIFFUSE_SPACES:
+            raise ValueError(f"space of diffuse is {_found(self.space)}, expected one of {', '.join(DIFFUSE_SPACES)}")
+        return self
+
+
+class Grid(_Part):
+    """One feature grid and its files."""
+
+    files: Annotated[list[FileName], Field(min_length=1)]
+    format: Annotated[str, Field(max_length=64)]
+    max_resolution: Side
+    base_resolution: Side
+    n_levels: Annotated[int, Field(ge=1, le=17)]
+    n_features: Annotated[int, Field(ge=1, le=1024)]
+    quantize_bits: QuantizeBits
+    save_bits: Count
+    interpolation: Interpolation
+    scale: Factor
+    offset: Factor
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Grid:
+        if self.base_resolution << (self.n_levels - 1) != self.max_resolution:
+            raise ValueError(f"base_resolution {self.base_resolution}, n_levels {self.n_levels} and max_resolution "
+                             f"{self.max_resolution} disagree")
+        if len(self.files) != -(-self.n_features // 4):
+            raise ValueError(f"{self.n_features} features have {len(self.files)} files, expected four to a file")
+        return self
+
+    @property
+    def inputs(self) -> int:
+        """Network inputs that the grid gives, products left out."""
+        return self.n_features * (4 if self.interpolation == "gather" else 1)
+
+
+class Encoding(_Part):
+    """The positional encoding."""
+
+    n_frequencies: Annotated[int, Field(ge=0, le=64)]
+    period_cells: Whole
+    phases: Annotated[int, Field(ge=1, le=2)]
+
+
+class LayerEntry(_Part):
+    """One matrix among the stored weights."""
+
+    rows: Width
+    cols: Width
+    offset: ByteCount
+    bias_offset: ByteCount | None
+    scale_offset: ByteCount | None = None
+    activation: Activation
+
+
+class Network(_Part):
+    """The decoder's weights."""
+
+    file: FileName
+    array: Annotated[str, Field(min_length=1, max_length=64)]
+    inputs: Width
+    outputs: Width
+    precision: Literal["float32", "float16", "int8"]
+    macs_per_texel: ByteCount
+    layers: Annotated[list[LayerEntry], Field(min_length=1, max_length=256)]
+
+    @model_validator(mode="after")
+    def _layers_follow_each_other(self) -> Network:
+        width = -(-self.inputs // 16) * 16
+        for number, layer in enumerate(self.layers):
+            if layer.cols != width:
+                before = f"{self.inputs} inputs" if number == 0 else f"layer {number - 1}'s rows"
+                raise ValueError(f"cols of layer {number} is {layer.cols}, expected {width} for {before}")
+            if self.precision == "int8" and layer.scale_offset is None:
+                raise ValueError(f"the key scale_offset of layer {number} is missing")
+            width = layer.rows
+        if width < N_CHANNELS:
+            raise ValueError(f"rows of the last layer is {width}, expected at least {N_CHANNELS}")
+        return self
+
+
+class FileEntry(_Part):
+    """Size and content hash of one file."""
+
+    name: FileName
+    bytes: ByteCount
+    sha256: Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
+
+
+class Manifest(_Part):
+    """The whole of manifest.json."""
+
+    format: Literal["neural-texture"]
+    version: Literal[1]
+    width: Side
+    height: Side
+    mips: Count
+    wrap: bool
+    normal_convention: Literal["opengl", "directx"]
+    ue5_plugin: bool
+    ue5_plugin_obstacles: list[str] = []
+    channels: list[Channels]
+    grids: Annotated[list[Grid], Field(min_length=1, max_length=256)]
+    dds_mips: bool = True
+    mip_levels: list[list[Whole]]
+    positional_encoding: Encoding
+    position_order: Annotated[int, Field(ge=0, le=64)] = 0
+    network: Network
+    files: list[FileEntry]
+    bpp: Annotated[float, Field(ge=0)]
+    bpp_mips: Annotated[float, Field(ge=0)]
+    bytes_per_texel: Annotated[float, Field(ge=0)] = 0
+    psnr: dict[str, Figures]
+    ssim: dict[str, Figures] = {}
+    normal_angle_deg: Figures = []
+    flip: dict[str, Figures] = {}
+    lpips: dict[str, Figures] = {}
+    name: str = ""
+    sources: dict[str, str] = {}
+    notices: list[str] = []
+    toolkit_version: str = ""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Manifest:
+        if self.width * self.height > MOST_TEXELS:
+            raise ValueError(f"width and height are {self.width} and {self.height}, expected at most {MOST_TEXELS} "
+                             "texels")
+        if self.mips != mip_count(self.width, self.height):
+            raise ValueError(f"mips is {self.mips}, expected {mip_count(self.width, self.height)} for a "
+                             f"{self.width} x {self.height} texture")
+        self._check_channels()
+        self._check_levels()
+        self._check_inputs()
+        self._check_file_names()
+        return self
+
+    def _check_channels(self) -> None:
+        if [(entry.name, entry.count) for entry in self.channels] != list(TEXTURE_CHANNELS.items()):
+            named = ", ".join(f"{entry.name} ({entry.count})" for entry in self.channels)
+            expected = ", ".join(f"{name} ({count})" for name, count in TEXTURE_CHANNELS.items())
+            raise ValueError(f"channels is {_found(named)}, expected {expected}")
+        first = 0
+        for entry in self.channels:
+            if entry.first != first:
+                raise ValueError(f"first of {entry.name}'s channels is {entry.first}, expected {first}")
+            first += entry.count
+
+    def _check_levels(self) -> None:
+        if len(self.mip_levels) != self.mips:
+            raise ValueError(f"mip_levels has {len(self.mip_levels)} entries, expected one for each of {self.mips}")
+        for mip, levels in enumerate(self.mip_levels):
+            if len(levels) != len(self.grids) or any(level >= grid.n_levels for level, grid in zip(levels, self.grids)):
+                raise ValueError(f"mip_levels[{mip}] is {_shortened(str(levels))}, expected a level of each grid")
+
+    def _check_inputs(self) -> None:
+        encoding = self.positional_encoding
+        gathered = sum(grid.inputs for grid in self.grids if grid.interpolation == "gather")
+        inputs = 2 * encoding.n_frequencies * encoding.phases + sum(grid.inputs for grid in self.grids) + 1
+        inputs += ((self.position_order + 1) ** 2 - 1) * gathered
+        if (self.network.inputs, self.network.outputs) != (inputs, N_CHANNELS):
+            raise ValueError(f"the network has {self.network.inputs} inputs and {self.network.outputs} outputs, "
+                             f"expected {inputs} and {N_CHANNELS}")
+
+    def _check_file_names(self) -> None:
+        listed = [entry.name for entry in self.files]
+        if len(set(listed)) != len(listed):
+            raise ValueError("files lists a name twice")
+        used = [self.network.file, *(name for grid in self.grids for name in grid.files)]
+        for name in used:
+            if name not in listed:
+                raise ValueError(f"{_found(name)} is not listed under files")
+        if len(set(used)) != len(used):
+            raise ValueError("two parts of the model name the same file")
+
+
+_EXPECTED = {
+    "int_type": "a whole number", "float_type": "a number", "string_type": "a text", "bool_type": "true or false",
+    "list_type": "a list", "dict_type": "an object", "model_type": "an object", "model_attributes_type": "an object",
+    "finite_number": "a finite number", "int_parsing_size": "a whole number", "string_pattern_mismatch":
+    "64 hexadecimal digits", "string_unicode": "a text"}
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+def _message(error: Mapping) -> str:
+    """Say in one line which key a pydantic error is about, what was found and what is expected."""
+    where, context = "", error.get("ctx", {})
+    for part in error["loc"]:
+        where += f"[{part}]" if isinstance(part, int) else f"{'.' if where else ''}{part}"
+    if error["type"] == "missing":
+        return f"the key {where} is missing"
+    if error["type"] == "value_error" and not isinstance(error["input"], str):
+        return f"{where}: {context['error']}" if where else str(context["error"])
+    limits = {"greater_than_equal": "ge", "less_than_equal": "le", "too_short": "min_length", "too_long": "max_length",
+              "string_too_short": "min_length", "string_too_long": "max_length"}
+    if error["type"] in limits:
+        bound = "at least" if limits[error["type"]] in ("ge", "min_length") else "at most"
+        unit = "" if limits[error["type"]] in ("ge", "le") else \
+            " characters" if error["type"].startswith("string") else " entries"
+        expected = f"{bound} {context[limits[error['type']]]}{unit}"
+    elif error["type"] == "literal_error":
+        expected = f"one of {context['expected'].replace(' or ', ', ')}"
+    elif error["type"] == "value_error":
+        expected = str(context["error"])
+    else:
+        expected = _EXPECTED.get(error["type"]) or error["msg"]
+    return f"{where} is {_found(error['input'])}, expected {expected}"
+
+
+def _found(value: object) -> str:
+    """Write a wrong value on one line that every console can print."""
+    if isinstance(value, (list, dict)):
+        return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)} entries"
+    if isinstance(value, int) and abs(value) >= 1 << 128:
+        return "a number of over 38 digits"
+    return _shortened(ascii(value))
+
+
+def check_manifest(manifest: dict) -> None:
+    """Check a manifest; raises `ValueError` with one line that names the key, what was found and what is expected."""
+    try:
+        Manifest.model_validate(manifest)
+    except ValidationError as error:
+        raise ValueError(_message(error.errors(include_url=False)[0])) from None

@@ -1,0 +1,93 @@
+"""What an export is, in the same titled lines and figures for the console and for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from rich.table import Table
+
+from formats.figures import State, figure, show, show_db
+from images.mips import mip_size
+from reporting.console import console, say
+
+
+def mip_label(manifest: Mapping, mip: int) -> str:
+    """Return the size of a mip in texels, such as `512 x 512`."""
+    width, height = mip_size(manifest["width"], manifest["height"], mip)
+    return f"{width} x {height}"
+
+
+def present_maps(manifest: Mapping) -> dict[str, bool]:
+    """Return whether each map is present, in canonical order."""
+    return {channel["name"]: channel["present"] for channel in manifest["channels"]}
+
+
+def time_text(times: Mapping[str, float]) -> str:
+    """Write how time was spent: the sum, then each part of it, all in seconds.
+
+    >>> time_text({"training": 61.25, "export": 2.5})
+    '63.8 s: training 61.2 s, export 2.5 s'
+    """
+    return f"{sum(times.values()):.1f} s: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in times.items())
+
+
+def summary_lines(manifest: Mapping, times: Mapping[str, float] | None = None) -> list[tuple[str, str]]:
+    """Return titles and texts with units of an export; `times` are seconds by what they were spent on."""
+    raw_bpp = 8 * sum(channel["count"] for channel in manifest["channels"] if channel["present"])
+    lines = [("texels", f"{manifest['width']} x {manifest['height']}, {manifest['mips']} mips"),
+             ("maps", ", ".join(name for name, there in present_maps(manifest).items() if there))]
+    psnr = figure(manifest, "psnr", "overall", 0)
+    if psnr is not State.NOT_MEASURED:
+        lines.append(("PSNR", show_db(psnr) + ("" if isinstance(psnr, State) else " dB") + ", overall, finest mip"))
+    for title, kind, name, decimals, text in (
+            ("SSIM", "ssim", "overall", 4, ", mean over the maps, finest mip"),
+            ("normal error", "normal_angle_deg", "normal", 2, " degrees, mean over the finest mip"),
+            ("FLIP", "flip", "diffuse", 4, ", diffuse, finest mip (0 is equal)"),
+            ("LPIPS", "lpips", "diffuse", 4, ", diffuse, finest mip (0 is equal)")):
+        value = figure(manifest, kind, name, 0)
+        if not isinstance(value, State):
+            lines.append((title, show(value, decimals) + text))
+    obstacles = "; ".join(manifest.get("ue5_plugin_obstacles", [])) or "another format"
+    lines += [
+        ("size", f"{sum(entry['bytes'] for entry in manifest['files']):,} bytes: {manifest['bpp']:.2f} bits per texel "
+                 f"with the finest levels alone, {manifest['bpp_mips']:.2f} with all mips"),
+        ("compression ratio", f"{raw_bpp / manifest['bpp']:.1f} : 1 against the {raw_bpp} bits per texel of the 8-bit "
+                              "maps"),
+        ("runtime cost", f"{manifest['network']['macs_per_texel']:,} multiply-adds and "
+                         f"{manifest.get('bytes_per_texel', 0):g} bytes fetched per texel"),
+        ("UE5 plugin", "reads these files" if manifest["ue5_plugin"] else f"does not read these files: {obstacles}")]
+    if times:
+        lines.append(("time", time_text(times)))
+    return lines
+
+
+def quality_table(manifest: Mapping) -> Table:
+    """Return PSNR (and SSIM where it was taken) per map and mip, as measured on the exported files."""
+    measured = "PSNR in dB (SSIM)" if manifest.get("ssim") else "PSNR in dB"
+    table = Table(title=f"{measured}, read back from the exported files; mip 0 is the finest", title_justify="left")
+    table.add_column("mip", justify="right")
+    table.add_column("texels", justify="right")
+    for name in manifest["psnr"]:
+        table.add_column(name, justify="right")
+    for mip in range(manifest["mips"]):
+        cells = []
+        for name in manifest["psnr"]:
+            similarity = figure(manifest, "ssim", name, mip)
+            cells.append(show_db(figure(manifest, "psnr", name, mip))
+                         + ("" if isinstance(similarity, State) else f" ({similarity:.4f})"))
+        table.add_row(str(mip), mip_label(manifest, mip), *cells)
+    return table
+
+
+def print_lines(lines: Iterable[tuple[str, object]]) -> None:
+    """Print titled lines."""
+    for title, text in lines:
+        say(title, text)
+
+
+def print_summary(manifest: Mapping, folder: Path, times: Mapping[str, float] | None = None) -> None:
+    """Print the end of a run or of an export: quality, size, cost, time, where the files are."""
+    if manifest["psnr"]:
+        console.print(quality_table(manifest))
+    print_lines([*summary_lines(manifest, times), ("files", folder)])

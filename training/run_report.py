@@ -1,0 +1,57 @@
+"""Pictures and report of a run: at its end, and afterwards from its newest checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from dataset import TextureSet
+from formats.manifest import update_manifest
+from formats.reader import NeuralTextureReader
+from reporting.pictures import contact_sheets
+from reporting.quality import error_figures, perceptual_figures, similarity_figures
+from reporting.report import write_report
+from reporting.sections import RunRecord, run_sections
+from training.checkpoint import Checkpoint
+from training.exporting import Export
+from utils.arguments import command_path
+from utils.files import write_bytes
+
+
+def read_export(folder: Path, texture_set: TextureSet) -> Export:
+    """Decode an export's mips and take PSNR and the normals' error against `texture_set` anew."""
+    reader = NeuralTextureReader(folder)
+    decoded = {mip: reader.decode_uint8(mip) for mip in reader.stored_mips}
+    figures = error_figures(dict(enumerate(texture_set.mips)), decoded, texture_set.present)
+    return Export(update_manifest(folder, figures), decoded)
+
+
+def add_similarity(export: Export, folder: Path, texture_set: TextureSet) -> None:
+    """Take SSIM, FLIP and LPIPS of an export's decoded mips and add them to its manifest."""
+    references = dict(enumerate(texture_set.mips))
+    export.manifest = update_manifest(folder, {
+        **similarity_figures(references, export.decoded, texture_set.present),
+        **perceptual_figures(references, export.decoded, texture_set.present)})
+
+
+def write_run_report(run_dir: Path, export: Export, texture_set: TextureSet, iteration: int, record: RunRecord,
+                     sheets: Mapping[int, bytes]) -> Path:
+    """Write the contact sheets, PNG by mip, into `media`, and report.html; returns the report's path."""
+    for mip, png in sheets.items():
+        write_bytes(run_dir / "media" / f"iteration_{iteration}_mip{mip}.png", png)
+    path = run_dir / "report.html"
+    write_report(path, f"{texture_set.name} as a neural texture", run_sections(
+        export.manifest, dict(enumerate(texture_set.mips)), export.decoded, record, sheets=sheets))
+    return path
+
+
+def report_checkpoint(run_dir: Path, saved: Checkpoint, export: Export, folder: Path, texture_set: TextureSet) -> Path:
+    """Write figures, pictures and report of a checkpoint whose `export` lies in `folder`; returns the report's path.
+
+    The report shows the command that repeats the run, as its own is not recorded.
+    """
+    add_similarity(export, folder, texture_set)
+    sheets = contact_sheets(dict(enumerate(texture_set.mips)), export.decoded, texture_set.present)
+    command = f"python train.py --config {command_path(run_dir / 'config.json')}"
+    record = RunRecord(saved.config, command, saved.lineage, saved.history, {"training": saved.training_time_s})
+    return write_run_report(run_dir, export, texture_set, saved.iteration, record, sheets)

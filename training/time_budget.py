@@ -1,0 +1,58 @@
+"""How much of a time budget is left for training, once start and end of the command have their share."""
+
+from __future__ import annotations
+
+import time
+
+from model.layout import ModelLayout
+from training.session import Session
+
+TIMED_TEXELS = 1 << 16
+"""Texels of the mip, at most, whose decoding is timed."""
+FIXED_S = 0.3
+"""What an end takes on the smallest material, seconds."""
+DECODES = 4.0
+"""Times that an end decodes all texels, in units of what the backend needs for it: last evaluation and export."""
+PICTURES_S_PER_TEXEL = 3e-6
+"""What metrics, pictures and the report take, seconds for each texel of all mips."""
+LEAST_SHARE = 0.25
+"""Share of a budget that is trained even where start and end leave less."""
+
+
+def _texels(layout: ModelLayout) -> int:
+    """Texels of all mips."""
+    return sum(max(layout.width >> mip, 1) * max(layout.height >> mip, 1) for mip in range(layout.mips))
+
+
+def finish_estimate_s(session: Session) -> float:
+    """Return about how many seconds the last evaluation, export, pictures and report will take.
+
+    One mip is decoded for it, twice, since the first time includes what is done once.
+    """
+    layout = session.layout
+    mip = next((mip for mip in range(layout.mips)
+                if max(layout.width >> mip, 1) * max(layout.height >> mip, 1) <= TIMED_TEXELS), layout.mips - 1)
+    for _ in range(2):
+        started = time.perf_counter()
+        texels = session.backend.decode(mip)
+        # Reading a value waits for the device.
+        texels[0, 0, 0].item()
+        decode_s = time.perf_counter() - started
+    per_texel_s = decode_s / (texels.shape[0] * texels.shape[1])
+    pictures_s = PICTURES_S_PER_TEXEL if session.config.export.report else 0.0
+    return FIXED_S + _texels(layout) * (DECODES * per_texel_s + pictures_s)
+
+
+def training_seconds(budget_s: float, elapsed_s: float, finish_s: float) -> tuple[float, str | None]:
+    """Return the seconds for training and evaluating, and a line where they are more than the budget has room for.
+
+    `elapsed_s` is what the start took, `finish_s` what the end will take.
+
+    >>> training_seconds(60, 3, 5), training_seconds(6, 3, 5)[0]
+    ((52, None), 1.5)
+    """
+    left, least = budget_s - elapsed_s - finish_s, LEAST_SHARE * budget_s
+    if left >= least:
+        return left, None
+    return least, (f"{budget_s:.3g} s are short for this material: the start took {elapsed_s:.1f} s, and the end takes "
+                   f"about {finish_s:.1f} s; training gets {least:.1f} s all the same")
