@@ -152,11 +152,11 @@ class ModelLayout:
 def grid_layout(config: HashGridConfig, width: int, height: int) -> GridLayout:
     """Decide a grid's resolution and levels; raises `UsageError` where they cannot be."""
     resolution = config.max_resolution
-    if resolution == 0:
+    if resolution is None:
         side = math.sqrt(width * height) / config.texels_per_cell
         resolution = max(1, 1 << max(0, round(math.log2(max(side, 1)))))
     levels = config.n_levels
-    if levels == 0:
+    if levels is None:
         levels = 1
         while resolution % (1 << levels) == 0 and resolution >> levels >= 4:
             levels += 1
@@ -181,7 +181,7 @@ def model_layout(config: ModelConfig, width: int, height: int) -> ModelLayout:
     grids = tuple(grid_layout(grid, width, height) for grid in config.hash_grid_configs)
     if config.period_cells and grids[0].base_resolution % config.period_cells:
         raise UsageError(f"period_cells {config.period_cells} does not divide grid 0's base resolution "
-                         f"{grids[0].base_resolution}; choose a divisor, or 0")
+                         f"{grids[0].base_resolution}; choose a divisor, or none")
     gathered = sum(grid.n_inputs for grid in grids if grid.interpolation == "gather")
     inputs = pad16(2 * config.n_frequencies * config.phases + sum(grid.n_inputs for grid in grids) + 1
                    + ((config.position_order + 1) ** 2 - 1) * gathered)
@@ -198,6 +198,6 @@ def model_layout(config: ModelConfig, width: int, height: int) -> ModelLayout:
                                   config.output_activation if last else config.activation))
         if config.use_bias:
             end += rows
-    return ModelLayout(width, height, mip_count(width, height), grids, config.n_frequencies, config.period_cells,
+    return ModelLayout(width, height, mip_count(width, height), grids, config.n_frequencies, config.period_cells or 0,
                        config.phases, config.position_order, config.n_neurons, config.n_hidden_layers, tuple(layers), config.wrap,
                        config.diffuse_space, network_precision(config.network_precision, grids, end))

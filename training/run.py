@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from configs import Config
+from configs import Config, effective_early_stop_interval
 from dataset import load_texture_set
 from reporting.console import say
 from reporting.metrics import Lpips
@@ -28,6 +29,8 @@ def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path 
             require_writable_folder(config.run.save_dir)
             config = config_for_psnr(config, texture_set, optimize)
         config = planned_config(config, texture_set)
+        config = replace(config, train=replace(
+            config.train, early_stop_interval=effective_early_stop_interval(config)))
     session = open_session(config, texture_set, resumed, resumed_path)
     start_run(session)
     describe(session)
