@@ -60,7 +60,7 @@ def stalled(history: list[dict[str, float]], interval: int, threshold_db: float)
 def optimize(session: Session, log: RunLog | None = None) -> None:
     """Train until the iterations, the clock or the patience is at its end; Ctrl-C saves and raises `KeyboardInterrupt`.
 
-    Without `log` it is a trial: nothing is shown, evaluated or saved on the way.
+    Without `log` it is a trial: nothing but the bar is shown, nothing evaluated or saved on the way.
     """
     settings, step = session.config.train, session.training_step()
     budget_s, time_before = settings.time_budget, session.training_time_s
@@ -76,7 +76,7 @@ def optimize(session: Session, log: RunLog | None = None) -> None:
         # A budget is of the user's time, so evaluations count; what is reported as training time leaves them out.
         return (time_before + time.perf_counter() - started) / budget_s
 
-    with training_bar(settings.max_iter, session.iteration, log is None) as bar, deferred_interrupt() as interrupted:
+    with training_bar(settings.max_iter, session.iteration, "training" if log else "trial") as bar, deferred_interrupt() as interrupted:
         while (fraction := done()) < 1 and not stop_reason and not interrupted():
             loss = step(*session.sampler.draw(), session.noise(fraction),
                         schedule(fraction, settings.learning_rate_final, settings.learning_rate_schedule))

@@ -110,7 +110,8 @@ def plan_for_bpp(model: ModelConfig, preset: str, width: int, height: int, targe
     nearest = min(splits(model, preset, given), key=lambda candidate: abs(math.log(cost(candidate) / target_bpp)))
     if NEAR[0] * target_bpp <= cost(nearest) <= NEAR[1] * target_bpp:
         return nearest
-    scale = math.sqrt((target_bpp - decoder) / max(cost(nearest) - decoder, 1e-9))
+    decoder = decoder_bpp(nearest, width, height, storage)
+    scale = math.sqrt(max(target_bpp - decoder, 0) / max(cost(nearest) - decoder, 1e-9))
     candidates = [_scaled(nearest, scale * factor, width, height) for factor in SIDE_FACTORS]
     fitting = [candidate for candidate in candidates if cost(candidate) <= 1.002 * target_bpp]
     if not fitting:

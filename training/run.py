@@ -12,7 +12,8 @@ from reporting.metrics import Lpips
 from training.checkpoint import Checkpoint
 from training.finish import finish
 from training.loop import optimize
-from training.run_folder import describe, save_session, start_run
+from training.header import describe
+from training.run_folder import save_session, start_run
 from training.run_log import RunLog
 from training.search import config_for_psnr
 from training.session import open_session, planned_config
@@ -23,7 +24,7 @@ from utils.files import require_writable_folder
 def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path | None = None) -> Path:
     """Train, evaluate and export one material; returns the folder of the last checkpoint and its exports."""
     texture_set = load_texture_set(config.run.data_dir)
-    target_psnr = 0.0 if resumed else config.model.target_psnr
+    target_psnr = None if resumed else config.model.target_psnr
     if not resumed:
         if target_psnr:
             require_writable_folder(config.run.save_dir)

@@ -1,14 +1,11 @@
-"""The folder of a run: its settings and its checkpoints, and what is said of it at the start."""
+"""The folder of a run: its settings and its checkpoints."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import torch
-
-from configs import config_to_dict
-from reporting.console import say
+from configs import VERSION, config_to_dict
 from training.checkpoint import Checkpoint, checkpoint_folder, save_checkpoint
 from training.session import Session
 from utils.files import require_writable_folder, write_json
@@ -30,7 +27,7 @@ def start_run(session: Session) -> None:
     """Create the run's folder and record its settings."""
     save_dir = require_writable_folder(session.config.run.save_dir)
     session.run_dir = new_run_folder(save_dir)
-    write_json(session.run_dir / "config.json", config_to_dict(session.config) | {"lineage": session.lineage})
+    write_json(session.run_dir / "config.json", config_to_dict(session.config) | {"lineage": session.lineage, "version": VERSION})
 
 
 def save_session(session: Session) -> Path:
@@ -43,25 +40,3 @@ def save_session(session: Session) -> Path:
         session.backend.network(), session.backend.name, session.precision, session.backend.optimizer_state(),
         session.sampler.state(), session.noise_generator.get_state(), session.history, session.lineage), folder)
     return folder
-
-
-def describe(session: Session) -> None:
-    """Print what is about to be trained."""
-    texture_set, layout, settings = session.texture_set, session.layout, session.config.train
-    for notice in texture_set.notices:
-        say("note", notice)
-    say("material", f"{texture_set.name}, {texture_set.width} x {texture_set.height}, {layout.mips} mips: "
-                    + ", ".join(name for name, there in texture_set.present.items() if there))
-    for index, grid in enumerate(layout.grids):
-        say(f"grid {index}", f"{grid.max_resolution} x {grid.max_resolution}, {grid.n_levels} levels, "
-                             f"{grid.n_features} features of {grid.quantize_bits} bits, {grid.interpolation}")
-    say("decoder", f"{layout.n_inputs} inputs, {layout.n_hidden_layers} x {layout.n_neurons} "
-                   f"{session.config.model.activation}, {layout.n_weights} weights, {layout.macs_per_texel} "
-                   "multiply-adds")
-    say("training on", f"{session.device} with backend {session.backend.name}, {session.backend.arithmetic}, "
-                       f"{torch.get_num_threads()} threads")
-    if session.backend_note:
-        say("backend", session.backend_note)
-    say("ends after", f"{settings.time_budget:g} s" if settings.time_budget else f"{settings.max_iter} iterations"
-        + (", or when PSNR stalls" if settings.early_stop else ""))
-    say("run folder", session.run_dir)
