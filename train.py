@@ -6,12 +6,10 @@ import sys
 
 import utils.threads  # noqa: F401, before torch
 from batch.groups import train_groups
-from configs import Config
-from reporting.console import say
 from training.checkpoint import find_checkpoint, load_checkpoint
-from training.combinations import ineffective
 from training.finish import infer
 from training.flags import make_config, parse_flags, resume_config, run_settings
+from training.header import note_ineffective
 from training.run import memory_error, train
 from utils.errors import UsageError, run_command
 
@@ -29,27 +27,19 @@ def main(argv: list[str] | None = None) -> int:
         note_ineffective(config)
         return train_groups(config, flags)
     if not resumes:
-        config = make_config(flags)
-        note_ineffective(config)
-        train(config)
+        train(make_config(flags))
         return 0
     if not run.load_dir:
         raise UsageError("--load_dir is missing; give the run folder, such as outputs/2025-01-31-12-00-00")
     path = find_checkpoint(run.load_dir, run.load_iter)
     saved = load_checkpoint(path)
     config = resume_config(saved.config, flags, path)
-    note_ineffective(config)
     if config.run.mode == "infer":
+        note_ineffective(config)
         infer(config, saved, path)
     else:
         train(config, saved, path)
     return 0
-
-
-def note_ineffective(config: Config) -> None:
-    """Name the settings given by hand that have no effect."""
-    for line in ineffective(config):
-        say("note", line)
 
 
 def run() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from configs import Config, ConfigError, ExportConfig, QuantizeConfig, TrainConfig
+from configs import Config, ConfigError, ExportConfig, QuantizeConfig, TrainConfig, effective_early_stop_interval
 
 _COMPARED = {"quantize", "optimizer"}
 """Settings outside the model that are compared with those of a checkpoint."""
@@ -57,8 +57,8 @@ def ineffective(config: Config) -> list[str]:
         idle(stopping, "with early_stop False")
     elif train.time_budget:
         idle({*stopping, "early_stop", "max_iter"}, f"with time_budget {train.time_budget:g}")
-    elif 2 * train.early_stop_interval >= train.max_iter:
-        idle(stopping, f"where two intervals of {train.early_stop_interval} take up max_iter {train.max_iter}")
+    elif 2 * (interval := effective_early_stop_interval(config)) >= train.max_iter:
+        idle(stopping, f"where two intervals of {interval} take up max_iter {train.max_iter}")
     if not quantize.quantize:
         idle({"noise_anneal_fraction"} | ({"noise_std"} if quantize.noise_std else set()), "with quantize False")
     elif not quantize.noise_std:

@@ -11,9 +11,16 @@ from configs import GRID_FLAGS, Config, ExportConfig, HashGridConfig, ModelConfi
 from dataset import TextureSet
 from model.layout import ModelLayout, model_layout
 from reporting.console import say
+from training.combinations import ineffective
 from training.exporting import ExportSource, plugin_obstacles
 from training.rates import NEAR, estimated_bpp
 from training.session import Session
+
+
+def note_ineffective(config: Config) -> None:
+    """Print which settings were given by hand and have no effect."""
+    for line in ineffective(config):
+        say("note", line)
 
 
 def describe(session: Session) -> None:
@@ -21,6 +28,7 @@ def describe(session: Session) -> None:
     config, texture_set, layout = session.config, session.texture_set, session.layout
     for notice in texture_set.notices:
         say("note", notice)
+    note_ineffective(config)
     if session.lineage:
         say("resumed", f"from {session.lineage[-1]} at iteration {session.iteration}")
     if config.run.config:
