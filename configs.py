@@ -324,6 +324,8 @@ def config_from_dict(values: dict[str, dict[str, object]], base: Config | None =
     for section, fields in values.items():
         if section not in SECTIONS:
             raise ConfigError(f"unknown section {section!r}; known are {', '.join(SECTIONS)}")
+        if not isinstance(fields, dict):
+            raise ConfigError(f"section {section} is {fields!r}, expected an object of settings")
         merged[section] = {**merged.get(section, {}), **fields}
     return Config(**{name: section_from_dict(name, fields) for name, fields in merged.items()})
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
-from configs import Config, ConfigError, ExportConfig, QuantizeConfig, TrainConfig, effective_early_stop_interval
+from configs import (
+    Config,
+    ConfigError,
+    ExportConfig,
+    HashGridConfig,
+    QuantizeConfig,
+    TrainConfig,
+    effective_early_stop_interval,
+)
 
 _COMPARED = {"quantize", "optimizer"}
 """Settings outside the model that are compared with those of a checkpoint."""
@@ -26,7 +34,8 @@ def refuse_ineffective(config: Config) -> None:
         for index, grid in enumerate(model.hash_grid_configs):
             if grid.max_resolution:
                 raise ConfigError(f"{target} {getattr(model, target):g} chooses the resolutions, but grid {index} of "
-                                  f"hash_grid_configs has max_resolution {grid.max_resolution}; leave one of them out")
+                                  f"hash_grid_configs has max_resolution {grid.max_resolution}; leave one of them out "
+                                  f"(--{target} none)")
 
 
 def ineffective(config: Config) -> list[str]:
@@ -50,6 +59,9 @@ def ineffective(config: Config) -> list[str]:
              | {"grid_learning_rate"}, "with mode infer")
         idle({"save_dir"}, "with mode infer: results go to <load_dir>/infer")
         return lines
+    if any(grid.max_resolution and grid.texels_per_cell != HashGridConfig.texels_per_cell
+           for grid in config.model.hash_grid_configs) and not config.model.target_bpp:
+        idle({"hash_grid_configs"}, "by its texels_per_cell where it gives max_resolution")
     if run.load_dir:
         idle({"seed", "start"}, "on a run that goes on from a checkpoint")
     stopping = {"early_stop_interval", "early_stop_psnr_threshold"}

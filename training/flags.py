@@ -116,8 +116,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     def add(group: argparse._ArgumentGroup, flag: str, entry: typing.Any) -> None:
         shown = "" if entry.default_factory or entry.default is None else f" (default {entry.default})"
+        argument = _argument(entry.annotation)
+        choices = [str(choice) for choice in argument.get("choices", ())]
         text = " ".join(entry.description.split()) + shown
-        group.add_argument(f"--{flag}", help=text.replace("%", "%%"), **_argument(entry.annotation))
+        if not all(choice in text for choice in choices):
+            text += f"; one of {', '.join(choices)}"
+        group.add_argument(f"--{flag}", help=text.replace("%", "%%"), **argument)
 
     for name, section in SECTIONS.items():
         group = parser.add_argument_group(name, section.__doc__)
@@ -188,9 +192,9 @@ def run_settings(flags: dict[str, object]) -> RunConfig:
 def _merged(layers: Iterable[Layer]) -> Layer:
     """Overlay settings, later ones win.
 
-    max_iter and time_budget each end a run, so of two layers the later one decides: max_iter without a time_budget
-    beside it takes an earlier time_budget away. An optimiser of another name takes away the learning rate that was
-    recorded together with the earlier one.
+    Where two settings exclude each other, the later layer decides: max_iter without a time_budget beside it takes an
+    earlier time_budget away, a target rate an earlier target quality, and an optimiser of another name the learning
+    rate that was recorded together with the earlier one.
     """
     merged: Layer = {}
     for layer in layers:
@@ -199,6 +203,10 @@ def _merged(layers: Iterable[Layer]) -> Layer:
             before.pop("time_budget", None)
         if train.get("optimizer", before.get("optimizer")) != before.get("optimizer") and "optimizer" in before:
             before.pop("learning_rate", None)
+        model = layer.get("model", {})
+        for name, other in (("target_bpp", "target_psnr"), ("target_psnr", "target_bpp")):
+            if model.get(name) and other not in model:
+                merged.get("model", {}).pop(other, None)
         for section, fields in layer.items():
             merged[section] = {**merged.get(section, {}), **fields}
     return merged
@@ -242,14 +250,15 @@ def resume_config(saved: Layer, flags: dict[str, object], checkpoint: Path) -> C
     """
     try:
         # Checkpoints from before there was a choice fell along a cosine.
-        stored = config_from_dict({**saved, "run": _settings_of_run(saved["run"]),
-                                   "train": {"learning_rate_schedule": "cosine", **saved["train"]}})
+        stored = config_from_dict({**saved, "run": _settings_of_run(saved.get("run", {})),
+                                   "train": {"learning_rate_schedule": "cosine", **saved.get("train", {})}})
         config = _config_over(config_to_dict(stored), flags)
         # A run on the clock has not used its interval yet.
         if stored.train.time_budget or config.train.early_stop_interval % config.train.eval_interval:
             config.train.early_stop_interval = effective_early_stop_interval(config)
-        for section, name in [("run", "preset"), ("quantize", "quantize"), ("train", "optimizer"),
-                              *(("model", field.name) for field in dataclasses.fields(ModelConfig))]:
+        fixed = [("run", "preset"), ("quantize", "quantize"), ("train", "optimizer"),
+                 *(("model", field.name) for field in dataclasses.fields(ModelConfig))]
+        for section, name in sorted(fixed, key=lambda entry: entry[1] not in config.given):
             asked, trained = getattr(getattr(config, section), name), getattr(getattr(stored, section), name)
             if name == "hash_grid_configs":
                 _check_same_grids(asked, trained, checkpoint)
@@ -267,7 +276,7 @@ def _check_same_grids(asked: list[HashGridConfig], stored: list[HashGridConfig],
     if len(asked) != len(stored):
         raise ConfigError(f"--hash_grid_configs has {len(asked)} grids, which contradicts {checkpoint}, trained with "
                           f"{len(stored)}; leave it out")
-    for index, (ours, theirs) in enumerate(zip(asked, stored)):
+    for index, (ours, theirs) in enumerate(zip(asked, stored, strict=True)):
         for field in dataclasses.fields(HashGridConfig):
             new, old = getattr(ours, field.name), getattr(theirs, field.name)
             if field.name != "learning_rate" and new != old:

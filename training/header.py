@@ -67,7 +67,7 @@ def planned_rate(layout: ModelLayout, config: Config) -> str:
     target, rate = config.model.target_bpp, estimated_bpp(layout, config.export.storage)
     short = "" if rate >= NEAR[0] * target else \
         "; that is the most that fits, since a grid's side comes in steps and all grids are scaled alike"
-    return f"about {rate:.2f} bits per texel, {target:g} asked{short}"
+    return f"about {rate:.2f} bits per texel, {target:.4g} asked{short}"
 
 
 def plugin_forecast(config: Config, layout: ModelLayout, texture_set: TextureSet) -> str:

@@ -50,7 +50,7 @@ def _with_grids(model: ModelConfig, grids: list[HashGridConfig]) -> ModelConfig:
 def _scaled(model: ModelConfig, scale: float, width: int, height: int) -> ModelConfig:
     """Scale every grid's side by about `scale`, to sides that halve exactly at least twice, or n_levels - 1 times."""
     grids = []
-    for grid, laid in zip(model.hash_grid_configs, model_layout(model, width, height).grids):
+    for grid, laid in zip(model.hash_grid_configs, model_layout(model, width, height).grids, strict=True):
         side = laid.max_resolution * scale
         step = 1 << (grid.n_levels - 1) if grid.n_levels else 8 if side >= 64 else 4 if side >= 16 else 1
         grids.append(dataclasses.replace(grid, max_resolution=max(step, round(side / step) * step)))

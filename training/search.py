@@ -108,7 +108,10 @@ def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[
 
 
 def _next_rate(results: dict[float, float], target: float, least: float) -> float | None:
-    """Return the rate at which the trials so far, PSNR over the rate's logarithm, cross the target; None past the ends."""
+    """Return the rate at which the trials so far, PSNR over the rate's logarithm, cross the target.
+
+    None past the ends.
+    """
     rates = sorted(results, key=lambda rate: abs(results[rate] - target))[:2]
     slope = DECIBELS_PER_DOUBLING
     if len(rates) == 2:

@@ -164,7 +164,7 @@ def test_the_help_names_every_setting(capsys):
     for section in SECTIONS.values():
         for field in dataclasses.fields(section):
             assert f"--{field.name}" in text
-    assert "Octaves of the positional encoding" in text and "default 16384" in text
+    assert "hard_gelu" in text and "Octaves of the positional encoding" in text and "default 16384" in text
 
 
 def test_the_version_is_printed(call):

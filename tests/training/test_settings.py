@@ -127,6 +127,13 @@ def test_another_optimiser_brings_its_own_learning_rate(record):
     assert cli.make_config({"optimizer": "adam", "learning_rate": 0.02}).train.learning_rate == 0.02
 
 
+def test_of_file_and_flags_the_later_says_what_the_grids_are_chosen_for(record):
+    model = cli.make_config({"config": record(target_bpp=4.0), "target_psnr": 30.0}).model
+    assert (model.target_bpp, model.target_psnr) == (None, 30)
+    with pytest.raises(UsageError, match="target_bpp and target_psnr exclude each other"):
+        cli.make_config({"target_bpp": 4.0, "target_psnr": 30.0})
+
+
 # Settings beside others.
 
 @pytest.mark.parametrize("flags, words", [
@@ -167,7 +174,8 @@ def test_a_record_with_a_target_and_the_grids_chosen_for_it_is_no_contradiction(
     ({"groups_batching": True, "data_dir": "x"}, ["data_dir", "groups_batching"]),
     ({"mode": "infer", "load_dir": "x", "max_iter": 5, "storage": "true_rate"}, ["max_iter, storage", "mode infer"]),
     ({"mode": "infer", "load_dir": "x", "save_dir": "y"}, ["save_dir", "mode infer"]),
-    ({"load_dir": "x", "seed": 3}, ["seed", "checkpoint"])])
+    ({"load_dir": "x", "seed": 3}, ["seed", "checkpoint"]),
+    ({"hash_grid_configs": [{"max_resolution": 64, "texels_per_cell": 3}]}, ["texels_per_cell", "max_resolution"])])
 def test_a_setting_given_by_hand_without_effect_is_named_in_a_note(flags, words):
     line, = ineffective(cli.make_config(flags))
     assert all(word in line for word in words)
