@@ -58,7 +58,7 @@ class ConfigError(ValueError):
 
 
 # Plain objects of JSON stand for grids, which strictness would refuse; its numbers are strict by their types.
-@dataclass(config=ConfigDict(_STRICT, strict=False))
+@dataclass(config={**_STRICT, "strict": False})
 class HashGridConfig:
     """One multi-resolution feature grid; every mip of the texture reads one level of it."""
 
@@ -101,7 +101,8 @@ class ModelConfig:
     phases: Literal[1, 2] = 1
     """1, or 2: each octave a second time, a quarter period on."""
     position_order: Annotated[int, Field(ge=0)] = 0
-    """How the first layer depends on a texel's place in a gathered cell: Legendre polynomials up to this order; 0: not."""
+    """How the first layer depends on a texel's place in a gathered cell: Legendre polynomials up to this order; 0: it
+    does not."""
     n_neurons: Count = 16
     """Width of the hidden layers."""
     n_hidden_layers: Annotated[int, Field(ge=0)] = 1
@@ -113,8 +114,8 @@ class ModelConfig:
     use_bias: bool = False
     """Biases in every layer (no tiny-cuda-nn, no UE5 plugin)."""
     network_precision: Literal["auto", "float32", "float16", "int8"] = "float32"
-    """How the decoder is stored: float32, float16, int8 (trained with its rounding), or auto: float16, but int8 where the
-    decoder would cost over an eighth of the grids."""
+    """How the decoder is stored: float32, float16, int8 (trained with its rounding), or auto: float16, but int8 where
+    the decoder would cost over an eighth of the grids."""
     wrap: bool = True
     """Grids wrap around (tiling materials); False: clamp (atlases)."""
     diffuse_space: Literal["linear", "srgb"] = "linear"
@@ -243,8 +244,8 @@ class Config:
     """Names of the flags, and of the fields of a config file written by hand, that were given; not recorded."""
 
 
-SECTIONS = {"run": RunConfig, "model": ModelConfig, "quantize": QuantizeConfig, "train": TrainConfig,
-            "export": ExportConfig}
+SECTIONS: dict[str, typing.Any] = {"run": RunConfig, "model": ModelConfig, "quantize": QuantizeConfig,
+                                   "train": TrainConfig, "export": ExportConfig}
 """The sections of `Config` by name."""
 
 PRESETS: dict[str, dict[str, dict[str, object]]] = {
@@ -256,7 +257,8 @@ PRESETS: dict[str, dict[str, dict[str, object]]] = {
                  "learning_rate": 0.15},
                 {"texels_per_cell": 16, "quantize_bits": 4, "save_bits": 32, "interpolation": "bilinear",
                  "learning_rate": 0.15}],
-            "n_frequencies": 2, "period_cells": 1, "phases": 2, "position_order": 1, "n_neurons": 64, "n_hidden_layers": 3,
+            "n_frequencies": 2, "period_cells": 1, "phases": 2, "position_order": 1, "n_neurons": 64,
+            "n_hidden_layers": 3,
             "activation": "hard_swish", "output_activation": "none", "use_bias": True, "network_precision": "auto",
             "diffuse_space": "srgb"},
         "quantize": {"noise_std": 0.0},
@@ -310,7 +312,7 @@ def _dotted(path: list[str | int]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
-def section_from_dict(section: str, values: dict[str, object]) -> object:
+def section_from_dict(section: str, values: dict[str, typing.Any]) -> typing.Any:
     """Build a section of `Config` from plain values; raises `ConfigError` with one line where they do not fit."""
     try:
         return SECTIONS[section](**values)
@@ -327,7 +329,8 @@ def config_from_dict(values: dict[str, dict[str, object]], base: Config | None =
         if not isinstance(fields, dict):
             raise ConfigError(f"section {section} is {fields!r}, expected an object of settings")
         merged[section] = {**merged.get(section, {}), **fields}
-    return Config(**{name: section_from_dict(name, fields) for name, fields in merged.items()})
+    sections: dict[str, typing.Any] = {name: section_from_dict(name, fields) for name, fields in merged.items()}
+    return Config(**sections)
 
 
 def config_to_dict(config: Config) -> dict[str, dict[str, object]]:
@@ -346,8 +349,10 @@ def effective_early_stop_interval(config: Config) -> int:
     That is at most a fifth of max_iter and a multiple of eval_interval, at least one. An interval other than the
     default comes from the record of a run and stays where it is a multiple.
 
-    >>> effective_early_stop_interval(Config()), effective_early_stop_interval(Config(train=TrainConfig(max_iter=40000)))
-    (2000, 5000)
+    >>> effective_early_stop_interval(Config())
+    2000
+    >>> effective_early_stop_interval(Config(train=TrainConfig(max_iter=40000)))
+    5000
     """
     train, default = config.train, TrainConfig.early_stop_interval
     given = "early_stop_interval" in config.given or train.early_stop_interval != default

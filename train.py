@@ -50,8 +50,9 @@ def run() -> int:
     try:
         return main()
     except (MemoryError, RuntimeError) as error:
-        if memory_error(error):
-            raise memory_error(error) from error
+        cause = memory_error(error)
+        if cause:
+            raise cause from error
         raise
 
 

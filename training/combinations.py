@@ -23,12 +23,13 @@ def refuse_ineffective(config: Config) -> None:
     model, given = config.model, config.given
     gathered = any(grid.interpolation == "gather" for grid in model.hash_grid_configs)
     if "position_order" in given and model.position_order and not gathered:
-        raise ConfigError(f"position_order {model.position_order} has no effect with interpolation bilinear in all grids; "
-                          "add --interpolation gather, or leave it out")
+        raise ConfigError(f"position_order {model.position_order} has no effect with interpolation bilinear in all "
+                          "grids; add --interpolation gather, or leave it out")
     for name, none in (("period_cells", None), ("phases", 1)):
         value = getattr(model, name)
         if name in given and value != none and not model.n_frequencies:
-            raise ConfigError(f"{name} {value} has no effect with n_frequencies 0; give --n_frequencies, or leave it out")
+            raise ConfigError(f"{name} {value} has no effect with n_frequencies 0; give --n_frequencies, or leave it "
+                              "out")
     target = "target_bpp" if model.target_bpp else "target_psnr" if model.target_psnr else None
     if target and "hash_grid_configs" in given:
         for index, grid in enumerate(model.hash_grid_configs):

@@ -75,7 +75,8 @@ def _json_or_file(text: str) -> object:
         try:
             return json.loads(text)
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"not valid JSON ({error}); quote it, or give the name of a JSON file")
+            raise argparse.ArgumentTypeError(
+                f"not valid JSON ({error}); quote it, or give the name of a JSON file") from error
     return read_json(text)
 
 
@@ -87,7 +88,7 @@ def _or_none(kind: type) -> Callable[[str], object]:
     return read
 
 
-def _argument(annotation: object) -> dict[str, object]:
+def _argument(annotation: typing.Any) -> dict[str, typing.Any]:
     """Return how argparse reads a value of a field's type: its action, or its type, metavar and choices."""
     optional = False
     while True:
@@ -128,8 +129,9 @@ def build_parser() -> argparse.ArgumentParser:
         for flag, entry in section.__pydantic_fields__.items():
             add(group, flag, entry)
     group = parser.add_argument_group("all grids", "Set one field of every grid.")
+    grid: typing.Any = HashGridConfig
     for flag, name in GRID_FLAGS.items():
-        add(group, flag, HashGridConfig.__pydantic_fields__[name])
+        add(group, flag, grid.__pydantic_fields__[name])
     return parser
 
 
@@ -160,7 +162,7 @@ def read_config_file(flags: dict[str, object]) -> tuple[Layer, bool]:
     """
     if not flags.get("config"):
         return {}, False
-    values = read_json(flags["config"])
+    values: typing.Any = read_json(str(flags["config"]))
     is_record = isinstance(values, dict) and any(key in values for key in RECORD_KEYS)
     if is_record:
         values = {name: section for name, section in values.items() if name not in RECORD_KEYS}

@@ -42,7 +42,7 @@ def describe(session: Session) -> None:
                    f"{config.model.activation}, {layout.n_weights} weights, {layout.macs_per_texel} "
                    "multiply-adds")
     if config.model.target_bpp:
-        say("rate", planned_rate(layout, config))
+        say("rate", planned_rate(layout, config.model.target_bpp, config.export.storage))
     say("UE5 plugin", plugin_forecast(config, layout, texture_set))
     say("training on", f"{session.device} with backend {session.backend.name}, {session.backend.arithmetic}, "
                        f"{torch.get_num_threads()} threads")
@@ -62,9 +62,9 @@ def planned_end(config: Config) -> str:
         if early_stop_acts(train) and 2 * train.early_stop_interval < train.max_iter else "")
 
 
-def planned_rate(layout: ModelLayout, config: Config) -> str:
-    """Return the estimated rate of a planned model beside the one that was asked for."""
-    target, rate = config.model.target_bpp, estimated_bpp(layout, config.export.storage)
+def planned_rate(layout: ModelLayout, target: float, storage: str) -> str:
+    """Return the estimated rate of a planned model beside the one that was asked for, bits per texel."""
+    rate = estimated_bpp(layout, storage)
     short = "" if rate >= NEAR[0] * target else \
         "; that is the most that fits, since a grid's side comes in steps and all grids are scaled alike"
     return f"about {rate:.2f} bits per texel, {target:.4g} asked{short}"

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import math
 from collections.abc import Collection, Iterator
+from typing import Literal
 
 from configs import GRID_FLAGS, HashGridConfig, ModelConfig
 from formats.codes import container_format
@@ -70,7 +71,7 @@ def splits(model: ModelConfig, preset: str, given: Collection[str] = ()) -> Iter
         yield _with_grids(model, [dataclasses.replace(grid, **held) for grid in grids])
 
 
-def _gathered(*cells_and_bits: tuple[float, int]) -> list[HashGridConfig]:
+def _gathered(*cells_and_bits: tuple[float, Literal[32, 64]]) -> list[HashGridConfig]:
     """Return 4-bit grids: all gathered but the last, which is blended; (texels per cell, bits per grid texel) each."""
     return [HashGridConfig(texels_per_cell=cells, quantize_bits=4, save_bits=bits, learning_rate=0.15,
                            interpolation="bilinear" if index == len(cells_and_bits) - 1 else "gather")

@@ -60,7 +60,10 @@ def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[
     many is found by a trial of three times that length, at the first rate and again near the one that would be taken.
     Raises `UserError` where even the highest rate does not reach the target.
     """
-    target = config.model.target_psnr + MARGIN_DB
+    asked = config.model.target_psnr
+    if asked is None:
+        raise ValueError("config has no target_psnr")
+    target = asked + MARGIN_DB
     decoder = decoder_bpp(config.model, texture_set.width, texture_set.height, config.export.storage)
     least = decoder + LEAST_GRIDS_BPP
     short: dict[float, float] = {}
@@ -100,10 +103,10 @@ def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[
     reaching = [rate for rate, psnr in foretold().items() if psnr >= target - TOLERANCE_DB]
     if not reaching:
         best = max(foretold().values())
-        raise UserError(f"target_psnr {config.model.target_psnr:g} is out of reach: the best trial gives about "
+        raise UserError(f"target_psnr {asked:g} is out of reach: the best trial gives about "
                         f"{best:.1f} dB; lower it, train longer, or use --preset quality")
     chosen = dataclasses.replace(config.model, target_psnr=None, target_bpp=min(reaching))
-    say("search", f"trains at {min(reaching):.2f} bits per texel for {config.model.target_psnr:g} dB")
+    say("search", f"trains at {min(reaching):.2f} bits per texel for {asked:g} dB")
     return dataclasses.replace(config, model=chosen)
 
 

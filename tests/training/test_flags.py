@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from configs import SECTIONS, VERSION, Config
+from configs import SECTIONS, VERSION
 from tests.helpers import SHORT, assert_one_line, run_train
 from training import flags as cli
 from utils.errors import UsageError

@@ -83,5 +83,5 @@ def test_the_default_early_stop_can_act_and_is_recorded(call, workspace, tmp_pat
 def test_infer_names_the_flags_that_it_has_no_use_for(call, finished):
     code, out, _ = call("--mode", "infer", "--load_dir", finished[1], "--load_iter", 20, *SHORT, *ON)
     assert code == 0
-    assert "note: batch_size, early_stop_interval, early_stop_psnr_threshold, eval_interval, max_iter, save_interval, " \
-        "tile_size have no effect with mode infer" in " ".join(out.split())
+    assert "note: batch_size, early_stop_interval, early_stop_psnr_threshold, eval_interval, max_iter, " \
+        "save_interval, tile_size have no effect with mode infer" in " ".join(out.split())

@@ -185,8 +185,7 @@ def test_settings_with_an_effect_are_in_no_note():
     assert ineffective(cli.make_config({})) == []
     assert ineffective(cli.make_config({"mode": "infer", "load_dir": "x", "data_dir": "y", "device": "cpu",
                                         "n_neurons": 16, "quantize": True})) == []
-    assert ineffective(cli.make_config({"seed": 3, "early_stop_interval": 1000, "noise_std": 0.5, "storage": "rgba8"})) \
-        == []
+    assert ineffective(cli.make_config({"seed": 3, "early_stop_interval": 1000, "noise_std": 0.5})) == []
 
 
 def test_what_a_file_written_by_hand_gives_counts_as_given_and_a_record_does_not(tmp_path, record):
