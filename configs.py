@@ -27,6 +27,18 @@ Activation = Literal["none", "relu", "leaky_relu", "hard_swish", "hard_gelu", "g
                      "sigmoid", "squareplus", "softplus", "tanh"]
 ACTIVATION_NAMES = typing.get_args(Activation)
 """Activations that a layer can have, under tiny-cuda-nn's names in lower case."""
+QuantizeBits = Literal[2, 4, 8, 16]
+QUANTIZE_BITS = typing.get_args(QuantizeBits)
+"""Bits that a feature can have."""
+Interpolation = Literal["bilinear", "gather"]
+INTERPOLATIONS = typing.get_args(Interpolation)
+"""Ways to read a grid's four taps."""
+Storage = Literal["rgba8", "true_rate"]
+STORAGES = typing.get_args(Storage)
+"""Ways to store codes in texture files."""
+DiffuseSpace = Literal["linear", "srgb"]
+DIFFUSE_SPACES = typing.get_args(DiffuseSpace)
+"""Codings of the network's diffuse output."""
 GRID_FLAGS = {"quantize_bits": "quantize_bits", "save_bits": "save_bits", "interpolation": "interpolation",
               "grid_learning_rate": "learning_rate"}
 """Flags that set one field of every grid, and that field."""
@@ -68,13 +80,13 @@ class HashGridConfig:
     """Used where max_resolution is none: texture texels per grid cell and side."""
     n_levels: OptionalCount = None
     """Levels, each half the one before; none: down to 4 texels a side, or as far as halving is exact."""
-    quantize_bits: Literal[2, 4, 8, 16] = 8
+    quantize_bits: QuantizeBits = 8
     """Bits of one feature: 2, 4, 8 or 16."""
     save_bits: Literal[8, 16, 32, 64] = 32
     """Bits of one grid texel: 8, 16, 32 or 64; it has save_bits // quantize_bits features."""
     learning_rate: NotNegative = 0.05
     """Step size of the features, in feature units (the whole range is about 1)."""
-    interpolation: Literal["bilinear", "gather"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
     """bilinear: one hardware fetch blends four taps. gather: the network gets all four."""
 
     @property
@@ -118,7 +130,7 @@ class ModelConfig:
     the decoder would cost over an eighth of the grids."""
     wrap: bool = True
     """Grids wrap around (tiling materials); False: clamp (atlases)."""
-    diffuse_space: Literal["linear", "srgb"] = "linear"
+    diffuse_space: DiffuseSpace = "linear"
     """linear: the network's diffuse output is linear light; srgb: it stays as coded in the file."""
 
 
@@ -193,7 +205,7 @@ class TrainConfig:
 class ExportConfig:
     """What is written at the end."""
 
-    storage: Literal["rgba8", "true_rate"] = "rgba8"
+    storage: Storage = "rgba8"
     """rgba8: every feature an 8-bit channel, what the plugin reads; true_rate: 4-bit features cost 4 bits."""
     dds_mips: bool = True
     """All levels in the DDS; False: the finest alone."""
