@@ -7,9 +7,13 @@ the defaults below, `--preset`, `--config FILE` (JSON), the flags on the command
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
 
 VERSION = "0.3.0"
 """Version of the toolkit."""
@@ -18,8 +22,10 @@ TEXTURE_CHANNELS = {"diffuse": 3, "normal": 3, "roughness": 1, "occlusion": 1, "
 """The map types in canonical order, with their numbers of channels."""
 N_CHANNELS = sum(TEXTURE_CHANNELS.values())
 """Channels of the canonical layout; missing maps keep their place."""
-ACTIVATION_NAMES = ("none", "relu", "leaky_relu", "hard_swish", "hard_gelu", "gelu", "silu", "exponential", "sine",
-                    "sigmoid", "squareplus", "softplus", "tanh")
+TextureType = Literal["diffuse", "normal", "roughness", "occlusion", "metallic", "specular", "displacement"]
+Activation = Literal["none", "relu", "leaky_relu", "hard_swish", "hard_gelu", "gelu", "silu", "exponential", "sine",
+                     "sigmoid", "squareplus", "softplus", "tanh"]
+ACTIVATION_NAMES = typing.get_args(Activation)
 """Activations that a layer can have, under tiny-cuda-nn's names in lower case."""
 QuantizeBits = Literal[2, 4, 8, 16]
 QUANTIZE_BITS = typing.get_args(QuantizeBits)
@@ -33,29 +39,54 @@ STORAGES = typing.get_args(Storage)
 DiffuseSpace = Literal["linear", "srgb"]
 DIFFUSE_SPACES = typing.get_args(DiffuseSpace)
 """Codings of the network's diffuse output."""
+GRID_FLAGS = {"quantize_bits": "quantize_bits", "save_bits": "save_bits", "interpolation": "interpolation",
+              "grid_learning_rate": "learning_rate"}
+"""Flags that set one field of every grid, and that field."""
+LEARNING_RATES = {"muon": 0.03, "adam": 0.005}
+"""Step size of the decoder by optimiser, where none is given."""
+
+
+def _none_for_zero(value: object) -> object:
+    """Read the 0 and "" of older settings and command lines as none."""
+    return None if value in (0, "") and not isinstance(value, bool) else value
+
+
+def _checked_device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda|cuda:\d+|mps", name):
+        raise ValueError("choose auto, cpu, cuda, cuda:N or mps")
+    return name
+
+
+_STRICT = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False)
+Count = Annotated[int, Field(strict=True, ge=1)]
+NotNegative = Annotated[float, Field(strict=True, ge=0)]
+OptionalCount = Annotated[Count | None, BeforeValidator(_none_for_zero)]
+OptionalAmount = Annotated[Annotated[float, Field(strict=True, gt=0)] | None, BeforeValidator(_none_for_zero)]
+OptionalText = Annotated[str | None, BeforeValidator(_none_for_zero)]
 
 
 class ConfigError(ValueError):
     """A setting that cannot be right; the message names it, what was expected and what to do."""
 
 
-@dataclass
+# Plain objects of JSON stand for grids, which strictness would refuse; its numbers are strict by their types.
+@dataclass(config={**_STRICT, "strict": False})
 class HashGridConfig:
     """One multi-resolution feature grid; every mip of the texture reads one level of it."""
 
-    max_resolution: int = 0
-    """Finest level, texels per side; 0: the power of two nearest to the texture's side / texels_per_cell."""
-    texels_per_cell: float = 2.0
-    """Used where max_resolution is 0: texture texels per grid cell and side."""
-    n_levels: int = 0
-    """Levels, each half the one before; 0: down to 4 texels a side, or as far as halving is exact."""
-    quantize_bits: int = 8
+    max_resolution: OptionalCount = None
+    """Finest level, texels per side; none: the power of two nearest to the texture's side / texels_per_cell."""
+    texels_per_cell: Annotated[float, Field(strict=True, ge=1 / 64)] = 2.0
+    """Used where max_resolution is none: texture texels per grid cell and side."""
+    n_levels: OptionalCount = None
+    """Levels, each half the one before; none: down to 4 texels a side, or as far as halving is exact."""
+    quantize_bits: QuantizeBits = 8
     """Bits of one feature: 2, 4, 8 or 16."""
-    save_bits: int = 32
+    save_bits: Literal[8, 16, 32, 64] = 32
     """Bits of one grid texel: 8, 16, 32 or 64; it has save_bits // quantize_bits features."""
-    learning_rate: float = 0.05
+    learning_rate: NotNegative = 0.05
     """Step size of the features, in feature units (the whole range is about 1)."""
-    interpolation: str = "bilinear"
+    interpolation: Interpolation = "bilinear"
     """bilinear: one hardware fetch blends four taps. gather: the network gets all four."""
 
     @property
@@ -63,109 +94,118 @@ class HashGridConfig:
         return self.save_bits // self.quantize_bits
 
 
-@dataclass
+@dataclass(config=_STRICT)
 class ModelConfig:
     """The function from (u, v, lod) to 11 channels."""
 
-    hash_grid_configs: list[HashGridConfig] = field(
+    hash_grid_configs: Annotated[list[HashGridConfig], Field(min_length=1)] = field(
         default_factory=lambda: [HashGridConfig(texels_per_cell=2), HashGridConfig(texels_per_cell=4)])
     """The feature grids, as a JSON list on the command line or the name of a JSON file."""
-    target_bpp: float = 0.0
-    """Choose grids that cost this many bits per texel on the material's size; 0: the grids as they are given."""
-    target_psnr: float = 0.0
-    """Find the smallest rate that reaches this overall PSNR of the finest mip, dB; 0: none."""
-    n_frequencies: int = 0
-    """Octaves of the positional encoding; 0: none."""
-    period_cells: int = 0
-    """The encoding repeats within this many cells of grid 0; 0: once over the whole texture."""
-    phases: int = 1
+    target_bpp: OptionalAmount = None
+    """Choose grids that cost this many bits per texel on the material's size; grid flags hold beside it."""
+    target_psnr: OptionalAmount = None
+    """Find the smallest rate that reaches this overall PSNR of the finest mip, dB; grid flags hold beside it."""
+    # Beyond 16 octaves a period is shorter than a texel of the largest texture.
+    n_frequencies: Annotated[int, Field(ge=0, le=16)] = 0
+    """Octaves of the positional encoding; 0: no encoding."""
+    period_cells: OptionalCount = None
+    """The encoding repeats within this many cells of grid 0; none: once over the whole texture."""
+    phases: Literal[1, 2] = 1
     """1, or 2: each octave a second time, a quarter period on."""
-    position_order: int = 0
-    """How the first layer depends on a texel's place in a gathered cell: Legendre polynomials up to this order; 0: not."""
-    n_neurons: int = 16
+    position_order: Annotated[int, Field(ge=0)] = 0
+    """How the first layer depends on a texel's place in a gathered cell: Legendre polynomials up to this order; 0: it
+    does not."""
+    n_neurons: Count = 16
     """Width of the hidden layers."""
-    n_hidden_layers: int = 1
+    n_hidden_layers: Annotated[int, Field(ge=0)] = 1
     """Hidden layers; 0: a single linear layer."""
-    activation: str = "leaky_relu"
+    activation: Activation = "leaky_relu"
     """Activation of the hidden layers."""
-    output_activation: str = "hard_swish"
+    output_activation: Activation = "hard_swish"
     """Activation of the last layer."""
     use_bias: bool = False
     """Biases in every layer (no tiny-cuda-nn, no UE5 plugin)."""
-    network_precision: str = "float32"
-    """How the decoder is stored: float32, float16, int8 (trained with its rounding), or auto: float16, but int8 where the
-    decoder would cost over an eighth of the grids."""
+    network_precision: Literal["auto", "float32", "float16", "int8"] = "float32"
+    """How the decoder is stored: float32, float16, int8 (trained with its rounding), or auto: float16, but int8 where
+    the decoder would cost over an eighth of the grids."""
     wrap: bool = True
     """Grids wrap around (tiling materials); False: clamp (atlases)."""
-    diffuse_space: str = "linear"
+    diffuse_space: DiffuseSpace = "linear"
     """linear: the network's diffuse output is linear light; srgb: it stays as coded in the file."""
 
 
-@dataclass
+@dataclass(config=_STRICT)
 class QuantizeConfig:
     """Quantisation in the loop."""
 
     quantize: bool = True
     """Train on exactly the levels that are exported; False: round at the export alone."""
-    noise_std: float = 1.0
+    noise_std: NotNegative = 1.0
     """Uniform noise before rounding, in half quantisation steps; 0: none."""
-    noise_anneal_fraction: float = 0.8
+    noise_anneal_fraction: Annotated[float, Field(gt=0, le=1)] = 0.8
     """The noise falls to zero at this fraction of max_iter."""
 
 
-@dataclass
+@dataclass(config=_STRICT)
 class TrainConfig:
     """The optimisation."""
 
-    max_iter: int = 10000
+    max_iter: Count = 10000
     """Iterations, the absolute end, also when resuming."""
-    time_budget: float = 0.0
-    """Fit the run to this many seconds instead of max_iter, without early stop; 0: no clock."""
-    batch_size: int = 16384
+    time_budget: OptionalAmount = None
+    """Fit the run to this many seconds instead of max_iter, without early stop; none: no clock."""
+    batch_size: Count = 16384
     """Texels in one step."""
-    tile_size: int = 16
+    tile_size: Count = 16
     """Side of the square tiles that are drawn, texels."""
-    learning_rate: float = 0.03
-    """Step size of the decoder."""
-    learning_rate_final: float = 0.01
+    learning_rate: NotNegative | None = None
+    """Step size of the decoder; where it is not given, 0.03 for muon and 0.005 for adam."""
+    learning_rate_final: NotNegative = 0.01
     """The schedule ends at this fraction of every learning rate."""
-    learning_rate_schedule: str = "power"
+    learning_rate_schedule: Literal["power", "cosine"] = "power"
     """How learning rates fall: power, the share of the run that is left to the power of 0.8; or cosine."""
-    start: str = "pca"
+    start: Literal["pca", "random"] = "pca"
     """pca: latents begin as principal components of the texels; random: as small noise."""
-    optimizer: str = "muon"
+    optimizer: Literal["muon", "adam"] = "muon"
     """muon: orthogonalised momentum for the decoder's matrices; adam."""
-    mip_floor: float = 0.01
+    mip_floor: NotNegative = 0.01
     """Least share of the draws that each mip gets."""
-    eval_interval: int = 1000
+    eval_interval: Count = 1000
     """Iterations between two evaluations (PSNR of every mip)."""
-    save_interval: int = 5000
+    save_interval: Count = 5000
     """Iterations between two checkpoints."""
-    keep_checkpoints: int = 3
+    keep_checkpoints: Count = 3
     """Checkpoints that are kept, the newest ones."""
     early_stop: bool = True
     """Stop when PSNR stalls."""
-    early_stop_interval: int = 5000
-    """Iterations whose mean PSNR is compared with that of the same number before; a multiple of eval_interval."""
+    early_stop_interval: Count = 5000
+    """Iterations whose mean PSNR is compared with that of the same number before, a multiple of eval_interval; where it
+    is not given, at most a fifth of max_iter."""
     early_stop_psnr_threshold: float = 0.01
     """Stop where the gain is below this, dB."""
-    texture_loss_weights: dict[str, float] = field(default_factory=dict)
+    texture_loss_weights: dict[TextureType, NotNegative] = field(default_factory=dict)
     """Weight of a map in the loss, by type, 1 where not named; as JSON: {"normal": 2}."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 64)] = 0
     """Seed of everything random."""
-    backend: str = "auto"
+    backend: Literal["auto", "torch", "tcnn"] = "auto"
     """auto, torch or tcnn."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    precision: str = "auto"
+    device: Annotated[str, AfterValidator(_checked_device)] = "auto"
+    """auto, cpu, cuda, cuda:N (the GPU of that number) or mps."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the decoder while training: auto, float32 or bfloat16."""
 
+    @model_validator(mode="after")
+    def _complete(self) -> TrainConfig:
+        if self.learning_rate is None:
+            self.learning_rate = LEARNING_RATES[self.optimizer]
+        return self
 
-@dataclass
+
+@dataclass(config=_STRICT)
 class ExportConfig:
     """What is written at the end."""
 
-    storage: str = "rgba8"
+    storage: Storage = "rgba8"
     """rgba8: every feature an 8-bit channel, what the plugin reads; true_rate: 4-bit features cost 4 bits."""
     dds_mips: bool = True
     """All levels in the DDS; False: the finest alone."""
@@ -173,21 +213,21 @@ class ExportConfig:
     """Write pictures and report.html at the end; False: the exported files alone."""
 
 
-@dataclass
+@dataclass(config=_STRICT)
 class RunConfig:
     """What to do and where."""
 
-    mode: str = "train"
+    mode: Literal["train", "infer"] = "train"
     """train or infer."""
-    preset: str = "ue5"
+    preset: Literal["ue5", "quality", "fast", "mobile"] = "ue5"
     """ue5, quality, fast or mobile; any other flag overrides its fields."""
-    config: str = ""
-    """A JSON file of settings, for example a run's config.json."""
+    config: OptionalText = None
+    """A JSON file of settings; of a run's config.json, its settings and folders, not what was done with them."""
     data_dir: str = "data/test"
     """Folder of images, one material."""
     save_dir: str = "outputs"
     """Folder of the runs."""
-    load_dir: str = ""
+    load_dir: OptionalText = None
     """A run folder, to resume or to infer from."""
     load_iter: int | None = None
     """The checkpoint's iteration; -1: the newest."""
@@ -197,13 +237,13 @@ class RunConfig:
     """Folder of material folders."""
     groups_save_dir: str = "save_batch"
     """Folder of one output folder per material."""
-    groups_max_workers: int = 1
+    groups_max_workers: Count = 1
     """Materials trained at once."""
     groups_verbose: bool = False
     """Show every material's full output."""
 
 
-@dataclass
+@dataclass(config=_STRICT)
 class Config:
     """All settings of a run, as `config.json` holds them."""
 
@@ -212,7 +252,13 @@ class Config:
     quantize: QuantizeConfig = field(default_factory=QuantizeConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
+    given: frozenset[str] = field(default=frozenset(), compare=False)
+    """Names of the flags, and of the fields of a config file written by hand, that were given; not recorded."""
 
+
+SECTIONS: dict[str, typing.Any] = {"run": RunConfig, "model": ModelConfig, "quantize": QuantizeConfig,
+                                   "train": TrainConfig, "export": ExportConfig}
+"""The sections of `Config` by name."""
 
 PRESETS: dict[str, dict[str, dict[str, object]]] = {
     "ue5": {},
@@ -223,7 +269,8 @@ PRESETS: dict[str, dict[str, dict[str, object]]] = {
                  "learning_rate": 0.15},
                 {"texels_per_cell": 16, "quantize_bits": 4, "save_bits": 32, "interpolation": "bilinear",
                  "learning_rate": 0.15}],
-            "n_frequencies": 2, "period_cells": 1, "phases": 2, "position_order": 1, "n_neurons": 64, "n_hidden_layers": 3,
+            "n_frequencies": 2, "period_cells": 1, "phases": 2, "position_order": 1, "n_neurons": 64,
+            "n_hidden_layers": 3,
             "activation": "hard_swish", "output_activation": "none", "use_bias": True, "network_precision": "auto",
             "diffuse_space": "srgb"},
         "quantize": {"noise_std": 0.0},
@@ -241,103 +288,103 @@ PRESETS: dict[str, dict[str, dict[str, object]]] = {
 PRESETS["fast"] = {**PRESETS["quality"], "train": {"time_budget": 10.0}}
 """Named sets of fields, by section, over the defaults above."""
 
-_CHOICES = {
-    "quantize_bits": QUANTIZE_BITS, "save_bits": (8, 16, 32, 64), "interpolation": INTERPOLATIONS,
-    "phases": (1, 2), "activation": ACTIVATION_NAMES, "output_activation": ACTIVATION_NAMES,
-    "network_precision": ("auto", "float32", "float16", "int8"), "diffuse_space": DIFFUSE_SPACES,
-    "optimizer": ("muon", "adam"),
-    "start": ("pca", "random"), "learning_rate_schedule": ("power", "cosine"),
-    "backend": ("auto", "torch", "tcnn"), "device": ("auto", "cpu", "cuda", "mps"),
-    "precision": ("auto", "float32", "bfloat16"), "storage": STORAGES, "mode": ("train", "infer"),
-    "preset": tuple(PRESETS),
-}
-_AT_LEAST = {
-    "max_resolution": 0, "n_levels": 0, "n_frequencies": 0, "period_cells": 0, "position_order": 0, "n_neurons": 1,
-    "n_hidden_layers": 0,
-    "noise_std": 0, "max_iter": 1, "batch_size": 1, "tile_size": 1, "learning_rate": 0, "learning_rate_final": 0,
-    "mip_floor": 0, "eval_interval": 1, "save_interval": 1, "keep_checkpoints": 1, "early_stop_interval": 1, "groups_max_workers": 1,
-    "target_bpp": 0, "target_psnr": 0, "time_budget": 0,
-    # Finer cells would be far more grid texels than texels, at any size of texture.
-    "texels_per_cell": 1 / 64,
-}
-# Beyond 16 octaves a period is shorter than a texel of the largest texture.
-_AT_MOST = {"n_frequencies": 16}
+_EXPECTED = {"int_type": "a whole number", "float_type": "a number", "bool_type": "true or false",
+             "string_type": "text", "list_type": "a list", "dict_type": "an object", "dataclass_type": "an object"}
+"""What a value should have been, by pydantic's name of the error."""
 
 
-def _check_type(name: str, value: object, expected: object) -> object:
-    """Return `value` in the type a field is annotated with; raises `ConfigError` where it does not fit."""
-    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
-    if origin is list and isinstance(value, list):
-        return [_check_type(name, item, arguments[0]) for item in value]
-    if origin is dict and isinstance(value, dict):
-        return {key: _check_type(f"{name}.{key}", item, arguments[1]) for key, item in value.items()}
-    if dataclasses.is_dataclass(expected) and isinstance(value, dict):
-        return section_from_dict(expected, value, name)
-    if dataclasses.is_dataclass(expected) and isinstance(value, expected):
-        return value
-    if type(None) in arguments:
-        return None if value is None else _check_type(name, value, arguments[0])
-    if expected is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if origin is None and isinstance(value, expected) and not (expected is int and isinstance(value, bool)):
-        return value
-    wanted = getattr(expected, "__name__", str(expected))
-    raise ConfigError(f"{name} is {value!r}, expected {wanted}; correct it in the command line or the config file")
+def describe_invalid(error: ValidationError, section: str) -> str:
+    """Return one line on the first thing wrong in a section: the setting, what was found, what is expected."""
+    first = error.errors(include_url=False)[0]
+    kind, found, limits = first["type"], first["input"], first.get("ctx", {})
+    path = [part for part in first["loc"] if part != "[key]"]
+    name, owner = _dotted(path), _dotted(path[:-1])
+    if kind == "unexpected_keyword_argument":
+        known = ", ".join(entry.name for entry in dataclasses.fields(HashGridConfig if owner else SECTIONS[section]))
+        return f"unknown setting {path[-1]!r} in {owner or section}; known are {known}"
+    if kind == "literal_error":
+        choices = limits["expected"].replace("'", "")
+        return f"{owner} has {found!r}; known are {choices}" if first["loc"][-1] == "[key]" else \
+            f"{name} is {found!r}; choose {choices}"
+    if kind == "value_error":
+        return f"{name} is {found!r}; {limits['error']}"
+    if kind == "too_short":
+        return f"{name} is empty; give at least one"
+    if kind == "finite_number":
+        return f"{name} is {found}; give a finite number"
+    for bound, words in (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than")):
+        if bound in limits:
+            return f"{name} is {found}, expected {words} {limits[bound]}".removesuffix(".0")
+    return (f"{name} is {found!r}, expected {_EXPECTED.get(kind, first['msg'])}; correct it in the command line or the "
+            "config file")
 
 
-def section_from_dict(section: type, values: dict[str, object], where: str = "") -> object:
-    """Build a settings dataclass from plain values; an unknown key or a wrong type raises `ConfigError`."""
-    hints = typing.get_type_hints(section)
-    for key in values:
-        if key not in hints:
-            raise ConfigError(f"unknown setting {key!r} in {where or section.__name__}; known are {', '.join(hints)}")
-    return section(**{key: _check_type(key, value, hints[key]) for key, value in values.items()})
+def _dotted(path: list[str | int]) -> str:
+    """Return a path of names and numbers as text, such as hash_grid_configs[0].save_bits."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
+def section_from_dict(section: str, values: dict[str, typing.Any]) -> typing.Any:
+    """Build a section of `Config` from plain values; raises `ConfigError` with one line where they do not fit."""
+    try:
+        return SECTIONS[section](**values)
+    except ValidationError as error:
+        raise ConfigError(describe_invalid(error, section)) from error
 
 
 def config_from_dict(values: dict[str, dict[str, object]], base: Config | None = None) -> Config:
     """Overlay nested plain values on `base` (the defaults where None) and return a new, checked `Config`."""
-    merged = config_to_dict(base or Config())
+    merged = config_to_dict(base) if base else {}
     for section, fields in values.items():
-        if section not in merged:
-            raise ConfigError(f"unknown section {section!r}; known are {', '.join(merged)}")
-        merged[section] = {**merged[section], **fields}
-    hints = typing.get_type_hints(Config)
-    return Config(**{name: section_from_dict(hints[name], fields, name) for name, fields in merged.items()})
+        if section not in SECTIONS:
+            raise ConfigError(f"unknown section {section!r}; known are {', '.join(SECTIONS)}")
+        if not isinstance(fields, dict):
+            raise ConfigError(f"section {section} is {fields!r}, expected an object of settings")
+        merged[section] = {**merged.get(section, {}), **fields}
+    sections: dict[str, typing.Any] = {name: section_from_dict(name, fields) for name, fields in merged.items()}
+    return Config(**sections)
 
 
 def config_to_dict(config: Config) -> dict[str, dict[str, object]]:
     """Return nested plain values, ready for JSON."""
-    return dataclasses.asdict(config)
+    return {name: dataclasses.asdict(getattr(config, name)) for name in SECTIONS}
+
+
+def early_stop_acts(train: TrainConfig) -> bool:
+    """Whether a run can end before its last iteration."""
+    return train.early_stop and train.time_budget is None
+
+
+def effective_early_stop_interval(config: Config) -> int:
+    """Return the interval that a new run uses: the one given by hand, else one at which early stop can act.
+
+    That is at most a fifth of max_iter and a multiple of eval_interval, at least one. An interval other than the
+    default comes from the record of a run and stays where it is a multiple.
+
+    >>> effective_early_stop_interval(Config())
+    2000
+    >>> effective_early_stop_interval(Config(train=TrainConfig(max_iter=40000)))
+    5000
+    """
+    train, default = config.train, TrainConfig.early_stop_interval
+    given = "early_stop_interval" in config.given or train.early_stop_interval != default
+    if not early_stop_acts(train) or given and train.early_stop_interval % train.eval_interval == 0:
+        return train.early_stop_interval
+    return max(min(default, train.max_iter // 5) // train.eval_interval, 1) * train.eval_interval
 
 
 def validate(config: Config) -> None:
-    """Check every field, and those that depend on each other; raises `ConfigError` with one line."""
-    for section in (config.run, config.model, config.quantize, config.train, config.export,
-                    *config.model.hash_grid_configs):
-        for name, value in dataclasses.asdict(section).items():
-            if name in _CHOICES and value not in _CHOICES[name]:
-                raise ConfigError(f"{name} is {value!r}; choose one of {', '.join(map(str, _CHOICES[name]))}")
-            if name in _AT_LEAST and value < _AT_LEAST[name]:
-                raise ConfigError(f"{name} is {value}, expected at least {_AT_LEAST[name]}")
-            if name in _AT_MOST and value > _AT_MOST[name]:
-                raise ConfigError(f"{name} is {value}, expected at most {_AT_MOST[name]}")
-    if config.model.target_bpp and config.model.target_psnr:
+    """Check fields that depend on each other; raises `ConfigError` with one line that names both."""
+    model, train = config.model, config.train
+    if model.target_bpp and model.target_psnr:
         raise ConfigError("target_bpp and target_psnr exclude each other; leave one out")
-    if not config.model.hash_grid_configs:
-        raise ConfigError("hash_grid_configs is empty; give at least one grid")
-    for index, grid in enumerate(config.model.hash_grid_configs):
+    for index, grid in enumerate(model.hash_grid_configs):
         if grid.save_bits < grid.quantize_bits:
             raise ConfigError(f"save_bits {grid.save_bits} is less than quantize_bits {grid.quantize_bits} in grid "
                               f"{index}: no feature would fit; raise save_bits or lower quantize_bits")
-    if config.model.n_hidden_layers and config.model.n_neurons % 16:
-        raise ConfigError(f"n_neurons is {config.model.n_neurons}; choose a multiple of 16 (tiny-cuda-nn's layout)")
-    train = config.train
-    if train.early_stop and train.early_stop_interval % train.eval_interval:
+    if model.n_hidden_layers and model.n_neurons % 16:
+        raise ConfigError(f"n_neurons is {model.n_neurons}; choose a multiple of 16 (tiny-cuda-nn's layout)")
+    if "early_stop_interval" in config.given and early_stop_acts(train) \
+            and train.early_stop_interval % train.eval_interval:
         raise ConfigError(f"early_stop_interval {train.early_stop_interval} is not a multiple of eval_interval "
                           f"{train.eval_interval}; change one of them")
-    if not 0 < config.quantize.noise_anneal_fraction <= 1:
-        raise ConfigError(f"noise_anneal_fraction is {config.quantize.noise_anneal_fraction}; give a number in (0, 1]")
-    for name, weight in train.texture_loss_weights.items():
-        if name not in TEXTURE_CHANNELS or weight < 0:
-            raise ConfigError(f"texture_loss_weights has {name!r}: {weight}; keys are {', '.join(TEXTURE_CHANNELS)}, "
-                              "weights are 0 or more")

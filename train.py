@@ -15,6 +15,7 @@ def main(argv: list[str] | None = None) -> int:
     from batch.groups import train_groups
     from training.checkpoint import find_checkpoint, load_checkpoint
     from training.finish import infer
+    from training.header import note_ineffective
     from training.run import train
 
     resumes = bool(run.load_dir) or run.load_iter is not None or run.mode == "infer"
@@ -22,7 +23,9 @@ def main(argv: list[str] | None = None) -> int:
         if resumes:
             raise UsageError("--groups_batching trains every material anew; leave out --load_dir, --load_iter and "
                              "--mode infer")
-        return train_groups(make_config(flags), flags)
+        config = make_config(flags)
+        note_ineffective(config)
+        return train_groups(config, flags)
     if not resumes:
         train(make_config(flags))
         return 0
@@ -32,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     saved = load_checkpoint(path)
     config = resume_config(saved.config, flags, path)
     if config.run.mode == "infer":
+        note_ineffective(config)
         infer(config, saved, path)
     else:
         train(config, saved, path)
@@ -44,8 +48,9 @@ def run() -> int:
         return main()
     except (MemoryError, RuntimeError) as error:
         from training.run import memory_error
-        if memory_error(error):
-            raise memory_error(error) from error
+        cause = memory_error(error)
+        if cause:
+            raise cause from error
         raise
 
 

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import TextIO
 
-import utils.threads  # noqa: F401, before torch
-
 import torch
 
+import utils.threads  # noqa: F401, before torch
 from configs import Config
 from dataset import load_texture_set
 from reporting.console import console

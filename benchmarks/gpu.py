@@ -36,8 +36,8 @@ from model.layout import model_layout
 from model.precision import set_training_products
 from training.cuda_graphs import CudaGraphs
 from training.evaluate import evaluate_psnr
-from training.schedule import rate_factor as schedule
 from training.loss import present_channels
+from training.schedule import rate_factor as schedule
 from training.session import open_session
 from utils.errors import UsageError, UserError, run_command
 from utils.files import require_writable_folder, write_bytes, write_json

@@ -51,8 +51,8 @@ def run_training(options: argparse.Namespace) -> dict[str, object]:
     from dataset import load_texture_set
     from training import flags as cli
     from training.evaluate import evaluate_psnr
-    from training.schedule import rate_factor as schedule
     from training.rates import estimated_bpp
+    from training.schedule import rate_factor as schedule
     from training.session import open_session, planned_config
     texture_set = load_texture_set(options.data_dir, max_size=options.size or None)
     config = cli.make_config({"preset": options.preset, **json.loads(options.flags)})

@@ -69,7 +69,7 @@ def model_layout(config: ModelConfig, width: int, height: int) -> ModelLayout:
     grids = tuple(grid_layout(grid, width, height) for grid in config.hash_grid_configs)
     if config.period_cells and grids[0].base_resolution % config.period_cells:
         raise UsageError(f"period_cells {config.period_cells} does not divide grid 0's base resolution "
-                         f"{grids[0].base_resolution}; choose a divisor, or leave it out")
+                         f"{grids[0].base_resolution}; choose a divisor, or none")
     features = dict(width=width, height=height, mips=mip_count(width, height), grids=grids,
                     n_frequencies=config.n_frequencies, period_cells=config.period_cells or 0, phases=config.phases,
                     position_order=config.position_order, wrap=config.wrap)

@@ -18,10 +18,10 @@ def say(title: str, text: object) -> None:
     console.print(f"{title + ':':<22} {text}", markup=False)
 
 
-def training_bar(total: int, done: int, silent: bool = False) -> tqdm:
+def training_bar(total: int, done: int, title: str = "training") -> tqdm:
     """Return the training bar: iteration, time left, loss and PSNR; it stays silent where there is no terminal."""
-    return tqdm(total=total, initial=done, desc="training", unit="it", dynamic_ncols=True,
-                disable=True if silent or not console.is_terminal else None)
+    return tqdm(total=total, initial=done, desc=title, unit="it", dynamic_ncols=True,
+                disable=None if console.is_terminal else True)
 
 
 def decibels(value: float | None) -> str:

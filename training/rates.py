@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Literal
 
-from configs import HashGridConfig, ModelConfig
+from configs import GRID_FLAGS, HashGridConfig, ModelConfig
 from formats.codes import container_format
 from formats.dds import FORMATS, HEADER_BYTES
 from model.decoder.stored_weights import stored_bytes
@@ -48,23 +49,29 @@ def _with_grids(model: ModelConfig, grids: list[HashGridConfig]) -> ModelConfig:
 
 
 def _scaled(model: ModelConfig, scale: float, width: int, height: int) -> ModelConfig:
-    """Scale every grid's side by about `scale`, to sides that halve exactly at least twice."""
+    """Scale every grid's side by about `scale`, to sides that halve exactly at least twice, or n_levels - 1 times."""
     grids = []
-    for grid, laid in zip(model.hash_grid_configs, model_layout(model, width, height).grids):
+    for grid, laid in zip(model.hash_grid_configs, model_layout(model, width, height).grids, strict=True):
         side = laid.max_resolution * scale
-        step = 8 if side >= 64 else 4 if side >= 16 else 1
-        grids.append(dataclasses.replace(grid, max_resolution=max(step, round(side / step) * step), n_levels=0))
+        step = 1 << (grid.n_levels - 1) if grid.n_levels else 8 if side >= 64 else 4 if side >= 16 else 1
+        grids.append(dataclasses.replace(grid, max_resolution=max(step, round(side / step) * step)))
     return _with_grids(model, grids)
 
 
-def splits(model: ModelConfig, preset: str) -> Iterator[ModelConfig]:
-    """Yield ways to spread bits over grids for a preset: its own, then those of its ladder."""
+def splits(model: ModelConfig, preset: str, given: Collection[str] = ()) -> Iterator[ModelConfig]:
+    """Yield ways to spread bits over grids for a preset: its own, then those of its ladder.
+
+    What was `given` by hand (names of flags) holds in all of them: one field of every grid, or the grids themselves.
+    """
     yield model
+    if "hash_grid_configs" in given:
+        return
+    held = {field: getattr(model.hash_grid_configs[0], field) for flag, field in GRID_FLAGS.items() if flag in given}
     for grids in RATE_LADDER.get(preset, ()):
-        yield _with_grids(model, grids)
+        yield _with_grids(model, [dataclasses.replace(grid, **held) for grid in grids])
 
 
-def _gathered(*cells_and_bits: tuple[float, int]) -> list[HashGridConfig]:
+def _gathered(*cells_and_bits: tuple[float, Literal[32, 64]]) -> list[HashGridConfig]:
     """Return 4-bit grids: all gathered but the last, which is blended; (texels per cell, bits per grid texel) each."""
     return [HashGridConfig(texels_per_cell=cells, quantize_bits=4, save_bits=bits, learning_rate=0.15,
                            interpolation="bilinear" if index == len(cells_and_bits) - 1 else "gather")
@@ -88,12 +95,12 @@ RATE_LADDER: dict[str, tuple[list[HashGridConfig], ...]] = {"quality": _QUALITY_
 slower to train and give less (`python -m benchmarks.ablation`, "cells of 3.9 texels")."""
 
 
-def plan_for_bpp(model: ModelConfig, preset: str, width: int, height: int, target_bpp: float, storage: str
-                 ) -> ModelConfig:
+def plan_for_bpp(model: ModelConfig, preset: str, width: int, height: int, target_bpp: float, storage: str,
+                 given: Collection[str] = ()) -> ModelConfig:
     """Return `model` with grids whose export costs at most about `target_bpp` on a `width x height` texture.
 
-    Of the preset's grid sets the one nearest in rate is taken; where it is not `NEAR`, its sides are fitted. Raises
-    `UsageError` where the decoder alone costs more.
+    Of the preset's grid sets (`splits`) the one nearest in rate is taken; where it is not `NEAR`, its sides are fitted.
+    Raises `UsageError` where the decoder alone costs more, or the flags that were `given` leave no grids that fit.
     """
     def cost(candidate: ModelConfig) -> float:
         return estimated_bpp(model_layout(candidate, width, height), storage)
@@ -101,12 +108,16 @@ def plan_for_bpp(model: ModelConfig, preset: str, width: int, height: int, targe
     if target_bpp <= decoder * 1.05:
         raise UsageError(f"target_bpp {target_bpp:g} leaves no room for grids: the decoder alone takes {decoder:.2f} "
                          f"bits per texel at {width} x {height}; ask for more, or use fewer n_neurons")
-    nearest = min(splits(model, preset), key=lambda candidate: abs(math.log(cost(candidate) / target_bpp)))
+    nearest = min(splits(model, preset, given), key=lambda candidate: abs(math.log(cost(candidate) / target_bpp)))
     if NEAR[0] * target_bpp <= cost(nearest) <= NEAR[1] * target_bpp:
         return nearest
-    scale = math.sqrt((target_bpp - decoder) / max(cost(nearest) - decoder, 1e-9))
+    decoder = decoder_bpp(nearest, width, height, storage)
+    scale = math.sqrt(max(target_bpp - decoder, 0) / max(cost(nearest) - decoder, 1e-9))
     candidates = [_scaled(nearest, scale * factor, width, height) for factor in SIDE_FACTORS]
     fitting = [candidate for candidate in candidates if cost(candidate) <= 1.002 * target_bpp]
     if not fitting:
-        raise UsageError(f"target_bpp {target_bpp:g} is too little for a {width} x {height} texture; ask for more")
+        held = [f"--{flag}" for flag in (*GRID_FLAGS, "hash_grid_configs") if flag in given]
+        raise UsageError(f"target_bpp {target_bpp:g} is too little for a {width} x {height} texture"
+                         + (f" with {', '.join(held)}" if held else "") + "; ask for more"
+                         + (", or leave them out" if held else ""))
     return max(fitting, key=cost)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from configs import Config, config_from_dict
+from configs import Config, config_from_dict, effective_early_stop_interval
 from dataset import TextureSet, load_texture_set
 from reporting.console import say
 from training.checkpoint import Checkpoint
 from training.checkpoint_writer import CheckpointWriter
 from training.finish import finish
+from training.header import describe
 from training.loop import optimize, save
-from training.run_folder import describe, start_run
+from training.run_folder import start_run
 from training.run_log import RunLog
 from training.schedule import Schedule, new_schedule, resumed_schedule
 from training.search import config_for_psnr
@@ -35,7 +37,7 @@ def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path 
     """
     watch = Stopwatch("start-up", command_start() if started is None else started)
     texture_set = texture_set or load_texture_set(config.run.data_dir)
-    target_psnr = 0.0 if resumed else config.model.target_psnr
+    target_psnr = None if resumed else config.model.target_psnr
     if not resumed:
         if target_psnr:
             require_writable_folder(config.run.save_dir)
@@ -43,6 +45,8 @@ def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path 
             config = config_for_psnr(config, texture_set, optimize)
             watch.enter("start-up")
         config = planned_config(config, texture_set)
+        config = replace(config, train=replace(
+            config.train, early_stop_interval=effective_early_stop_interval(config)))
     session = open_session(config, texture_set, resumed, resumed_path)
     schedule, notes = planned_schedule(session, watch, resumed, resumed_path)
     start_run(session)

@@ -1,4 +1,4 @@
-"""The folder of a run: its settings, what its checkpoints hold, and what is said of it at the start."""
+"""The folder of a run: its settings, and what its checkpoints hold."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from pathlib import Path
 
 import torch
 
-from configs import config_to_dict
+from configs import VERSION, config_to_dict
 from model.decoder.canonical import canonical_weights
-from reporting.console import say
 from training.checkpoint import Checkpoint
 from training.schedule import Schedule, plain_values
 from training.session import Session
@@ -32,7 +31,7 @@ def start_run(session: Session) -> None:
     """Create the run's folder and record its settings."""
     save_dir = require_writable_folder(session.config.run.save_dir)
     session.run_dir = new_run_folder(save_dir)
-    write_json(session.run_dir / "config.json", config_to_dict(session.config) | {"lineage": session.lineage})
+    write_json(session.run_dir / "config.json", config_to_dict(session.config) | {"version": VERSION, "lineage": session.lineage})
 
 
 def _snapshot(value: object) -> object:
@@ -57,25 +56,3 @@ def session_checkpoint(session: Session, schedule: Schedule) -> Checkpoint:
         "precision": session.precision, "optimizer": session.training_state(),
         "sampler": session.sampler.state(), "noise_rng": session.noise_generator.get_state(),
         "history": session.history, "lineage": session.lineage, "schedule": plain_values(schedule)}))
-
-
-def describe(session: Session) -> None:
-    """Print what is about to be trained."""
-    texture_set, layout, settings = session.texture_set, session.layout, session.config.train
-    for notice in texture_set.notices:
-        say("note", notice)
-    say("material", f"{texture_set.name}, {texture_set.width} x {texture_set.height}, {layout.mips} mips: "
-                    + ", ".join(name for name, there in texture_set.present.items() if there))
-    for index, grid in enumerate(layout.grids):
-        say(f"grid {index}", f"{grid.max_resolution} x {grid.max_resolution}, {grid.n_levels} levels, "
-                             f"{grid.n_features} features of {grid.quantize_bits} bits, {grid.interpolation}")
-    say("decoder", f"{layout.n_inputs} inputs, {layout.n_hidden_layers} x {layout.n_neurons} "
-                   f"{session.config.model.activation}, {layout.n_weights} weights, {layout.macs_per_texel} "
-                   "multiply-adds")
-    say("training on", f"{session.device} with backend {session.backend.name}, {session.backend.arithmetic}, "
-                       f"{torch.get_num_threads()} threads")
-    if session.backend_note:
-        say("backend", session.backend_note)
-    say("ends after", f"{settings.time_budget:g} s" if settings.time_budget else f"{settings.max_iter} iterations"
-        + (", or when PSNR stalls" if settings.early_stop else ""))
-    say("run folder", session.run_dir)

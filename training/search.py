@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from collections.abc import Callable
@@ -36,17 +35,22 @@ LEAST_GRIDS_BPP = 1.0
 
 def _trial_config(config: Config, target_bpp: float, share: float) -> Config:
     """Return the settings of a shorter run at a rate."""
-    trial = copy.deepcopy(config)
-    trial.model.target_psnr, trial.model.target_bpp = 0.0, target_bpp
-    trial.train.max_iter = max(100, round(trial.train.max_iter * share))
-    trial.train.time_budget *= share
-    return trial
+    budget_s = config.train.time_budget
+    train = dataclasses.replace(config.train, max_iter=max(100, round(config.train.max_iter * share)),
+                                time_budget=budget_s * share if budget_s else None)
+    return dataclasses.replace(config, train=train, model=dataclasses.replace(
+        config.model, target_psnr=None, target_bpp=target_bpp))
 
 
 def _psnr(session: Session) -> float:
     """Return the overall PSNR of the finest mip as an export would have it, dB."""
     with stored_precision(session.texture.decoder):
         return evaluate_psnr(session.texture, session.sampler, session.texture_set.present, True, 1)[0]["overall"]
+
+
+def _nearly_exact(session: Session) -> float:
+    """Return the PSNR of a finest mip in which a single byte is wrong by one, dB."""
+    return 10 * math.log10(255 ** 2 * session.layout.width * session.layout.height * len(session.channels))
 
 
 def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[[Session], None]) -> Config:
@@ -56,7 +60,10 @@ def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[
     many is found by a trial of three times that length, at the first rate and again near the one that would be taken.
     Raises `UserError` where even the highest rate does not reach the target.
     """
-    target = config.model.target_psnr + MARGIN_DB
+    asked = config.model.target_psnr
+    if asked is None:
+        raise ValueError("config has no target_psnr")
+    target = asked + MARGIN_DB
     decoder = decoder_bpp(config.model, texture_set.width, texture_set.height, config.export.storage)
     least = decoder + LEAST_GRIDS_BPP
     short: dict[float, float] = {}
@@ -64,9 +71,14 @@ def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[
 
     def attempt(bpp: float, share: float) -> float:
         # Every trial from scratch: one that went on from another's decoder would look better than its rate is.
-        session = open_session(planned_config(_trial_config(config, bpp, share), texture_set), texture_set)
+        settings = _trial_config(config, bpp, share)
+        length = f"{settings.train.time_budget:.1f} s" if settings.train.time_budget else \
+            f"{settings.train.max_iter} iterations"
+        say("trial", f"{bpp:.2f} bits per texel for {length}")
+        session = open_session(planned_config(settings, texture_set), texture_set)
         optimize(session)
-        return _psnr(session)
+        # An exact trial is infinite, and trials are compared by their differences.
+        return min(_psnr(session), max(_nearly_exact(session), target))
 
     def foretold() -> dict[float, float]:
         """PSNR of whole runs by rate, from the trials so far."""
@@ -91,15 +103,18 @@ def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[
     reaching = [rate for rate, psnr in foretold().items() if psnr >= target - TOLERANCE_DB]
     if not reaching:
         best = max(foretold().values())
-        raise UserError(f"target_psnr {config.model.target_psnr:g} is out of reach: the best trial gives about "
+        raise UserError(f"target_psnr {asked:g} is out of reach: the best trial gives about "
                         f"{best:.1f} dB; lower it, train longer, or use --preset quality")
-    chosen = dataclasses.replace(config.model, target_psnr=0.0, target_bpp=min(reaching))
-    say("search", f"trains at {min(reaching):.2f} bits per texel for {config.model.target_psnr:g} dB")
+    chosen = dataclasses.replace(config.model, target_psnr=None, target_bpp=min(reaching))
+    say("search", f"trains at {min(reaching):.2f} bits per texel for {asked:g} dB")
     return dataclasses.replace(config, model=chosen)
 
 
 def _next_rate(results: dict[float, float], target: float, least: float) -> float | None:
-    """Return the rate at which the trials so far, PSNR over the rate's logarithm, cross the target; None past the ends."""
+    """Return the rate at which the trials so far, PSNR over the rate's logarithm, cross the target.
+
+    None past the ends.
+    """
     rates = sorted(results, key=lambda rate: abs(results[rate] - target))[:2]
     slope = DECIBELS_PER_DOUBLING
     if len(rates) == 2:

@@ -99,7 +99,7 @@ def planned_config(config: Config, texture_set: TextureSet) -> Config:
     if not config.model.target_bpp:
         return config
     model = plan_for_bpp(config.model, config.run.preset, texture_set.width, texture_set.height,
-                         config.model.target_bpp, config.export.storage)
+                         config.model.target_bpp, config.export.storage, config.given)
     return dataclasses.replace(config, model=model)
 
 

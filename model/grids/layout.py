@@ -129,11 +129,11 @@ class FeatureLayout:
 def grid_layout(config: HashGridConfig, width: int, height: int) -> GridLayout:
     """Decide a grid's resolution and levels; raises `UsageError` where they cannot be."""
     resolution = config.max_resolution
-    if not resolution:
+    if resolution is None:
         side = math.sqrt(width * height) / config.texels_per_cell
         resolution = max(1, 1 << max(0, round(math.log2(max(side, 1)))))
     levels = config.n_levels
-    if not levels:
+    if levels is None:
         levels = 1
         while resolution % (1 << levels) == 0 and resolution >> levels >= 4:
             levels += 1

@@ -7,9 +7,10 @@ import dataclasses
 import pytest
 import torch
 
-from configs import Config
+from configs import SECTIONS, VERSION
 from tests.helpers import SHORT, assert_one_line, run_train
 from training import flags as cli
+from utils.errors import UsageError
 
 # Bad input.
 
@@ -44,10 +45,10 @@ BAD = {
     "grids of broken JSON": (["--hash_grid_configs", "[{"], "--hash_grid_configs", "JSON"),
     "no grids": (["--hash_grid_configs", "[]"], "hash_grid_configs"),
     "a grid with an unknown key": (["--hash_grid_configs", '[{"bits": 4}]'], "bits", "quantize_bits"),
-    "grids of a wrong type": (["--hash_grid_configs", '[{"max_resolution": "8"}]'], "max_resolution", "int"),
+    "grids of a wrong type": (["--hash_grid_configs", '[{"max_resolution": "8"}]'], "max_resolution", "whole number"),
     "a huge grid": (["--hash_grid_configs", HUGE], "16777216", "16384"),
     "levels that cannot be": (["--hash_grid_configs", '[{"max_resolution": 24, "n_levels": 5}]'], "24", "16"),
-    "period": (["--period_cells", 3], "period_cells 3", "4"),
+    "period": (["--period_cells", 3, "--n_frequencies", 2], "period_cells 3", "4"),
     "weights of nothing": (["--texture_loss_weights", '{"diffuse": 0, "normal": 0, "roughness": 0}'],
                            "texture_loss_weights"),
     "weights of an unknown map": (["--texture_loss_weights", '{"glow": 1}'], "glow", "diffuse"),
@@ -58,7 +59,7 @@ BAD = {
     "cells far below a texel": (["--hash_grid_configs", '[{"texels_per_cell": 0.001}]'], "texels_per_cell", "0.015625"),
     "a rate and a quality": (["--target_bpp", 4, "--target_psnr", 30], "target_bpp", "target_psnr"),
     "a rate below the decoder's": (["--target_bpp", 0.5], "target_bpp 0.5", "decoder"),
-    "a device that is no device": (["--device", "abacus"], "--device", "cpu"),
+    "a device that is no device": (["--device", "abacus"], "device is 'abacus'", "cuda:N"),
 }
 
 
@@ -137,7 +138,7 @@ def test_booleans_read_every_spelling(text, value):
 
 
 def test_every_boolean_setting_can_be_switched_both_ways():
-    booleans = [field.name for section in cli.sections().values() for field in dataclasses.fields(section)
+    booleans = [field.name for section in SECTIONS.values() for field in dataclasses.fields(section)
                 if field.type == "bool"]
     assert {"groups_batching", "groups_verbose", "quantize", "wrap", "dds_mips", "use_bias"} <= set(booleans)
     for name in booleans:
@@ -150,19 +151,9 @@ def test_the_documented_defaults_hold():
     run, settings, quantize = config.run, config.train, config.quantize
     assert (run.groups_batching, run.groups_batch_dir, run.groups_save_dir) == (False, "data_batch", "save_batch")
     assert (run.groups_max_workers, run.groups_verbose) == (1, False)
+    assert (settings.learning_rate, settings.eval_interval, settings.time_budget) == (0.03, 1000, None)
     assert (settings.early_stop, settings.early_stop_interval, settings.early_stop_psnr_threshold) == (True, 5000, 0.01)
     assert (quantize.noise_std, quantize.noise_anneal_fraction, quantize.quantize) == (1.0, 0.8, True)
-
-
-def test_later_sources_of_a_setting_win(tmp_path):
-    path = tmp_path / "settings.json"
-    path.write_text('{"model": {"n_neurons": 48, "activation": "silu"}, "train": {"batch_size": 77}}')
-    flags = cli.parse_flags(["--preset", "quality", "--config", str(path), "--activation", "relu", "--save_bits", "64"])
-    config = cli.make_config(flags)
-    preset = cli.make_config({"preset": "quality"})
-    assert (config.model.n_neurons, config.model.activation, config.train.batch_size) == (48, "relu", 77)
-    assert config.model.use_bias and [grid.save_bits for grid in config.model.hash_grid_configs] == [64, 64]
-    assert config.model.n_frequencies == preset.model.n_frequencies != Config().model.n_frequencies
 
 
 def test_the_help_names_every_setting(capsys):
@@ -170,6 +161,35 @@ def test_the_help_names_every_setting(capsys):
         cli.parse_flags(["--help"])
     text = capsys.readouterr().out
     assert end.value.code == 0
-    for section in cli.sections().values():
+    for section in SECTIONS.values():
         for field in dataclasses.fields(section):
             assert f"--{field.name}" in text
+    assert "hard_gelu" in text and "Octaves of the positional encoding" in text and "default 16384" in text
+
+
+def test_the_version_is_printed(call):
+    code, out, _ = call("--version")
+    assert (code, out.strip()) == (0, f"neural-texture {VERSION}")
+
+
+@pytest.mark.parametrize("text", ["--period_cells none", "--period_cells 0", "--period_cells None"])
+def test_none_and_zero_stand_for_no_value(text):
+    assert cli.make_config(cli.parse_flags(text.split())).model.period_cells is None
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu", "cuda", "cuda:1", "mps"])
+def test_every_device_can_be_asked_for(name):
+    assert cli.make_config(cli.parse_flags(["--device", name])).train.device == name
+
+
+@pytest.mark.parametrize("name", ["cuda:", "cuda:x", "cpu:0", "gpu", "cuda:1 "])
+def test_a_device_of_no_kind_is_refused(name):
+    with pytest.raises(UsageError, match="device is .*choose auto, cpu, cuda, cuda:N or mps"):
+        cli.make_config({"device": name})
+
+
+def test_an_unknown_key_is_refused_with_the_nearest():
+    with pytest.raises(UsageError, match="unknown setting 'quantise_bits'; did you mean quantize_bits"):
+        cli.make_config({"preset": "quality", "quantise_bits": 4})
+    with pytest.raises(UsageError, match="unknown setting 'xyzzy'"):
+        cli.make_config({"xyzzy": 1})

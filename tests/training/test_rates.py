@@ -1,6 +1,7 @@
 """Rates before training, grids for a rate, a rate for a quality, and runs that fit a clock."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import train
 from model.layout import model_layout
 from training import flags as cli
 from training.exporting import ExportSource, export_material
+from training.header import planned_rate
 from training.rates import NEAR, estimated_bpp, plan_for_bpp
 from utils.errors import UsageError, UserError
 
@@ -46,6 +48,48 @@ def test_a_rate_below_the_decoders_is_refused():
         plan_for_bpp(config.model, "quality", 64, 64, 2.0, config.export.storage)
 
 
+def planned(flags, size=(512, 512)):
+    """The grids and the rate that a command line leads to."""
+    config = cli.make_config(flags)
+    model = plan_for_bpp(config.model, config.run.preset, *size, config.model.target_bpp, config.export.storage,
+                         config.given)
+    return model.hash_grid_configs, estimated_bpp(model_layout(model, *size), config.export.storage)
+
+
+@pytest.mark.parametrize("preset", ["ue5", "quality", "fast"])
+@pytest.mark.parametrize("target", [1.5, 5, 12])
+def test_grid_flags_hold_beside_a_target_rate(target, preset):
+    grids, rate = planned({"preset": preset, "target_bpp": target, "quantize_bits": 8, "save_bits": 32,
+                           "interpolation": "bilinear", "grid_learning_rate": 0.07})
+    assert {(grid.quantize_bits, grid.save_bits, grid.interpolation, grid.learning_rate) for grid in grids} \
+        == {(8, 32, "bilinear", 0.07)}
+    assert 0.85 * target <= rate <= NEAR[1] * target
+
+
+def test_grid_flags_that_leave_no_grids_for_a_rate_are_named_with_it():
+    with pytest.raises(UsageError, match="target_bpp 26 is too little .*--quantize_bits, --save_bits.*leave them out"):
+        planned({"target_bpp": 26, "n_neurons": 16, "n_hidden_layers": 0, "network_precision": "float16",
+                 "quantize_bits": 2, "save_bits": 64}, (32, 32))
+
+
+def test_grids_given_by_hand_keep_all_but_their_resolutions_beside_a_target_rate():
+    given = [{"texels_per_cell": 4, "n_levels": 3, "quantize_bits": 2, "save_bits": 16, "interpolation": "gather",
+              "learning_rate": 0.2}, {"texels_per_cell": 9.0, "quantize_bits": 8}]
+    grids, rate = planned({"preset": "quality", "target_bpp": 7, "hash_grid_configs": given})
+    for grid, asked in zip(grids, given, strict=True):
+        assert {name: getattr(grid, name) for name in asked} == asked
+        assert grid.max_resolution
+    assert NEAR[0] * 7 <= rate <= NEAR[1] * 7
+
+
+def test_a_rate_far_above_the_texels_is_planned_or_said_to_be_out_of_reach():
+    assert planned({"preset": "quality", "target_bpp": 1000}, (64, 64))[1] > 900
+    config = cli.make_config({"target_bpp": 1000})
+    model = plan_for_bpp(config.model, "ue5", 16, 16, 1000, "rgba8")
+    line = planned_rate(model_layout(model, 16, 16), 1000, "rgba8")
+    assert re.fullmatch(r"about [5-8]\d\d\.\d\d bits per texel, 1000 asked; that is the most that fits.*", line)
+
+
 @pytest.fixture
 def material(tmp_path):
     """Smooth colour and roughness, 64 x 64."""
@@ -66,7 +110,7 @@ def run(material, out, *flags):
 
 
 def test_a_time_budget_ends_the_run_and_not_max_iter(material, tmp_path):
-    manifest, folder = run(material, tmp_path / "out", "--time_budget", 0.5, "--max_iter", 3)
+    manifest, folder = run(material, tmp_path / "out", "--time_budget", 0.5, "--eval_interval", 3)
     assert int(folder.name.removeprefix("train_result_")) > 3
     assert manifest["psnr"]["overall"][0] is not None
 
@@ -98,6 +142,22 @@ def test_a_target_quality_is_reached_by_the_rate_that_the_search_finds(material,
     out = " ".join(capsys.readouterr().out.split())
     assert f"target: {reached:.2f} dB reached, 30 asked" in out
     assert ("or a longer run gets there" in out) == (reached < 30)
+
+
+def test_a_material_that_trials_reproduce_exactly_ends_the_search_with_a_rate(tmp_path, capsys):
+    folder = tmp_path / "grey"
+    folder.mkdir()
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(folder / "m_roughness.png")
+    manifest, _ = run(folder, tmp_path / "out", "--target_psnr", 60, "--max_iter", 1500)
+    assert manifest["psnr"]["overall"][0] is None or manifest["psnr"]["overall"][0] > 55
+    out = " ".join(capsys.readouterr().out.split())
+    assert "nan" not in out and "trial: " in out and "search: trains at" in out
+
+
+def test_flags_of_the_grids_hold_in_the_run_that_a_search_leads_to(material, tmp_path):
+    manifest, _ = run(material, tmp_path / "out", "--target_psnr", 20, "--max_iter", 300, "--quantize_bits", 4,
+                      "--save_bits", 16)
+    assert {(grid["quantize_bits"], grid["save_bits"]) for grid in manifest["grids"]} == {(4, 16)}
 
 
 def test_a_target_quality_out_of_reach_says_so_before_any_run_is_written(material, tmp_path):

@@ -13,13 +13,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from configs import config_from_dict
+from configs import VERSION, config_from_dict
 from formats.reader import NeuralTextureReader
 from tests.helpers import (
     OFFLINE,
@@ -69,16 +70,16 @@ def test_the_output_of_a_run_reads_as_lines_without_bars_errors_or_escapes(finis
     assert max(map(len, process.stdout.splitlines())) < 400 and "nan" not in process.stdout
 
 
-def test_config_json_holds_the_settings_and_can_be_given_back(finished):
+def test_config_json_holds_the_settings_and_can_be_given_back(finished, workspace):
     _, folder = finished
     record = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert record.pop("lineage") == []
+    assert (record.pop("lineage"), record.pop("version")) == ([], VERSION)
     config = config_from_dict(record)
-    assert config.train.max_iter == 40 and config.run.data_dir == "./data/test"
+    assert config.train.max_iter == 40 and Path(config.run.data_dir) == workspace / "data" / "test"
     assert [(grid.quantize_bits, grid.save_bits) for grid in config.model.hash_grid_configs] == [(4, 32), (4, 32)]
     again = cli.make_config({"config": str(folder / "config.json"), "seed": 3})
     assert again.train.seed == 3
-    again.train.seed, again.run.config = 0, ""
+    again.train.seed, again.run.config = 0, None
     assert again == config
 
 

@@ -1,0 +1,109 @@
+"""What a run says at its start: where its settings come from, what is trained, on what, and what will read it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from configs import GRID_FLAGS, Config, ExportConfig, HashGridConfig, ModelConfig, early_stop_acts
+from dataset import TextureSet
+from model.layout import ModelLayout, model_layout
+from reporting.console import say
+from training.combinations import ineffective
+from training.exporting import plugin_obstacles
+from training.rates import NEAR, estimated_bpp
+from training.session import Session
+
+
+def note_ineffective(config: Config) -> None:
+    """Print which settings were given by hand and have no effect."""
+    for line in ineffective(config):
+        say("note", line)
+
+
+def describe(session: Session) -> None:
+    """Print what is about to be trained."""
+    config, texture_set, layout = session.config, session.texture_set, session.layout
+    for notice in texture_set.notices:
+        say("note", notice)
+    note_ineffective(config)
+    if session.lineage:
+        say("resumed", f"from {session.lineage[-1]} at iteration {session.iteration}")
+    if config.run.config:
+        say("settings", f"of {config.run.config}, flags laid over them")
+    say("material", f"{texture_set.name}, {texture_set.width} x {texture_set.height}, {layout.mips} mips: "
+                    + ", ".join(name for name, there in texture_set.present.items() if there))
+    for index, grid in enumerate(layout.grids):
+        say(f"grid {index}", f"{grid.max_resolution} x {grid.max_resolution}, {grid.n_levels} levels, "
+                             f"{grid.n_features} features of {grid.quantize_bits} bits, {grid.interpolation}")
+    say("decoder", f"{layout.n_inputs} inputs, {layout.n_hidden_layers} x {layout.n_neurons} "
+                   f"{config.model.activation}, {layout.n_weights} weights, {layout.macs_per_texel} "
+                   "multiply-adds")
+    if config.model.target_bpp:
+        say("rate", planned_rate(layout, config.model.target_bpp, config.export.storage))
+    say("UE5 plugin", plugin_forecast(config, layout, texture_set))
+    say("training on", f"{session.device} with backend {session.backend.name}, {session.backend.arithmetic}, "
+                       f"{torch.get_num_threads()} threads")
+    if session.backend_note:
+        say("backend", session.backend_note)
+    say("ends after", planned_end(config))
+    say("run folder", session.run_dir)
+
+
+def planned_end(config: Config) -> str:
+    """Return what ends a run: the clock, or its iterations and stalling."""
+    train = config.train
+    if train.time_budget:
+        return f"{train.time_budget:g} s"
+    return f"{train.max_iter} iterations" + (
+        f", or when PSNR stalls over {train.early_stop_interval}"
+        if early_stop_acts(train) and 2 * train.early_stop_interval < train.max_iter else "")
+
+
+def planned_rate(layout: ModelLayout, target: float, storage: str) -> str:
+    """Return the estimated rate of a planned model beside the one that was asked for, bits per texel."""
+    rate = estimated_bpp(layout, storage)
+    short = "" if rate >= NEAR[0] * target else \
+        "; that is the most that fits, since a grid's side comes in steps and all grids are scaled alike"
+    return f"about {rate:.2f} bits per texel, {target:.4g} asked{short}"
+
+
+def plugin_forecast(config: Config, layout: ModelLayout, texture_set: TextureSet) -> str:
+    """Return whether the UE5 plugin will read the export, and where not, what would be read.
+
+    What keeps it from reading is named for the preset that is made for it; the end of every run lists all of it.
+    """
+    obstacles = _obstacles(config, layout)
+    if not obstacles:
+        return "will read the exported files"
+    if config.run.preset != "ue5":
+        return f"will not read the files of preset {config.run.preset}; --preset ue5 is read"
+    return f"will not read the exported files: {'; '.join(obstacles)}; {_cure(config, obstacles, texture_set)}"
+
+
+def _obstacles(config: Config, layout: ModelLayout) -> list[str]:
+    return plugin_obstacles(layout, config.export.storage)
+
+
+def _cure(config: Config, obstacles: list[str], texture_set: TextureSet) -> str:
+    """Name the preset that the plugin reads, without those settings given by hand that are in its way."""
+    culprits = []
+    for name in sorted(config.given):
+        plain = _without(config, name)
+        if plain and len(_obstacles(plain, model_layout(plain.model, texture_set.width, texture_set.height))) < len(obstacles):
+            culprits.append(f"--{name}")
+    return "--preset ue5 " + (f"without {', '.join(culprits)} " if culprits else "") + "is read"
+
+
+def _without(config: Config, name: str) -> Config | None:
+    """Return the settings with the default for one of the model or the export; None for any other."""
+    if name in GRID_FLAGS:
+        default = {GRID_FLAGS[name]: getattr(HashGridConfig(), GRID_FLAGS[name])}
+        grids = [dataclasses.replace(grid, **default) for grid in config.model.hash_grid_configs]
+        return dataclasses.replace(config, model=dataclasses.replace(config.model, hash_grid_configs=grids))
+    for section, defaults in (("model", ModelConfig()), ("export", ExportConfig())):
+        if hasattr(defaults, name):
+            changed = dataclasses.replace(getattr(config, section), **{name: getattr(defaults, name)})
+            return dataclasses.replace(config, **{section: changed})
+    return None
