@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
@@ -85,3 +87,19 @@ def resize(texels: np.ndarray, width: int, height: int, coding: str) -> np.ndarr
         strip = values[top:top + STRIP_ROWS]
         coded[top:top + STRIP_ROWS] = encode(normalized(strip) if coding == "normal" else strip, coding)
     return coded
+
+
+def fill_mips(mips: Sequence[np.ndarray], texels: np.ndarray, coding: str) -> None:
+    """Write a map, uint8 `[H, W, C]`, and its area averages into the arrays of its mips, uint8 `[H_m, W_m, C]`.
+
+    Every mip is made from the one before in float32, so 8-bit rounding does not build up.
+    """
+    mips[0][...] = texels
+    level, table = texels, decode_table(coding)
+    for mip in mips[1:]:
+        level, table = area_average(level, mip.shape[1], mip.shape[0], table), None
+        for top in range(0, len(mip), STRIP_ROWS):
+            strip = level[top:top + STRIP_ROWS]
+            if coding == "normal":
+                strip[...] = normalized(strip)
+            mip[top:top + STRIP_ROWS] = encode(strip, coding)
