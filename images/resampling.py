@@ -21,7 +21,9 @@ def decode_table(coding: str) -> np.ndarray:
 
 def to_uint8(values: np.ndarray) -> np.ndarray:
     """Round values in [0, 1] to 8 bits."""
-    return np.clip(np.floor(values * 255 + 0.5), 0, 255).astype(np.uint8)
+    scaled = values * 255
+    scaled += 0.5
+    return np.clip(np.floor(scaled, out=scaled), 0, 255, out=scaled).astype(np.uint8)
 
 
 def encode(values: np.ndarray, coding: str) -> np.ndarray:
@@ -54,13 +56,21 @@ def _average_axis(texels: np.ndarray, axis: int, n: int, start: int, stop: int, 
             place = [slice(None)] * texels.ndim
             place[axis] = slice(start * step + tap, stop * step, step)
             taken, weight = texels[tuple(place)], np.float32(1 / step)
+            if table is not None:
+                # The same product for each of the 256 codes as for each texel.
+                out = _added(out, (table * weight)[taken])
+                continue
         else:
             overlap = np.clip(np.minimum(first + tap + 1, upper) - np.maximum(first + tap, lower), 0, None)
             taken = texels.take(np.minimum(first + tap, total - 1), axis)
             weight = np.expand_dims((overlap * n / total).astype(np.float32), tuple(range(1, texels.ndim - axis)))
-        part = (taken if table is None else table[taken]) * weight
-        out = part if out is None else np.add(out, part, out=out)
+        out = _added(out, (taken if table is None else table[taken]) * weight)
     return out
+
+
+def _added(total: np.ndarray | None, part: np.ndarray) -> np.ndarray:
+    """Add into `total`, or begin with `part`."""
+    return part if total is None else np.add(total, part, out=total)
 
 
 def area_average(texels: np.ndarray, width: int, height: int, table: np.ndarray | None) -> np.ndarray:
