@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.materials import make_materials
 from dataset import detect, get_texture_config, load_texture_set
+from images.texture_types import TextureType
 from utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,25 +32,6 @@ def save(path: Path, values: object, mode: str | None = None, **options: object)
 def flat(height: int, width: int, color: tuple[int, ...] | int) -> np.ndarray:
     shape = (height, width) if isinstance(color, int) else (height, width, len(color))
     return np.broadcast_to(np.asarray(color, np.uint8), shape)
-
-
-def write_png_16bit(path: Path, values: np.ndarray, color_type: int) -> None:
-    """A 16-bit PNG by the specification, its rows filtered with Sub and Up in turn."""
-    height, width, channels = values.shape
-    raw = values.astype(">u2").tobytes()
-    stride, bpp = width * channels * 2, channels * 2
-    rows = np.frombuffer(raw, np.uint8).reshape(height, stride).astype(int)
-    lines = []
-    for y in range(height):
-        before = np.concatenate([np.zeros(bpp, int), rows[y, :-bpp]]) if y % 2 == 0 else rows[y - 1]
-        lines.append(bytes([1 if y % 2 == 0 else 2]) + ((rows[y] - before) % 256).astype(np.uint8).tobytes())
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
-                     + chunk(b"IDAT", zlib.compress(b"".join(lines))) + chunk(b"IEND", b""))
 
 
 @pytest.mark.parametrize(("name", "expected"), [
@@ -240,18 +223,6 @@ def test_grey_albedo_fills_three_channels(tmp_path: Path) -> None:
     assert load_texture_set(tmp_path).mips[0][0, :, :3].tolist() == [[7, 7, 7], [9, 9, 9]]
 
 
-@pytest.mark.parametrize(("color_type", "channels"), [(0, 1), (2, 3), (6, 4)])
-def test_16_bit_png_is_rounded_not_cut_to_8_bits(tmp_path: Path, color_type: int, channels: int) -> None:
-    values = np.random.default_rng(2).integers(0, 65536, (9, 6, channels))
-    # 0x00FF is 0.99 of a code and 0x7FFF 127.5 less a hair: cutting the low byte gives 0 and 127.
-    values[0, 0], values[0, 1], values[0, 2] = 0x00FF, 0x80FF, 0xFFFF
-    write_png_16bit(tmp_path / "a_albedo.png", values, color_type)
-    texels = load_texture_set(tmp_path).mips[0][..., :3]
-    expected = np.floor(values[..., :3] / 257 + 0.5).astype(int)
-    assert expected[0, 0, 0] == 1
-    assert np.array_equal(texels, np.broadcast_to(expected, texels.shape))
-
-
 def test_float_tiff_heights_are_scaled_with_a_notice(tmp_path: Path) -> None:
     Image.fromarray(np.float32([[-2, 0], [2, 6]])).save(tmp_path / "a_height.tif")
     textures = load_texture_set(tmp_path)
@@ -392,6 +363,56 @@ def test_command_prints_the_maps_and_fails_cleanly_on_a_missing_folder(tmp_path:
     assert bad.returncode == 1 and bad.stderr.startswith("error:") and len(bad.stderr.splitlines()) == 1
 
 
+WILD_NAMES = {
+    "Ground068": ("diffuse normal roughness occlusion displacement", {
+        "Ground068_1K-JPG_Color.jpg": "albedo", "Ground068_1K-JPG_NormalGL.jpg": "normal",
+        "Ground068_1K-JPG_Roughness.jpg": "roughness", "Ground068_1K-JPG_AmbientOcclusion.jpg": "occlusion",
+        "Ground068_1K-JPG_Displacement.jpg": "displacement"}),
+    "WoodFloor043": ("diffuse normal roughness metallic", {
+        "WoodFloor043_1K_Color.jpg": "albedo", "WoodFloor043_1K_NormalGL.jpg": "normal",
+        "WoodFloor043_1K_MetalRoughness.jpg": (None, "roughness", "metallic")}),
+    "BoomBox": ("diffuse normal roughness occlusion metallic", {
+        "BoomBox_baseColor.png": "albedo", "BoomBox_normal.png": "normal", "BoomBox_emissive.png": "specular",
+        "BoomBox_occlusionRoughnessMetallic.png": ("occlusion", "roughness", "metallic")}),
+    "rosewood_veneer1": ("diffuse normal roughness", {
+        "rosewood_veneer1_diff_1k.jpg": "albedo", "rosewood_veneer1_nor_gl_1k.png": "normal",
+        "rosewood_veneer1_rough_1k.png": "roughness"}),
+    "trak5_panel1": ("diffuse normal specular displacement", {
+        "panel1_d.png": "albedo", "panel1_n.png": "normal", "panel1_s.png": "specular", "panel1_h.png": "displacement"}),
+    "godot_texture_rock": ("diffuse normal occlusion metallic displacement", {
+        "texture_rock_albedo.png": "albedo", "texture_rock_normal.png": "normal", "texture_rock_ao.png": "occlusion",
+        "texture_rock_metal.png": "metallic", "texture_rock_depth.png": "displacement"}),
+}
+"""Files of well-known libraries: the maps they hold, and which procedural map (or one a channel) stands for each."""
+
+
+@pytest.fixture(scope="module")
+def procedural(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Image.Image]:
+    """Maps of two procedural materials, by name."""
+    folder = tmp_path_factory.mktemp("procedural")
+    return {path.stem: Image.open(path) for made in make_materials(folder, 64, ["painted_metal", "tiles"])
+            for path in made.iterdir()}
+
+
+@pytest.mark.parametrize("library", WILD_NAMES)
+def test_materials_named_as_libraries_name_them_have_the_right_maps(
+        library: str, procedural: dict[str, Image.Image], tmp_path: Path) -> None:
+    maps, files = WILD_NAMES[library]
+    for name, content in files.items():
+        blank = Image.new("L", (64, 64), 255)
+        image = procedural[content] if isinstance(content, str) else Image.merge(
+            "RGB", [procedural[part] if part else blank for part in content])
+        image.save(tmp_path / name, **({"quality": 100, "subsampling": 0} if name.endswith("jpg") else {}))
+    textures = load_texture_set(tmp_path)
+    assert [key for key in TYPES if textures.present[key]] == maps.split()
+    assert (textures.width, textures.height, textures.normal_convention) == (64, 64, "opengl")
+    for texture in get_texture_config():
+        if textures.present[texture.name]:
+            source = np.asarray(procedural["albedo" if texture.name == "diffuse" else texture.name], int)
+            texels = textures.mips[0][..., texture.channels]
+            assert np.abs(texels - source.reshape(texels.shape)).mean() < 3, texture.name
+
+
 REAL_MATERIALS = {
     "Ground068": ("diffuse normal roughness occlusion displacement", 1024, 1024),
     "Bark014": ("diffuse normal roughness occlusion displacement", 1024, 1024),
@@ -405,10 +426,8 @@ REAL_MATERIALS = {
 }
 
 
-@pytest.mark.parametrize("name", REAL_MATERIALS)
-def test_real_material_has_the_right_maps(name: str) -> None:
-    if not (REAL / name).is_dir():
-        pytest.skip(f"the real material {name} is not at {REAL}")
+@pytest.mark.parametrize("name", [name for name in REAL_MATERIALS if (REAL / name).is_dir()])
+def test_photographed_material_has_the_right_maps(name: str) -> None:
     maps, width, height = REAL_MATERIALS[name]
     textures = load_texture_set(REAL / name)
     assert [key for key in TYPES if textures.present[key]] == maps.split()
@@ -416,13 +435,56 @@ def test_real_material_has_the_right_maps(name: str) -> None:
     assert textures.normal_convention == "opengl"
     for texture in get_texture_config():
         assert textures.mips[0][..., texture.channels].any() == textures.present[texture.name]
+    if name == "rosewood_veneer1":
+        # A 16-bit normal map, and a roughness map that lies in green alone.
+        length = np.sqrt(((textures.mips[0][..., 3:6] / 127.5 - 1) ** 2).sum(-1))
+        assert length.mean() == pytest.approx(1, abs=0.01)
+        roughness = textures.mips[0][..., 6]
+        assert 70 <= roughness.min() and roughness.max() <= 90
 
 
-def test_real_16_bit_normal_and_packed_green_roughness_read_right() -> None:
-    if not (REAL / "rosewood_veneer1").is_dir():
-        pytest.skip(f"the real material rosewood_veneer1 is not at {REAL}")
-    textures = load_texture_set(REAL / "rosewood_veneer1")
-    length = np.sqrt(((textures.mips[0][..., 3:6] / 127.5 - 1) ** 2).sum(-1))
-    assert length.mean() == pytest.approx(1, abs=0.01)
-    roughness = textures.mips[0][..., 6]
-    assert 70 <= roughness.min() and roughness.max() <= 90
+def test_notices_come_in_canonical_order_and_are_the_same_every_time(tmp_path: Path) -> None:
+    for name, size in (("a_height", 64), ("a_metallic", 8), ("a_rough", 300), ("a_normal", 16)):
+        save(tmp_path / f"{name}.png", flat(size, size, (128, 120, 200)))
+    save(tmp_path / "a_albedo.png", flat(32, 32, (1, 2, 3)))
+    save(tmp_path / "holiday.gif", flat(2, 2, 9))
+    first = load_texture_set(tmp_path)
+    resized = [line.partition(":")[0] for line in first.notices if "resized" in line]
+    assert resized == ["normal", "roughness", "metallic", "displacement"]
+    assert first.notices[0].startswith("skipped holiday.gif")
+    for _ in range(5):
+        again = load_texture_set(tmp_path)
+        assert again.notices == first.notices
+        assert all(np.array_equal(ours, theirs) for ours, theirs in zip(again.mips, first.mips, strict=True))
+
+
+def test_of_two_damaged_files_the_first_in_canonical_order_is_named(tmp_path: Path) -> None:
+    save(tmp_path / "a_albedo.png", flat(512, 512, (1, 2, 3)))
+    for name in ("a_normal.png", "a_height.png"):
+        (tmp_path / name).write_bytes(b"damaged")
+    for _ in range(5):
+        assert "a_normal.png" in refusal(tmp_path)
+
+
+def test_packed_file_says_which_channel_is_which_map(tmp_path: Path) -> None:
+    save(tmp_path / "a_metalRoughness.png", flat(2, 2, (10, 20, 30)))
+    assert load_texture_set(tmp_path).notices == [
+        "a_metalRoughness.png is packed: R is not used, G is roughness, B is metallic"]
+
+
+def test_a_map_that_the_layout_does_not_have_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match="'emissive'.*TEXTURE_CHANNELS"):
+        TextureType("emissive", ("emissive",))
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_command_prints_names_that_the_console_cannot_show(tmp_path: Path, encoding: str) -> None:
+    folder = tmp_path / "\u77f3\u5934"
+    folder.mkdir()
+    save(folder / "\u77f3_albedo.png", flat(2, 3, (1, 2, 3)))
+    save(folder / "\u77f3.gif", flat(2, 3, 1))
+    done = subprocess.run([sys.executable, str(ROOT / "dataset.py"), str(folder)], capture_output=True, cwd=ROOT,
+                          env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"})
+    output = done.stdout.decode(encoding)
+    assert done.returncode == 0, done.stderr
+    assert "3 x 2" in output and "note: skipped" in output and "missing" in output
