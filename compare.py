@@ -7,15 +7,15 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from baselines.cache import ResultCache
 from baselines.codecs import choose_codecs
-from baselines.results import ResultCache, measure_baselines, measure_export
+from baselines.results import measure_baselines, measure_export
 from baselines.summary import crop_label, rate_distortion_chart, shown_beside, summary_table
 from dataset import load_texture_set
 from formats.manifest import find_export
 from formats.reader import NeuralTextureReader
 from reporting.console import say
 from reporting.report import Picture, Section, run_sections, write_report
-from training.checkpoint import load_checkpoint
 from utils.arguments import OneLineParser
 from utils.errors import UsageError, run_command
 from utils.files import require_writable_folder
@@ -49,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     history, time_s = [], None
     if (export / "model.pth").is_file():
+        # An exported folder has no checkpoint, and PyTorch takes seconds to import.
+        from training.checkpoint import load_checkpoint
+
         checkpoint = load_checkpoint(export / "model.pth")
         history, time_s = checkpoint.history, checkpoint.training_time_s
     decoded = {mip: reader.decode_uint8(mip) for mip in reader.stored_mips}

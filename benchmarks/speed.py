@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import utils.threads  # noqa: F401, before torch
-from baselines.results import hardware_name
+from baselines.hardware import hardware_name
 from utils.arguments import OneLineParser
 from utils.errors import UserError, run_command
 from utils.files import write_bytes, write_json

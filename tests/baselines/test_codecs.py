@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from baselines.bjontegaard import bd_psnr, bd_rate, psnr_at, rising_curve
-from baselines.codecs import CODECS, choose_codecs, pack_textures, reconstruct_z
-from baselines.results import ResultCache, measure
+from baselines.block_codecs import reconstruct_z
+from baselines.cache import ResultCache
+from baselines.codec import pack_textures
+from baselines.codecs import CODECS, choose_codecs
+from baselines.results import measure
 from baselines.summary import curves_of, summary_table
 from benchmarks import rate_distortion
 from benchmarks.toolkit import newest_run
