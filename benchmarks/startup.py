@@ -58,7 +58,7 @@ def import_seconds(importtime: str, most: int = 8) -> dict[str, float]:
     {'torch': 1.002}
     """
     seconds: dict[str, float] = {}
-    for self_us, module in re.findall(r"^import time:\s*(\d+) \|\s*\d+ \\|\s*([\w.]+)", importtime, re.M):
+    for self_us, module in re.findall(r"^import time:\s*(\d+) \|\s*\d+ \|\s*([\w.]+)", importtime, re.M):
         package = module.partition(".")[0]
         seconds[package] = seconds.get(package, 0.0) + int(self_us) / 1e6
     return dict(sorted(seconds.items(), key=lambda item: -item[1])[:most])
