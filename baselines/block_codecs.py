@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import cast
 
 import numpy as np
 
@@ -101,5 +102,5 @@ def encode_astc(texture: Texture, setting: str) -> Encoded:
     payload = context.compress(ASTCImage(ASTCType.U8, width, height, 1, _rgba(texture.image).tobytes()), ASTCSwizzle())
     elapsed = time.perf_counter() - start
     image = context.decompress(payload, ASTCImage(ASTCType.U8, width, height, 1), ASTCSwizzle())
-    rgba = np.frombuffer(image.data, np.uint8).reshape(height, width, 4)
+    rgba = np.frombuffer(cast(bytes, image.data), np.uint8).reshape(height, width, 4)
     return Encoded(len(payload), _narrow(rgba, count), 16, elapsed)

@@ -31,7 +31,8 @@ class CodecResult:
     decoded: np.ndarray
     """uint8 `[H, W, 11]`, file coding, missing maps 0."""
     size_bytes: int
-    encode_time_s: float
+    encode_time_s: float | None
+    """`None` where it was not recorded."""
     random_access: bool
     bytes_fetched_per_texel: float | None
     """Bytes of the blocks that hold one texel of every texture; `None` without random access."""
@@ -105,7 +106,8 @@ class Codec:
 
 def pack_textures(image: np.ndarray, present: dict[str, bool], scalars_per_texture: int = 3) -> list[Texture]:
     """Split `[H, W, 11]` into textures of up to three channels: diffuse, normal, and the scalar maps in order."""
-    textures, scalars = [], []
+    textures: list[tuple[str, list[int]]] = []
+    scalars: list[int] = []
     for name, channels in present_ranges(present).items():
         if channels.stop - channels.start == 3:
             textures.append((name, list(range(channels.start, channels.stop))))

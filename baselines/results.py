@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from baselines.cache import ResultCache
-from baselines.codec import CodecResult
+from baselines.codec import Codec, CodecResult
 from baselines.codecs import choose_codecs
 from baselines.hardware import hardware_name
 from formats.reader import NeuralTextureReader
@@ -66,6 +67,12 @@ def measure_export(textures: TextureSet, reader: NeuralTextureReader, decoded: n
                    bpp_mips=manifest["bpp_mips"], **more)
 
 
+def _encode_and_measure(textures: TextureSet, codec: Codec, setting: str) -> tuple[dict, np.ndarray]:
+    """Return a codec's record and its decoded finest mip."""
+    result = codec.run(textures, setting)
+    return measure(textures, result), result.decoded
+
+
 def measure_baselines(textures: TextureSet, names: Sequence[str], cache: ResultCache) -> list[dict]:
     """Return the records of the named codecs; a codec whose package is missing is left out with a line."""
     records, missing = [], set()
@@ -73,11 +80,7 @@ def measure_baselines(textures: TextureSet, names: Sequence[str], cache: ResultC
         if codec.missing():
             missing.add(codec.missing())
             continue
-
-        def run() -> tuple[dict, np.ndarray]:
-            result = codec.run(textures, setting)
-            return measure(textures, result), result.decoded
-
+        run = partial(_encode_and_measure, textures, codec, setting)
         records.append(reported(*cache.get(textures, codec.name, setting, run)))
     for line in sorted(missing):
         say("note", line)

@@ -34,8 +34,8 @@ def peak_memory_bytes() -> int:
         import ctypes
         from ctypes import wintypes
         class Counters(ctypes.Structure):
-            _fields_ = [("cb", wintypes.DWORD), ("faults", wintypes.DWORD)] + [
-                (name, ctypes.c_size_t) for name in ("peak", "working", "a", "b", "c", "d", "pagefile", "peak_pagefile")]
+            _fields_ = [("cb", wintypes.DWORD), ("faults", wintypes.DWORD), *(
+                (name, ctypes.c_size_t) for name in ("peak", "working", "a", "b", "c", "d", "pagefile", "peak_pagefile"))]
         counters = Counters()
         counters.cb = ctypes.sizeof(counters)
         handle = ctypes.WinDLL("kernel32").GetCurrentProcess
@@ -110,9 +110,11 @@ def in_process(job: str, environment: dict[str, str] | None = None, checkout: Pa
     command = [sys.executable, "-m", "benchmarks.speed", "--job", job]
     for name, value in options.items():
         command += [f"--{name}", str(value)]
-    done = subprocess.run(command, cwd=checkout, env={**os.environ, **(environment or {})}, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=checkout, env={**os.environ, **(environment or {})}, capture_output=True,
+                          text=True)
     if done.returncode:
-        raise UserError(f"the measurement failed: {done.stderr.strip().splitlines()[-1] if done.stderr else 'no output'}")
+        last_words = done.stderr.strip().splitlines()[-1:] or ["no output"]
+        raise UserError(f"the measurement in {checkout} failed: {last_words[0]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -211,7 +213,8 @@ def main() -> int:
     ours = in_process("train", seconds=options.seconds, steps=options.steps, look=options.look, **common)
     results["training"] = ours
     print(f"{'step':<24}{ours['step_ms']:.2f} ms for {ours['texels_per_step']:.0f} texels, {ours['precision']}")
-    print(f"{'quality':<24}{ours['psnr_db']:.2f} dB after {ours['history'][-1]['time_s']:g} s at {ours['bpp']:.2f} bits per texel")
+    print(f"{'quality':<24}{ours['psnr_db']:.2f} dB after {ours['history'][-1]['time_s']:g} s at {ours['bpp']:.2f} "
+          "bits per texel")
     print(f"{'peak memory':<24}{ours['peak_memory_bytes'] / 2**30:.2f} GiB at {ours['width']} x {ours['height']}")
     if options.plain:
         plain = in_process("plain", seconds=options.plain, look=0, **common)

@@ -1,8 +1,8 @@
 """Seconds around a training: `python -m benchmarks.startup --data_dir DIR --out FILE.json`.
 
-Runs `train.py` for a few steps, several times, and looks at it from outside: from the command to the last step (training
-aside), training, and from the last step, when its checkpoint is written, to the prompt. One more run tells what the
-imports cost.
+Runs `train.py` for a few steps, several times, and looks at it from outside: from the command to the last step
+(training aside), training, and from the last step, when its checkpoint is written, to the prompt. One more run tells
+what the imports cost.
 """
 
 from __future__ import annotations

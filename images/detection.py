@@ -11,8 +11,8 @@ from images.texture_types import TextureType
 from utils.errors import UserError, describe_os_error
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tga", ".bmp", ".tif", ".tiff", ".webp", ".exr")
-OTHER_IMAGE_SUFFIXES = (".hdr", ".dds", ".ktx", ".ktx2", ".psd", ".psb", ".gif", ".jp2", ".jfif", ".jxl", ".avif", ".heic",
-                        ".svg", ".ppm", ".pgm", ".xcf", ".kra")
+OTHER_IMAGE_SUFFIXES = (".hdr", ".dds", ".ktx", ".ktx2", ".psd", ".psb", ".gif", ".jp2", ".jfif", ".jxl", ".avif",
+                        ".heic", ".svg", ".ppm", ".pgm", ".xcf", ".kra")
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def detect_maps(file_name: str, types: Sequence[TextureType]) -> Detection | Non
     stem = Path(file_name).stem
     best, found = (0, 0), None
     for texture in types:
-        words = [(keyword, _keyword_end(stem, keyword), None) for keyword in
-                 (*texture.keywords, *texture.directx_keywords)]
+        words: list[tuple[str, int, int | None]] = [
+            (keyword, _keyword_end(stem, keyword), None) for keyword in (*texture.keywords, *texture.directx_keywords)]
         words += [(suffix, _suffix_end(stem, suffix), None) for suffix in texture.suffixes]
         words += [(keyword, _keyword_end(stem, keyword), channel) for keyword, channel in texture.packed.items()]
         for keyword, end, channel in words:

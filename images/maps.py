@@ -19,7 +19,8 @@ def map_texels(image: np.ndarray, texture: TextureType, source: MapSource) -> tu
 
     Raises `UserError` where the image has too few channels.
     """
-    channels, name, notices = image.shape[2], source.path.name, []
+    channels, name = image.shape[2], source.path.name
+    notices: list[str] = []
     if source.channel is not None:
         if channels == 1:
             raise UserError(f"{name} has one channel, but its name says that it packs several maps; "
@@ -78,7 +79,7 @@ def _single_channel(image: np.ndarray, texture: TextureType, name: str, notices:
         notices.append(f"{texture.name}: {name} is a colour image, channel {letters} carries the data")
         return image[..., carrying]
     notices.append(f"{texture.name}: {name} is a colour image, the mean of its channels {letters} is used")
-    total = sum(image[..., c].astype(np.uint16) for c in carrying)
+    total = image[..., carrying].sum(2, dtype=np.uint16)
     return ((total + len(carrying) // 2) // len(carrying)).astype(np.uint8)[..., None]
 
 

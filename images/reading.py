@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile, TiffImagePlugin
 
 from utils.errors import UserError, describe_os_error
 
@@ -32,7 +32,7 @@ class DecodedImage:
     """Sentences, such as that alpha is not used."""
 
 
-def _open_image(path: Path) -> Image.Image:
+def _open_image(path: Path) -> ImageFile.ImageFile:
     """Open an image of up to `MAX_SIDE` squared texels, for which Pillow's own limit is too low."""
     with _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -87,11 +87,12 @@ def read_image(path: Path) -> DecodedImage:
     return DecodedImage(texels[..., None] if texels.ndim == 2 else texels[..., :3], notices)
 
 
-def _left_out(image: Image.Image, name: str) -> list[str]:
+def _left_out(image: ImageFile.ImageFile, name: str) -> list[str]:
     """What an opened image holds beside the texels that are read, or that is converted for them."""
     notices = []
-    if getattr(image, "n_frames", 1) > 1:
-        notices.append(f"the first of the {image.n_frames} pictures in {name} is used")
+    n_frames = getattr(image, "n_frames", 1)
+    if n_frames > 1:
+        notices.append(f"the first of the {n_frames} pictures in {name} is used")
         image.seek(0)
     if "transparency" in image.info:
         notices.append(f"transparency of {name} is not used")
@@ -121,9 +122,9 @@ def _texels(image: Image.Image) -> np.ndarray:
     return np.asarray(image)
 
 
-def _bits_per_sample(image: Image.Image) -> int:
+def _bits_per_sample(image: ImageFile.ImageFile) -> int:
     """Bits of the widest sample of an image that was just opened, as far as its header tells: 8 where it does not."""
-    if image.format == "TIFF":
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
         return max(image.tag_v2.get(_BITS_PER_SAMPLE, (8,)))
     if image.format == "PNG" and image.tile:
         # Pillow's name for the layout of the samples, such as RGB;16B.
@@ -131,12 +132,12 @@ def _bits_per_sample(image: Image.Image) -> int:
     return 8
 
 
-def _is_premultiplied(image: Image.Image) -> bool:
+def _is_premultiplied(image: ImageFile.ImageFile) -> bool:
     """Whether colour is stored multiplied by alpha, which Pillow undoes."""
-    return image.format == "TIFF" and 1 in image.tag_v2.get(_EXTRA_SAMPLES, ())
+    return isinstance(image, TiffImagePlugin.TiffImageFile) and 1 in image.tag_v2.get(_EXTRA_SAMPLES, ())
 
 
-def _read_16bit_colour(path: Path, image: Image.Image) -> np.ndarray:
+def _read_16bit_colour(path: Path, image: ImageFile.ImageFile) -> np.ndarray:
     """Read 16-bit colour, or grey with alpha, of PNG and TIFF as uint16 `[H, W, 3]` or `[H, W]`.
 
     Pillow would keep the high byte of each sample alone.
@@ -144,12 +145,12 @@ def _read_16bit_colour(path: Path, image: Image.Image) -> np.ndarray:
     import imagecodecs
 
     data = path.read_bytes()
-    if image.format == "PNG":
-        texels = imagecodecs.png_decode(data)
-    else:
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
         texels = imagecodecs.tiff_decode(data)
         if image.tag_v2.get(_PLANAR_CONFIGURATION) == 2:
             texels = np.moveaxis(texels, 0, 2)
+    else:
+        texels = imagecodecs.png_decode(data)
     return texels[..., 0] if texels.shape[2] == 2 else texels
 
 

@@ -36,7 +36,7 @@ def encode(values: np.ndarray, coding: str) -> np.ndarray:
 def normalized(vectors: np.ndarray) -> np.ndarray:
     """Vectors `[..., 3]` at length 1; what cancelled out points straight up."""
     length = np.sqrt((vectors * vectors).sum(-1, keepdims=True))
-    return np.where(length > 1e-6, vectors / np.maximum(length, 1e-6), np.float32([0, 0, 1]))
+    return np.where(length > 1e-6, vectors / np.maximum(length, 1e-6), np.array([0, 0, 1], np.float32))
 
 
 def _average_axis(texels: np.ndarray, axis: int, n: int, start: int, stop: int, table: np.ndarray | None) -> np.ndarray:
@@ -47,7 +47,7 @@ def _average_axis(texels: np.ndarray, axis: int, n: int, start: int, stop: int, 
     total = texels.shape[axis]
     index = np.arange(start, stop)
     first, lower, upper = index * total // n, index * total / n, (index + 1) * total / n
-    out: np.ndarray | None = None
+    out = np.zeros((), np.float32)
     for tap in range(-(-total // n) + 1):
         if total % n == 0:
             step = total // n
@@ -56,21 +56,15 @@ def _average_axis(texels: np.ndarray, axis: int, n: int, start: int, stop: int, 
             place = [slice(None)] * texels.ndim
             place[axis] = slice(start * step + tap, stop * step, step)
             taken, weight = texels[tuple(place)], np.float32(1 / step)
-            if table is not None:
-                # The same product for each of the 256 codes as for each texel.
-                out = _added(out, (table * weight)[taken])
-                continue
+            # The same product for each of the 256 codes as for each texel.
+            part = taken * weight if table is None else (table * weight)[taken]
         else:
             overlap = np.clip(np.minimum(first + tap + 1, upper) - np.maximum(first + tap, lower), 0, None)
             taken = texels.take(np.minimum(first + tap, total - 1), axis)
-            weight = np.expand_dims((overlap * n / total).astype(np.float32), tuple(range(1, texels.ndim - axis)))
-        out = _added(out, (taken if table is None else table[taken]) * weight)
+            weights = np.expand_dims((overlap * n / total).astype(np.float32), tuple(range(1, texels.ndim - axis)))
+            part = (taken if table is None else table[taken]) * weights
+        out = np.add(out, part, out=out) if tap else part
     return out
-
-
-def _added(total: np.ndarray | None, part: np.ndarray) -> np.ndarray:
-    """Add into `total`, or begin with `part`."""
-    return part if total is None else np.add(total, part, out=total)
 
 
 def area_average(texels: np.ndarray, width: int, height: int, table: np.ndarray | None) -> np.ndarray:
@@ -105,9 +99,9 @@ def fill_mips(mips: Sequence[np.ndarray], texels: np.ndarray, coding: str) -> No
     Every mip is made from the one before in float32, so 8-bit rounding does not build up.
     """
     mips[0][...] = texels
-    level, table = texels, decode_table(coding)
-    for mip in mips[1:]:
-        level, table = area_average(level, mip.shape[1], mip.shape[0], table), None
+    level = texels
+    for index, mip in enumerate(mips[1:]):
+        level = area_average(level, mip.shape[1], mip.shape[0], None if index else decode_table(coding))
         for top in range(0, len(mip), STRIP_ROWS):
             strip = level[top:top + STRIP_ROWS]
             if coding == "normal":

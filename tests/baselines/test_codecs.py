@@ -248,8 +248,8 @@ def test_a_training_that_fails_is_named_and_keeps_the_baselines(choice, cause, t
     from PIL import Image
     (tmp_path / "m").mkdir()
     Image.fromarray(material(16, 16).mips[0][..., :3]).save(tmp_path / "m" / "m_albedo.png")
-    code = rate_distortion.main(["--data_dir", str(tmp_path / "m"), "--out", str(tmp_path / "out"), *choice, "--bpp", "5",
-                                 "--time_budget", "1", "--codecs", "bc7"])
+    code = rate_distortion.main(["--data_dir", str(tmp_path / "m"), "--out", str(tmp_path / "out"), *choice, "--bpp",
+                                 "5", "--time_budget", "1", "--codecs", "bc7"])
     errors = capsys.readouterr().err
     assert code == 1 and cause in errors and "train.log" in errors
     results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))

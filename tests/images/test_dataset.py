@@ -378,7 +378,8 @@ WILD_NAMES = {
         "rosewood_veneer1_diff_1k.jpg": "albedo", "rosewood_veneer1_nor_gl_1k.png": "normal",
         "rosewood_veneer1_rough_1k.png": "roughness"}),
     "trak5_panel1": ("diffuse normal specular displacement", {
-        "panel1_d.png": "albedo", "panel1_n.png": "normal", "panel1_s.png": "specular", "panel1_h.png": "displacement"}),
+        "panel1_d.png": "albedo", "panel1_n.png": "normal", "panel1_s.png": "specular",
+        "panel1_h.png": "displacement"}),
     "godot_texture_rock": ("diffuse normal occlusion metallic displacement", {
         "texture_rock_albedo.png": "albedo", "texture_rock_normal.png": "normal", "texture_rock_ao.png": "occlusion",
         "texture_rock_metal.png": "metallic", "texture_rock_depth.png": "displacement"}),
