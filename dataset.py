@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from images.mips import mip_count, mip_size
 from images.reading import image_size, read_image
 from images.resampling import fill_mips, resize
 from images.texture_types import TextureType
+from utils.arguments import OneLineParser
 from utils.errors import UsageError, run_command
 
 ORM = ("arm", "orm", "occlusionroughnessmetallic", "occlusion_roughness_metallic")
@@ -145,12 +145,13 @@ def _load_file(path: Path, maps: Sequence[tuple[TextureType, MapSource]], mips: 
 
 def main() -> None:
     """Print what a folder holds: map, file, size, notices."""
-    parser = argparse.ArgumentParser(description="Show which maps a folder of images holds.")
+    parser = OneLineParser(prog="dataset.py", description="Show which maps a folder of images holds.")
     parser.add_argument("folder", help="folder of images, one material")
     folder = Path(parser.parse_args().folder)
     textures = load_texture_set(folder)
     print(f"{textures.name}: {textures.width} x {textures.height}, {len(textures.mips)} mips, "
-          f"{int(textures.channel_mask.sum())} of {N_CHANNELS} channels, {textures.normal_convention} normals")
+          f"{int(textures.channel_mask.sum())} of {N_CHANNELS} channels"
+          + (f", {textures.normal_convention} normals" if textures.present["normal"] else ""))
     column = max(map(len, textures.files.values())) + 2
     for type_name in TEXTURE_CHANNELS:
         if type_name in textures.files:

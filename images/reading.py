@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import threading
+import warnings
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ _READ_ERRORS = (OSError, SyntaxError, ValueError, TypeError, EOFError, LookupErr
 _BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _EXTRA_SAMPLES = 258, 284, 338
 """TIFF tags."""
 _pillow_limit = threading.Lock()
+# A damaged file is refused in one line; Pillow's warnings would stand before it.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from dataset import load_texture_set
+from tests.images.files import flat, refusal, save
 from utils.errors import UserError
 
 
@@ -155,3 +156,66 @@ def test_what_is_converted_or_left_out_of_a_file_is_said(tmp_path: Path) -> None
     assert (textures.mips[0][..., 6] == 70).all()
     assert any("a_albedo.jpg is CMYK" in line for line in textures.notices)
     assert "the first of the 2 pictures in a_rough.tif is used" in textures.notices
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tga", "bmp"])
+def test_truncated_image_is_refused_by_name(tmp_path: Path, suffix: str) -> None:
+    path = save(tmp_path / f"a_albedo.{suffix}", np.random.default_rng(0).integers(0, 256, (64, 64, 3)))
+    load_texture_set(tmp_path)
+    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    assert path.name in refusal(tmp_path)
+
+
+def test_file_that_is_no_image_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "a_albedo.png").write_bytes(b"")
+    assert "a_albedo.png" in refusal(tmp_path)
+    (tmp_path / "a_albedo.png").write_bytes(b"<html>not found</html>")
+    assert "a_albedo.png" in refusal(tmp_path)
+
+
+def test_image_beyond_the_size_limit_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    header = struct.pack("<BBBHHBHHHHBB", 0, 0, 2, 0, 0, 0, 0, 0, 65535, 65535, 24, 0)
+    (tmp_path / "a_albedo.tga").write_bytes(header + bytes(64))
+    assert "65535" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tga", "bmp", "tif", "webp"])
+def test_lossless_formats_are_read_exactly(tmp_path: Path, suffix: str) -> None:
+    values = np.random.default_rng(1).integers(0, 256, (5, 7, 3), np.uint8)
+    save(tmp_path / f"a_albedo.{suffix}", values, **({"lossless": True} if suffix == "webp" else {}))
+    assert np.array_equal(load_texture_set(tmp_path).mips[0][..., :3], values)
+
+
+def test_palette_alpha_grey_and_bilevel_images_are_read(tmp_path: Path) -> None:
+    values = np.zeros((4, 4, 3), np.uint8)
+    values[:2] = 200, 40, 60
+    Image.fromarray(values).quantize(2).save(tmp_path / "a_albedo.png")
+    assert Image.open(tmp_path / "a_albedo.png").mode == "P"
+    save(tmp_path / "a_normal.png", np.dstack([np.broadcast_to([128, 128, 255], (4, 4, 3)), flat(4, 4, 0)]))
+    save(tmp_path / "a_rough.png", np.dstack([flat(4, 4, 50), flat(4, 4, 9)]))
+    save(tmp_path / "a_metallic.png", (values[..., 0] > 0) * 255, "1")
+    texels = load_texture_set(tmp_path).mips[0]
+    assert texels[0, 0].tolist() == [200, 40, 60, 128, 128, 255, 50, 0, 255, 0, 0]
+    assert texels[3, 3].tolist() == [0, 0, 0, 128, 128, 255, 50, 0, 0, 0, 0]
+
+
+def test_cmyk_image_is_read_as_colour(tmp_path: Path) -> None:
+    save(tmp_path / "a_albedo.jpg", flat(16, 16, (200, 40, 60)), "CMYK", quality=100)
+    assert np.abs(load_texture_set(tmp_path).mips[0][0, 0, :3].astype(int) - [200, 40, 60]).max() <= 4
+
+
+def test_float_tiff_heights_are_scaled_with_a_notice(tmp_path: Path) -> None:
+    Image.fromarray(np.float32([[-2, 0], [2, 6]])).save(tmp_path / "a_height.tif")
+    textures = load_texture_set(tmp_path)
+    assert textures.mips[0][..., 10].tolist() == [[0, 64], [128, 255]]
+    assert any("a_height.tif" in line for line in textures.notices)
+
+
+def test_float_exr_colour_is_coded_as_srgb(tmp_path: Path) -> None:
+    openexr = pytest.importorskip("OpenEXR", reason="OpenEXR is not installed")
+    pixels = np.full((3, 5, 3), 0.5, np.float32)
+    with openexr.File({"compression": openexr.ZIP_COMPRESSION, "type": openexr.scanlineimage}, {"RGB": pixels}) as file:
+        file.write(str(tmp_path / "a_albedo.exr"))
+    textures = load_texture_set(tmp_path)
+    assert (textures.width, textures.height) == (5, 3)
+    assert textures.mips[0][0, 0, :3].tolist() == [188, 188, 188]
