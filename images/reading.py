@@ -6,8 +6,11 @@ import struct
 import threading
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin
@@ -61,8 +64,9 @@ def _unreadable(path: Path, error: Exception) -> UserError:
 def image_size(path: Path) -> tuple[int, int]:
     """Width and height from the header alone."""
     if path.suffix.lower() == ".exr":
-        height, width = _read_exr(path).texels.shape[:2]
-        return width, height
+        with _open_exr(path, header_only=True) as file:
+            low, high = file.header()["dataWindow"]
+        return int(high[0] - low[0]) + 1, int(high[1] - low[1]) + 1
     try:
         with _open_image(path) as image:
             return image.size
@@ -157,20 +161,27 @@ def _read_16bit_colour(path: Path, image: ImageFile.ImageFile) -> np.ndarray:
     return texels[..., 0] if texels.shape[2] == 2 else texels
 
 
-def _read_exr(path: Path) -> DecodedImage:
-    """Read an OpenEXR image as float32 `[H, W, 1 or 3]`; needs the OpenEXR package."""
+@contextmanager
+def _open_exr(path: Path, header_only: bool = False) -> Iterator[Any]:
+    """Open an OpenEXR image; raises `UserError` where it or the OpenEXR package cannot be read."""
     try:
         import OpenEXR
     except ImportError:
         raise UserError(f"reading {path} needs the OpenEXR package: pip install OpenEXR, or save the image as "
                         "16-bit PNG") from None
     try:
-        with OpenEXR.File(str(path)) as file:
-            channels = file.channels()
-            name = next((key for key in ("RGB", "RGBA", "Y", "R") if key in channels), next(iter(channels)))
-            texels = np.asarray(channels[name].pixels, np.float32)
+        with OpenEXR.File(str(path), header_only=header_only) as file:
+            yield file
     except (*_READ_ERRORS, RuntimeError) as error:
         raise _unreadable(path, error) from error
+
+
+def _read_exr(path: Path) -> DecodedImage:
+    """Read an OpenEXR image as float32 `[H, W, 1 or 3]`."""
+    with _open_exr(path) as file:
+        channels = file.channels()
+        name = next((key for key in ("RGB", "RGBA", "Y", "R") if key in channels), next(iter(channels)))
+        texels = np.asarray(channels[name].pixels, np.float32)
     notices = [f"channel {key} of {path.name} is not used" for key in channels if key != name]
     if texels.ndim == 2:
         return DecodedImage(texels[..., None], notices)

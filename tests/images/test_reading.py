@@ -219,3 +219,16 @@ def test_float_exr_colour_is_coded_as_srgb(tmp_path: Path) -> None:
     textures = load_texture_set(tmp_path)
     assert (textures.width, textures.height) == (5, 3)
     assert textures.mips[0][0, 0, :3].tolist() == [188, 188, 188]
+
+
+def test_damaged_exr_is_refused_by_name(tmp_path: Path) -> None:
+    openexr = pytest.importorskip("OpenEXR", reason="OpenEXR is not installed")
+    path = tmp_path / "a_albedo.exr"
+    with openexr.File({"compression": openexr.ZIP_COMPRESSION, "type": openexr.scanlineimage},
+                      {"RGB": np.random.default_rng(0).random((64, 64, 3), np.float32)}) as file:
+        file.write(str(path))
+    load_texture_set(tmp_path)
+    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    assert "a_albedo.exr" in refusal(tmp_path)
+    path.write_bytes(b"no image")
+    assert "a_albedo.exr" in refusal(tmp_path)
