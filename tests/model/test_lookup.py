@@ -31,7 +31,7 @@ def texel_weights(taps, resolution):
 @pytest.mark.parametrize("alignment", [Alignment(), Alignment(4, 2)])
 @pytest.mark.parametrize("interpolation", ["bilinear", "gather"])
 def test_tiles_are_looked_up_alike_with_tables_and_without(interpolation, alignment, wrap, monkeypatch):
-    layout = layout_of(64, interpolation, wrap=wrap, n_frequencies=3, period_cells=2, phases=2, position_order=(
+    layout = layout_of(64, interpolation, wrap=wrap, n_frequencies=3, period_cells=2, phases=2, position_order=int(
         interpolation == "gather"))
     origins = [(alignment.phase + alignment.step * x, alignment.phase + alignment.step * y)
                for x, y in ((0, 3), (11, 5), (3, 0))]
