@@ -6,11 +6,15 @@ one step of `2^-b` apart. All of them are exact in float32.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import torch
 
 from configs import QUANTIZE_BITS
 from utils.errors import UsageError
+
+ArrayOrTensor = TypeVar("ArrayOrTensor", np.ndarray, torch.Tensor)
 
 
 def _check_bits(bits: int) -> int:
@@ -39,7 +43,7 @@ def clamp_range(bits: int) -> tuple[float, float]:
     return -high, high
 
 
-def noise_amplitude(iteration: int, max_iter: int, noise_std: float, fraction: float, bits: int) -> float:
+def noise_amplitude(iteration: float, max_iter: float, noise_std: float, fraction: float, bits: int) -> float:
     """Return the half width of the uniform noise at an iteration, in feature units.
 
     `noise_std` counts half quantisation steps; it falls linearly to zero at `fraction * max_iter` iterations.
@@ -90,7 +94,7 @@ def quantize_ste(x: torch.Tensor, bits: int, noise_amplitude: float | torch.Tens
     return _RoundStraightThrough.apply(x, bits, noise)
 
 
-def values_to_codes(values: np.ndarray | torch.Tensor, bits: int) -> np.ndarray | torch.Tensor:
+def values_to_codes(values: ArrayOrTensor, bits: int) -> ArrayOrTensor:
     """Return the int32 code `0 .. 2^bits - 1` nearest to each feature; values outside the range are clamped."""
     _check_bits(bits)
     if isinstance(values, torch.Tensor):
@@ -98,8 +102,8 @@ def values_to_codes(values: np.ndarray | torch.Tensor, bits: int) -> np.ndarray 
     return _nearest_codes(np.asarray(values, np.float32), bits).astype(np.int32)
 
 
-def codes_to_values(codes: np.ndarray | torch.Tensor, bits: int) -> np.ndarray | torch.Tensor:
+def codes_to_values(codes: ArrayOrTensor, bits: int) -> ArrayOrTensor:
     """Return the float32 features that integer codes stand for."""
     top = (1 << _check_bits(bits)) - 1
-    codes = codes.float() if isinstance(codes, torch.Tensor) else np.asarray(codes, np.float32)
-    return (codes - top / 2) / float(1 << bits)
+    values = codes.float() if isinstance(codes, torch.Tensor) else np.asarray(codes, np.float32)
+    return (values - top / 2) / float(1 << bits)

@@ -193,7 +193,7 @@ def _examine_torch(report: Report) -> str | None:
     report.uses["device"] = device.type
     by_precision: dict[str, list[str]] = {}
     for preset, settings in PRESETS.items():
-        width = settings.get("model", {}).get("n_neurons", ModelConfig().n_neurons)
+        width = int(str(settings.get("model", {}).get("n_neurons", ModelConfig().n_neurons)))
         by_precision.setdefault("bfloat16" if gains_from_bfloat16(device, width) else "float32", []).append(preset)
     report.uses["precision"] = ", ".join(
         name if len(by_precision) == 1 else f"{name} ({', '.join(presets)})" for name, presets in by_precision.items())
@@ -271,7 +271,7 @@ def show(report: Report) -> None:
     print(f"{'can train:':<20} {verdict}")
     for cure in report.commands:
         print(f"\n{cure['for']}:")
-        for command in cure["commands"]:
+        for command in cure["commands"]:  # type: ignore[attr-defined]
             print(f"    {command}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from configs import N_CHANNELS, ModelConfig
 from images.mips import mip_count
@@ -70,9 +71,10 @@ def model_layout(config: ModelConfig, width: int, height: int) -> ModelLayout:
     if config.period_cells and grids[0].base_resolution % config.period_cells:
         raise UsageError(f"period_cells {config.period_cells} does not divide grid 0's base resolution "
                          f"{grids[0].base_resolution}; choose a divisor, or none")
-    features = dict(width=width, height=height, mips=mip_count(width, height), grids=grids,
-                    n_frequencies=config.n_frequencies, period_cells=config.period_cells or 0, phases=config.phases,
-                    position_order=config.position_order, wrap=config.wrap)
+    features: dict[str, Any] = {
+        "width": width, "height": height, "mips": mip_count(width, height), "grids": grids,
+        "n_frequencies": config.n_frequencies, "period_cells": config.period_cells or 0, "phases": config.phases,
+        "position_order": config.position_order, "wrap": config.wrap}
     widths = [pad16(FeatureLayout(**features).n_inputs), *[config.n_neurons] * config.n_hidden_layers,
               pad16(N_CHANNELS)]
     offsets, end = [], 0

@@ -41,7 +41,7 @@ def faster_backend(names: list[str], config: Config, open_with: Callable[[str], 
                 torch.cuda.empty_cache()
         if not rates:
             raise failures[names[0]]
-        best = max(rates, key=rates.get)
+        best = max(rates, key=lambda name: rates[name])
         others = [f"{name} {rate:.0f}" for name, rate in rates.items() if name != best]
         failed = [f"{name} fails: {' '.join(str(error).split())}" for name, error in failures.items()]
         _faster[alike] = best, f"{best}: {'; '.join([', '.join([f'{rates[best]:.0f} steps/s', *others]), *failed])}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torchtyping import TensorType
 
@@ -14,7 +17,7 @@ def present_channels(present: dict[str, bool]) -> list[int]:
             for channel in range(texture.first, texture.first + texture.count)]
 
 
-def channel_weights(weights: dict[str, float], present: dict[str, bool]) -> torch.Tensor | None:
+def channel_weights(weights: Mapping[Any, float], present: dict[str, bool]) -> torch.Tensor | None:
     """Return the loss weight of each present channel, float32 [C] of mean 1, or None where all are equal."""
     per_channel = [weights.get(texture.name, 1.0) for texture in get_texture_config() if present.get(texture.name)
                    for _ in range(texture.count)]

@@ -32,6 +32,13 @@ def orthogonalize(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
     return x
 
 
+def gradient_of(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the gradient that a backward pass has left; raises `ValueError` where there is none."""
+    if tensor.grad is None:
+        raise ValueError("a parameter has no gradient: the loss does not depend on it")
+    return tensor.grad
+
+
 def _wide(matrix: torch.Tensor) -> torch.Tensor:
     """Return a matrix with at least as many columns as rows: itself or its transpose, a view."""
     return matrix.t() if matrix.shape[0] > matrix.shape[1] else matrix
@@ -61,7 +68,7 @@ class Muon:
     def apply(self, length: torch.Tensor) -> None:
         """Step along the gradients in `.grad`."""
         for group in self.groups:
-            gradients = torch.stack([_wide(self.matrices[index].grad) for index in group])
+            gradients = torch.stack([_wide(gradient_of(self.matrices[index])) for index in group])
             for index, gradient in zip(group, gradients):
                 self.buffers[index].lerp_(gradient, 1 - self.momentum)
             momentum = torch.stack([self.buffers[index] for index in group])
@@ -99,7 +106,7 @@ class Adam:
     def apply(self, correction: torch.Tensor, length: torch.Tensor) -> None:
         """Step along the gradients in `.grad`."""
         beta1, beta2 = self.betas
-        gradient = torch.cat([tensor.grad.reshape(-1) for tensor in self.tensors])
+        gradient = torch.cat([gradient_of(tensor).reshape(-1) for tensor in self.tensors])
         self.first.lerp_(gradient, 1 - beta1)
         self.second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         step = self.first / (self.second / correction).sqrt_().add_(1e-12)
@@ -137,7 +144,7 @@ class TouchedAdam:
     def apply(self, touched: Sequence[TouchedTexels], length: torch.Tensor) -> None:
         """Step the rows that were touched; one may occur any number of times."""
         for read in touched:
-            self.gradient.index_add_(0, read.index, read.texels.grad)
+            self.gradient.index_add_(0, read.rows, gradient_of(read.texels))
         index = touched_rows(touched)
         # A row that occurs twice writes the same numbers twice, which spares a sort.
         gradient = self.gradient.index_select(0, index)
@@ -163,7 +170,7 @@ class TouchedAdam:
 
 def touched_rows(touched: Sequence[TouchedTexels]) -> torch.Tensor:
     """Return the rows of all reads of one grid, int64 [K]."""
-    return touched[0].index if len(touched) == 1 else torch.cat([read.index for read in touched])
+    return touched[0].rows if len(touched) == 1 else torch.cat([read.rows for read in touched])
 
 
 class Optimizers:
@@ -231,7 +238,7 @@ class Optimizers:
 
     def gradients(self, touched: Iterable[TouchedTexels]) -> list[torch.Tensor]:
         """Return the gradients of a backward pass."""
-        return [*(tensor.grad for tensor in self.parameters), *(read.texels.grad for read in touched)]
+        return [gradient_of(tensor) for tensor in [*self.parameters, *(read.texels for read in touched)]]
 
     def clear_gradients(self) -> None:
         """Forget the decoder's gradients; those of the grids go with the batch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,10 +72,10 @@ class TileSampler:
         self._rounds: dict[int, tuple[int, np.ndarray]] = {}
         self._alignments: dict[tuple[int, int, int], tuple[Alignment, Alignment]] = {}
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         return {"drawn": list(self.drawn), "steps": self.steps}
 
-    def load_state(self, state: dict[str, object]) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
         self.drawn, self.steps = [int(count) for count in state["drawn"]], int(state["steps"])
 
     def mip_texels(self, mip: int) -> torch.Tensor:
@@ -169,7 +170,7 @@ class TileSampler:
 
     def _weights(self, groups: list[TileGroup]) -> np.ndarray | None:
         """Return the texel weights of a batch."""
-        if self.layout.wrap or all(step == 1 for group in groups for step, _ in group.alignment):
+        if self.layout.wrap or all(step == 1 for group in groups for step, _ in group.alignment or ()):
             return None
         inside = []
         for group in groups:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from configs import Config
+from configs import LEARNING_RATES, Config
 from dataset import TextureSet
 from model.backends.choose import EXPERIMENTAL, choose_device, choose_precision, make_backend, usable_backends
 from model.backends.tcnn_layout import network_type
@@ -120,7 +120,7 @@ def open_session(config: Config, texture_set: TextureSet, resumed: Checkpoint | 
     `config` is what `planned_config` gives. Nothing is written.
     """
     settings, device = config.train, choose_device(config.train.device)
-    if resumed:
+    if resumed and resumed_path:
         check_same_material(resumed, texture_set, resumed_path)
         if not settings.time_budget and resumed.iteration >= settings.max_iter:
             raise UsageError(f"{resumed_path} has done {resumed.iteration} iterations, max_iter is "
@@ -141,7 +141,7 @@ def open_session(config: Config, texture_set: TextureSet, resumed: Checkpoint | 
         names = [resumed.backend]
     if len(names) > 1:
         def try_backend(name: str) -> Session:
-            trial = dataclasses.replace(settings, backend=name, start="random")
+            trial = dataclasses.replace(settings, backend=name, start="random")  # type: ignore[arg-type]
             return open_session(dataclasses.replace(config, train=trial), texture_set)
         backend_name, note = faster_backend(names, config, try_backend)
     else:
@@ -152,13 +152,13 @@ def open_session(config: Config, texture_set: TextureSet, resumed: Checkpoint | 
     generator = torch.Generator().manual_seed(settings.seed)
     texture = NeuralTexture(layout, channels, device, generator)
     backend = make_backend(backend_name, texture, precision)
-    optimizers = Optimizers(texture, settings.optimizer, settings.learning_rate)
+    optimizers = Optimizers(texture, settings.optimizer, settings.learning_rate or LEARNING_RATES[settings.optimizer])
     sampler = TileSampler(texture_set, layout, channels, batch_size=settings.batch_size, tile_size=settings.tile_size,
                           mip_floor=settings.mip_floor, seed=settings.seed, device=device)
     session = Session(config, texture_set, layout, channels, device, texture, backend, note, precision, optimizers,
                       sampler, torch.Generator(device).manual_seed(settings.seed),
                       None if weights is None else weights.to(device))
-    if resumed:
+    if resumed and resumed_path:
         _restore(session, resumed, resumed_path)
     elif settings.start == "pca":
         with full_float32():

@@ -140,22 +140,14 @@ class TrainingStep:
 
     def _repeat(self, captured: CapturedBatch) -> None:
         """Run a signature's step again, by its graph; where capturing fails, this one and all later steps go without."""
-        if captured.replay is None:
-            problem = self._record(captured)
-            if problem:
+        if captured.replay is None and self.capture:
+            try:
+                captured.replay = self.capture.record(partial(self._run, captured))
+            except RuntimeError as error:
+                # Ending a capture fails once more after an operation has; the first failure says what is wrong.
+                problem = " ".join(str(error.__context__ or error).split())
                 say("note", f"training goes on without CUDA graphs: {problem}")
                 self.optimizers.clear_gradients()
                 self.capture = None
                 self.captured.clear()
-                self._run(captured)
-                return
-        captured.replay()
-
-    def _record(self, captured: CapturedBatch) -> str:
-        """Capture a signature's graph; returns why it cannot be, or ""."""
-        try:
-            captured.replay = self.capture.record(partial(self._run, captured))
-        except RuntimeError as error:
-            # Ending a capture fails once more after an operation has; the first failure says what is wrong.
-            return " ".join(str(error.__context__ or error).split())
-        return ""
+        (captured.replay or partial(self._run, captured))()

@@ -39,7 +39,7 @@ MOST_TRIAL_ERROR = 0.05
 CURE = "`python -m model.doctor` says how to install it, --backend torch trains without it"
 
 
-def explain_import_error(error: Exception) -> str:
+def explain_import_error(error: BaseException | None) -> str:
     """Return one line that says why `import tinycudann` failed."""
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, ModuleNotFoundError) and error.name == "tinycudann":
@@ -142,7 +142,7 @@ class TcnnBackend(TorchBackend):
         features = self.texture.grids(lookups, quantize, noise, self._blend)
         if self.network is None:
             return self.texture.decoder(features, self.dtype), features.touched
-        return self._decode(features), features.touched
+        return self._decode(self.network, features), features.touched
 
     def judge(self, gradients: Iterable[torch.Tensor]) -> torch.Tensor | None:
         """Return whether all gradients are finite, which the loss scale takes note of; the host does not wait to know."""
@@ -173,7 +173,7 @@ class TcnnBackend(TorchBackend):
         """
         level = self.layout.grids[grid].level_of_mip(tiles.mip)
         resolution, n_features = self.layout.grids[grid].resolution(level), self.layout.grids[grid].n_features
-        index = lookup.index.view(-1) - self.texture.grids.first_row(grid, level)
+        index = lookup.texels.view(-1) - self.texture.grids.first_row(grid, level)
         columns, rows = lookup.columns[:, None].expand(*tiles.shape), lookup.rows[:, :, None].expand(*tiles.shape)
         inputs = torch.stack([columns, rows], -1).view(-1, 2)
         values = self._scaled_back(texels.reshape(-1, n_features))
@@ -183,14 +183,14 @@ class TcnnBackend(TorchBackend):
             parts.append(self._run(encoding, table.view(-1), inputs))
         return (parts[0] if len(parts) == 1 else torch.cat(parts, -1)).view(*tiles.shape, n_features)
 
-    def _decode(self, features: Features) -> torch.Tensor:
+    def _decode(self, network: torch.nn.Module, features: Features) -> torch.Tensor:
         """Run the decoder in tiny-cuda-nn: [N, C] float32."""
         texels = features.dense()
         # The ones of the padding are given: how far a Network pads by itself depends on its kind.
         padding = self.layout.layers[0].cols - texels.shape[1]
         texels = torch.cat([texels, texels.new_ones(len(texels), padding)], 1)
         weights = flat_weights(*self.texture.decoder.stored_matrices(), self.rows, self.layout.layers)
-        output = self._run(self.network, self._scaled_back(weights), self._scaled_back(texels))
+        output = self._run(network, self._scaled_back(weights), self._scaled_back(texels))
         return ACTIVATIONS[self.layout.layers[-1].activation](output.index_select(1, self.rows))
 
     def _run(self, module: torch.nn.Module, parameters: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
@@ -253,8 +253,8 @@ class TcnnBackend(TorchBackend):
                 if layer is not layers[-1]:
                     values = ACTIVATIONS[layer.activation](values)
             expected = [values, *torch.autograd.grad((values * slope).sum(), (weights, inputs))]
-        found = self._run(network, weights, inputs)
-        found = [found, *torch.autograd.grad((found * slope).sum(), (weights, inputs))]
+        output = self._run(network, weights, inputs)
+        found = [output, *torch.autograd.grad((output * slope).sum(), (weights, inputs))]
         scale = self.loss_scale.scale if self.reduced else 1.0
         errors = [(a / by - b).norm() / b.norm() for a, b, by in zip(found, expected, (1.0, scale, scale))]
         return torch.stack(errors).nan_to_num(float("inf")).max().item()
@@ -263,5 +263,5 @@ class TcnnBackend(TorchBackend):
         """Drop a module's own parameters: it is always called with others."""
         module.params = torch.nn.Parameter(torch.empty(0, device=self.device), requires_grad=False)
         # Scaling is done around the module, in float32; the bindings would divide again in half and lose the bits.
-        module.loss_scale = 1.0
+        module.loss_scale = 1.0  # type: ignore[assignment]
         return module

@@ -76,7 +76,9 @@ class FusedMLP(torch.autograd.Function):
         n = ctx.n_layers
         inputs, sums, weights = (ctx.saved_tensors[first:last] for first, last in ((0, n), (n, 2 * n - 1),
                                                                                   (2 * n - 1, 3 * n - 1)))
-        weight_gradients, bias_gradients, cell_gradients = [None] * n, [None] * n, []
+        weight_gradients: list[torch.Tensor | None] = [None] * n
+        bias_gradients: list[torch.Tensor | None] = [None] * n
+        cell_gradients: list[torch.Tensor] = []
         for layer in reversed(range(n)):
             if layer < n - 1:
                 gradient = activation_gradient(ctx.activations[layer], gradient, sums[layer])

@@ -64,20 +64,18 @@ def pack_network(flat: np.ndarray, layout: ModelLayout) -> tuple[np.ndarray, lis
 
     Offsets count array elements (bytes for int8). What float16 cannot hold becomes infinite.
     """
-    offsets = [{"offset": layer.offset, "bias_offset": layer.bias_offset} for layer in layout.layers]
+    offsets: list[dict[str, int | None]] = [{"offset": layer.offset, "bias_offset": layer.bias_offset} for layer in layout.layers]
     with np.errstate(over="ignore"):
         if layout.network_precision != "int8":
             return flat.astype(layout.network_precision), offsets
         weights = torch.from_numpy(np.ascontiguousarray(flat, np.float32))
-        codes, scales = [], []
-        for matrix in _matrices(weights, layout):
-            scale = row_scales(matrix)
-            codes.append(row_codes(matrix, scale).to(torch.int8).reshape(-1).numpy())
-            scales.append(scale.reshape(-1).numpy().astype(np.float16))
+        matrices = [(matrix, row_scales(matrix)) for matrix in _matrices(weights, layout)]
+        codes = [row_codes(matrix, scale).to(torch.int8).reshape(-1).numpy() for matrix, scale in matrices]
+        scales = [scale.reshape(-1).numpy().astype(np.float16) for _, scale in matrices]
         parts, end = [*codes], sum(map(len, codes))
-        for entry, scale in zip(offsets, scales):
+        for entry, row_scale in zip(offsets, scales):
             entry["scale_offset"] = end
-            parts.append(scale.view(np.int8))
+            parts.append(row_scale.view(np.int8))
             end += parts[-1].size
         for entry, layer in zip(offsets, layout.layers):
             if layer.bias_offset is not None:

@@ -13,12 +13,12 @@ Letters: `B` tiles, `Ky, Kx` cells under a tile, `Ty, Tx` texels of a tile, `R` 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-import numpy as np
 import torch
 
-Array = np.ndarray | torch.Tensor
+Array: TypeAlias = Any
+"""NumPy's on the host, a tensor on the device."""
 
 
 class AlignedCells(NamedTuple):
@@ -78,4 +78,4 @@ class CellMatrices(NamedTuple):
         return cells.view(b, ky, p, kx, p, n).transpose(2, 3).reshape(b, ky, kx, -1)
 
 
-CellsToTexels = AlignedCells | CellMatrices
+CellsToTexels: TypeAlias = AlignedCells | CellMatrices

@@ -24,7 +24,7 @@ class TouchedTexels(NamedTuple):
     """Grid texels that a batch has read: a leaf of the graph, so that a gradient is as large as what was read."""
 
     grid: int
-    index: torch.Tensor
+    rows: torch.Tensor
     """Rows of the grid's table, int64 [K]; a row any number of times."""
     texels: torch.Tensor
     """Their values [K, F]; `.grad` after the backward pass."""
@@ -42,6 +42,11 @@ class CellFeatures:
     shape: tuple[int, int, int]
     """B, Ty, Tx."""
     to_texels: CellsToTexels
+
+
+def _keys(ranges: list[slice]) -> list[tuple[int, int]]:
+    """Return first and last columns, by which ranges can be put in order."""
+    return [(part.start, part.stop) for part in ranges]
 
 
 @dataclass
@@ -62,16 +67,12 @@ class Features:
     def dense(self) -> TensorType["N", "columns", float]:
         """Return all columns of `layout`, [N, n_inputs]."""
         layout = self.layout
-        columns: list[torch.Tensor | None] = [None] * (len(layout.texel_columns) + 2 * len(layout.gathered_columns))
-        ranges = [*layout.texel_columns, *layout.gathered_columns.values(), *layout.product_columns.values()]
-        texels = self.texels.split([part.stop - part.start for part in layout.texel_columns], 1)
-        columns[:len(texels)] = texels
-        for number, grid in enumerate(layout.gathered_columns):
+        columns = dict(zip(_keys(layout.texel_columns),
+                           self.texels.split([part.stop - part.start for part in layout.texel_columns], 1)))
+        for grid, taps in layout.gathered_columns.items():
             over_texels = torch.cat([self._over_texels(cells) for cells in self.cells if cells.grid == grid])
-            columns[len(texels) + number] = over_texels[:, 0]
-            columns[len(texels) + len(layout.gathered_columns) + number] = over_texels[:, 1:].flatten(1)
-        order = sorted(range(len(ranges)), key=lambda part: (ranges[part].start, ranges[part].stop))
-        return torch.cat([columns[part] for part in order], 1)
+            columns |= zip(_keys([taps, layout.product_columns[grid]]), (over_texels[:, 0], over_texels[:, 1:].flatten(1)))
+        return torch.cat([columns[place] for place in sorted(columns)], 1)
 
     def _over_texels(self, cells: CellFeatures) -> torch.Tensor:
         """Return a cell's taps times each function of the place, for every texel: [n, R, 4F]."""
@@ -96,7 +97,7 @@ class QuantizationNoise:
 def noise_sizes(lookups: list[TileLookup], grids: Sequence[GridLayout], noisy: Sequence[bool]
                 ) -> dict[tuple[int, int], int]:
     """Return how many random numbers the features of each (look-up, grid) take, for the grids that are noisy."""
-    return {(number, index): math.prod(lookup.grids[index].index.shape) * grid.n_features
+    return {(number, index): math.prod(lookup.grids[index].texels.shape) * grid.n_features
             for number, lookup in enumerate(lookups) for index, grid in enumerate(grids) if noisy and noisy[index]}
 
 
@@ -104,7 +105,7 @@ def draw_noise(lookups: list[TileLookup], grids: Sequence[GridLayout], amplitude
                generator: torch.Generator | None, device: torch.device) -> QuantizationNoise | None:
     """Draw the noise of a batch, all at once; `amplitudes` of each grid, None or 0 for none."""
     sizes = noise_sizes(lookups, grids, [amplitude > 0 for amplitude in amplitudes or ()])
-    if not sizes:
+    if not sizes or amplitudes is None:
         return None
     numbers = torch.rand(sum(sizes.values()), generator=generator, device=device)
     return QuantizationNoise(amplitudes, dict(zip(sizes, numbers.split(list(sizes.values())))))
@@ -170,13 +171,13 @@ class FeatureGrids(nn.Module):
         for number, tiles in enumerate(lookups):
             columns = self._encoding(tiles)
             for index, (grid, lookup) in enumerate(zip(self.layout.grids, tiles.grids)):
-                values, read = self._read(index, lookup.index)
+                values, read = self._read(index, lookup.texels)
                 touched += read
                 if quantize:
                     uniform = noise.uniform.get((number, index)) if noise else None
                     values = quantize_ste(values, grid.quantize_bits, noise.amplitudes[index] if noise else 0.0,
                                           None if uniform is None else uniform.view_as(values))
-                values = values.view(*lookup.index.shape, grid.n_features)
+                values = values.view(*lookup.texels.shape, grid.n_features)
                 if isinstance(lookup, BilinearLookup):
                     columns.append(blend(index, tiles, lookup, values))
                 else:

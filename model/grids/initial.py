@@ -68,12 +68,14 @@ def initial_grids(layout: FeatureLayout, mips: Iterable[torch.Tensor], generator
 
     `mips` are uint8 [H, W, C], the present channels alone. A level starts from the finest mip that reads it.
     """
-    grids: list[list[torch.Tensor]] = [[None] * grid.n_levels for grid in layout.grids]
+    grids: list[dict[int, torch.Tensor]] = [{} for _ in layout.grids]
     bases: dict[int, tuple] = {}
     coarse_first = sorted(range(len(layout.grids)), key=lambda g: layout.grids[g].max_resolution)
     for mip, reference in enumerate(mips):
-        todo = [index for index in coarse_first if grids[index][layout.grids[index].level_of_mip(mip)] is None]
-        image = reference.float() / 255 if todo else None
+        todo = [index for index in coarse_first if layout.grids[index].level_of_mip(mip) not in grids[index]]
+        if not todo:
+            continue
+        image = reference.float() / 255
         for index in todo:
             grid = layout.grids[index]
             level = grid.level_of_mip(mip)
@@ -95,8 +97,8 @@ def initial_grids(layout: FeatureLayout, mips: Iterable[torch.Tensor], generator
     for grid, levels in zip(layout.grids, grids):
         for level in range(grid.n_levels - layout.mips):
             levels[level] = torch.zeros(grid.resolution(level), grid.resolution(level), grid.n_features,
-                                        device=levels[-1].device)
-    return grids
+                                        device=levels[grid.n_levels - 1].device)
+    return [[levels[level] for level in sorted(levels)] for levels in grids]
 
 
 def _unblock(blocks: torch.Tensor, resolution: int, shape: torch.Size) -> torch.Tensor:

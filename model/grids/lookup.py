@@ -9,7 +9,7 @@ Letters: `B` tiles, `Ty, Tx` texels of a tile, `Ky, Kx` grid texels under a tile
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ Tree = TypeVar("Tree")
 class BilinearLookup(NamedTuple):
     """A blended grid under tiles: features = rows x grid texels x columns^T."""
 
-    index: Array
+    texels: Array
     """Rows of the grid's table under each tile, int64 [B, Ky, Kx]."""
     rows: Array
     """Float32 [B, Ty, Ky]: the weight of each grid row for each texel row."""
@@ -39,7 +39,7 @@ class BilinearLookup(NamedTuple):
 class GatherLookup(NamedTuple):
     """A gathered grid under tiles: four taps for every cell, and how cells are laid over texels."""
 
-    index: Array
+    texels: Array
     """Rows of the grid's table under each tile, int64 [B, Ky, Kx]; they bound (Ky - 1) * (Kx - 1) cells."""
     cells: CellsToTexels
 
@@ -73,7 +73,7 @@ def with_arrays(tree: Tree, arrays: Iterable[Array]) -> Tree:
     """Return the same tree with other arrays, in the order of `arrays_of`."""
     rest = iter(arrays)
 
-    def fill(part: object) -> object:
+    def fill(part: Any) -> Any:
         if isinstance(part, (np.ndarray, torch.Tensor)):
             return next(rest)
         if isinstance(part, (tuple, list)):
@@ -120,7 +120,8 @@ class _Axis(NamedTuple):
     tiles: np.ndarray | None
 
     @property
-    def index(self) -> np.ndarray:
+    def grid_texels(self) -> np.ndarray:
+        """Grid texels under each tile, int64 [B, K]."""
         return self._of(self.table.taps.index)
 
     @property
@@ -178,7 +179,7 @@ class TilePlanner:
     def _look_up(self, groups: list[TileGroup], axes: list[list[tuple[_Axis, _Axis]]]) -> TileLookup:
         """Return the look-up of groups that lie alike; `axes` holds each group's x and y on each grid."""
         counts = [len(group.x) for group in groups]
-        lods = np.repeat(np.float32([self.layout.lod(group.mip) for group in groups]), counts)
+        lods = np.repeat(np.array([self.layout.lod(group.mip) for group in groups], np.float32), counts)
         return TileLookup(groups[0].mip, (sum(counts), groups[0].y.shape[1], groups[0].x.shape[1]),
                           self._encoding(groups),
                           tuple(self._grid_lookup(index, groups, [pairs[index] for pairs in axes])
@@ -188,7 +189,7 @@ class TilePlanner:
                      ) -> BilinearLookup | GatherLookup:
         grid, order = self.layout.grids[index], self.layout.position_order
         levels = [grid.level_of_mip(group.mip) for group in groups]
-        rows = _joined([flat_index(y.index, x.index, grid.resolution(level)) + self._offsets[index][level]
+        rows = _joined([flat_index(y.grid_texels, x.grid_texels, grid.resolution(level)) + self._offsets[index][level]
                         for level, (x, y) in zip(levels, pairs)])
         if not grid.gathered:
             return BilinearLookup(rows, *(_joined([pair[axis].weights("blend", self.blend) for pair in pairs])
@@ -196,9 +197,9 @@ class TilePlanner:
         x, y = pairs[0]
         if x.cell_texels and y.cell_texels:
             return GatherLookup(rows, AlignedCells((y.cell_texels, x.cell_texels), self._basis(x, y)))
-        matrices = (_joined([pair[axis].weights("cells", lambda taps, _: taps.cell_matrix(order)) for pair in pairs])
-                    for axis in (1, 0))
-        return GatherLookup(rows, CellMatrices(*matrices, order))
+        along_y, along_x = (_joined([pair[axis].weights("cells", lambda taps, _: taps.cell_matrix(order))
+                                     for pair in pairs]) for axis in (1, 0))
+        return GatherLookup(rows, CellMatrices(along_y, along_x, order))
 
     def _axis(self, group: TileGroup, axis: int, index: int) -> _Axis:
         """Return one axis (0: x, 1: y) of a group on a grid, looked up where the tiles have an alignment."""
@@ -237,10 +238,10 @@ class TilePlanner:
         order = self.layout.position_order
         if not order:
             return None
-        places = [axis.table.taps.fraction[0, :axis.cell_texels] for axis in (y, x)]
-        key = tuple(place.tobytes() for place in places)
+        rows, columns = (axis.table.taps.fraction[0, :axis.cell_texels] for axis in (y, x))
+        key = rows.tobytes(), columns.tobytes()
         if key not in self._bases:
-            self._bases[key] = cell_basis(*places, order)
+            self._bases[key] = cell_basis(rows, columns, order)
         return self._bases[key]
 
 

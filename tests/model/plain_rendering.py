@@ -74,7 +74,7 @@ def grid_gradients(texture, touched):
         whole = torch.zeros(table.shape, dtype=torch.float64)
         for read in touched:
             if read.grid == g:
-                whole.index_add_(0, read.index.cpu(), read.texels.grad.cpu().double())
+                whole.index_add_(0, read.rows.cpu(), read.texels.grad.cpu().double())
         found.append([part.view(level.shape) for part, level in
                       zip(whole.split(texture.grids.sizes[g]), texture.grids.levels(g))])
     return found

@@ -53,7 +53,7 @@ def test_tiles_are_looked_up_alike_with_tables_and_without(interpolation, alignm
     if interpolation == "bilinear":
         for lookups in (*found, direct):
             grid, side = lookups[0].grids[0], layout.grids[0].max_resolution
-            rows = np.matmul(grid.rows, np.eye(side)[(grid.index[:, :, 0] - planner._offsets[0][-2]) // side])
+            rows = np.matmul(grid.rows, np.eye(side)[(grid.texels[:, :, 0] - planner._offsets[0][-2]) // side])
             expected = texel_weights(axis_taps(groups[0].y, 64, side, wrap), side)
             assert np.allclose(rows, expected, atol=1e-7)
 

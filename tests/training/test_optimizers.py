@@ -29,7 +29,7 @@ def test_touched_adam_equals_a_dense_adam_on_the_touched_texels_and_leaves_the_o
             read = torch.zeros(7, features, requires_grad=True)
             read.grad = torch.from_numpy(gradient)
             touches.append(TouchedTexels(0, torch.from_numpy(index), read))
-        rows = np.unique(np.concatenate([read.index.numpy() for read in touches]))
+        rows = np.unique(np.concatenate([read.rows.numpy() for read in touches]))
         scale = 1 - step / 50
         count[rows] += 1
         second[rows] = optimizer.beta * second[rows] + (1 - optimizer.beta) * total[rows] ** 2
