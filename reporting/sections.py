@@ -15,8 +15,8 @@ from reporting.pictures import contact_sheets, zoom_crops
 from reporting.report import Command, Picture, Section, Table
 from reporting.summary import mip_label, present_maps, summary_lines
 
-CROP_CAPTIONS = {"worst": "The region where the first codec's error is largest.",
-                 "typical": "A region where the first codec's error is the median."}
+CROP_CAPTIONS = {"worst": "The region with the largest error of the first column beside the reference.",
+                 "typical": "A region with the median of that error."}
 
 
 @dataclass
