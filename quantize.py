@@ -9,15 +9,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from configs import QUANTIZE_BITS
 from utils.errors import UsageError
-
-BITS = (2, 4, 8, 16)
-"""Bits that a feature can have."""
 
 
 def _check_bits(bits: int) -> int:
-    if bits not in BITS:
-        raise UsageError(f"quantize_bits {bits} is not one of {', '.join(map(str, BITS))}; choose one of these")
+    if bits not in QUANTIZE_BITS:
+        known = ", ".join(map(str, QUANTIZE_BITS))
+        raise UsageError(f"quantize_bits {bits} is not one of {known}; choose one of these")
     return bits
 
 

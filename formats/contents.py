@@ -28,7 +28,7 @@ class StoredGrid:
     """Per level, the level arrays of its files as `read_dds` returns them."""
 
     def index(self, level: int) -> int:
-        """Return a level's place among the stored ones, negative where it is not stored."""
+        """Return a level's index among the stored ones, negative where it is not stored."""
         return level - (self.entry["n_levels"] - len(self.levels))
 
     def codes(self) -> list[np.ndarray]:
@@ -79,8 +79,8 @@ def read_layers(folder: Path, network: dict) -> list[Layer]:
     for layer in network["layers"]:
         # Scales and biases among int8 codes are float16.
         count = layer["rows"] * (2 if eight_bits else 1)
-        extents += [(start, count) for start in (layer["bias_offset"], layer.get("scale_offset") if eight_bits else None)
-                    if start is not None]
+        starts = layer["bias_offset"], layer.get("scale_offset") if eight_bits else None
+        extents += [(start, count) for start in starts if start is not None]
     size = max(start + count for start, count in extents)
     flat = read_flat_array(path, network["array"], network["precision"],
                            size * np.dtype(network["precision"]).itemsize)

@@ -35,9 +35,9 @@ def stored_mips(manifest: Mapping) -> list[int]:
 def figure(manifest: Mapping, kind: str, name: str, mip: int) -> float | State:
     """Return one quality figure of a manifest, or the state that it is in.
 
-    `kind` is "psnr", "ssim", "normal_angle_deg" or "flip"; `name` is a map's name or "overall", and ignored where the
-    manifest has one list alone (normal_angle_deg). Manifests of earlier releases, whose lists hold null for mips that
-    are not stored or too small as well, give the same states.
+    `kind` is "psnr", "ssim", "flip", "lpips" or "normal_angle_deg"; `name` is a map's name or "overall", and ignored
+    where the manifest has one list alone (normal_angle_deg). Manifests of earlier releases, whose lists hold null for
+    mips that are not stored or too small as well, give the same states.
     """
     if mip not in stored_mips(manifest):
         return State.NOT_STORED
@@ -51,8 +51,7 @@ def figure(manifest: Mapping, kind: str, name: str, mip: int) -> float | State:
     if kind == "psnr":
         return State.IDENTICAL
     # Only PSNR was always written for every mip, so its null tells what another figure's null means.
-    compared = {"normal_angle_deg": "normal", "flip": name if name in manifest["psnr"] else "diffuse"}.get(kind, name)
-    psnr = figure(manifest, "psnr", compared, mip)
+    psnr = figure(manifest, "psnr", "normal" if kind == "normal_angle_deg" else name, mip)
     return State.IDENTICAL if psnr is State.IDENTICAL else State.NOT_MEASURED
 
 

@@ -12,9 +12,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from configs import (
     ACTIVATION_NAMES,
+    DIFFUSE_SPACES,
     N_CHANNELS,
     TEXTURE_CHANNELS,
-    DiffuseSpace,
     Interpolation,
     QuantizeBits,
 )
@@ -22,7 +22,7 @@ from images.mips import mip_count
 
 MOST_SIDE = 1 << 16
 MOST_TEXELS = 1 << 28
-"""Largest texture, 16384 x 16384 or as many texels in another shape: a file cannot ask for more memory than that takes."""
+"""Largest texture, 16384 x 16384 or as many texels in another shape: no file can ask for more memory than that."""
 _SHOWN = 60
 """Characters of a wrong value that a message shows."""
 
@@ -41,6 +41,8 @@ def _known_activation(name: str) -> str:
 
 Whole = Annotated[int, Field(ge=0, le=1 << 31)]
 Count = Annotated[int, Field(ge=1, le=1 << 31)]
+Width = Annotated[int, Field(ge=1, le=1 << 14)]
+"""Values of one layer, of which a decoder holds some thousand texels' at once."""
 Side = Annotated[int, Field(ge=1, le=MOST_SIDE)]
 ByteCount = Annotated[int, Field(ge=0, le=1 << 40)]
 FileName = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_plain)]
@@ -56,7 +58,7 @@ class _Part(BaseModel):
 
 
 class Channels(_Part):
-    """One map's place among the channels."""
+    """The channels of one map."""
 
     name: str
     first: Whole
@@ -66,8 +68,8 @@ class Channels(_Part):
 
     @model_validator(mode="after")
     def _diffuse_has_a_space(self) -> Channels:
-        if self.name == "diffuse" and self.space not in DiffuseSpace.__args__:
-            raise ValueError(f"space of diffuse is {self.space!r}, expected one of {', '.join(DiffuseSpace.__args__)}")
+        if self.name == "diffuse" and self.space not in DIFFUSE_SPACES:
+            raise ValueError(f"space of diffuse is {_found(self.space)}, expected one of {', '.join(DIFFUSE_SPACES)}")
         return self
 
 
@@ -112,8 +114,8 @@ class Encoding(_Part):
 class LayerEntry(_Part):
     """One matrix among the stored weights."""
 
-    rows: Count
-    cols: Count
+    rows: Width
+    cols: Width
     offset: ByteCount
     bias_offset: ByteCount | None
     scale_offset: ByteCount | None = None
@@ -125,8 +127,8 @@ class Network(_Part):
 
     file: FileName
     array: Annotated[str, Field(min_length=1, max_length=64)]
-    inputs: Count
-    outputs: Count
+    inputs: Width
+    outputs: Width
     precision: Literal["float32", "float16", "int8"]
     macs_per_texel: ByteCount
     layers: Annotated[list[LayerEntry], Field(min_length=1, max_length=256)]
@@ -136,7 +138,8 @@ class Network(_Part):
         width = -(-self.inputs // 16) * 16
         for number, layer in enumerate(self.layers):
             if layer.cols != width:
-                raise ValueError(f"cols of layer {number} is {layer.cols}, expected {width}")
+                before = f"{self.inputs} inputs" if number == 0 else f"layer {number - 1}'s rows"
+                raise ValueError(f"cols of layer {number} is {layer.cols}, expected {width} for {before}")
             if self.precision == "int8" and layer.scale_offset is None:
                 raise ValueError(f"the key scale_offset of layer {number} is missing")
             width = layer.rows
@@ -179,7 +182,8 @@ class Manifest(_Part):
     psnr: dict[str, Figures]
     ssim: dict[str, Figures] = {}
     normal_angle_deg: Figures = []
-    flip: dict[str, Figures] | Figures = []
+    flip: dict[str, Figures] = {}
+    lpips: dict[str, Figures] = {}
     name: str = ""
     sources: dict[str, str] = {}
     notices: list[str] = []
@@ -203,7 +207,7 @@ class Manifest(_Part):
         if [(entry.name, entry.count) for entry in self.channels] != list(TEXTURE_CHANNELS.items()):
             named = ", ".join(f"{entry.name} ({entry.count})" for entry in self.channels)
             expected = ", ".join(f"{name} ({count})" for name, count in TEXTURE_CHANNELS.items())
-            raise ValueError(f"channels is {_shortened(named)}, expected {expected}")
+            raise ValueError(f"channels is {_found(named)}, expected {expected}")
         first = 0
         for entry in self.channels:
             if entry.first != first:
@@ -212,10 +216,10 @@ class Manifest(_Part):
 
     def _check_levels(self) -> None:
         if len(self.mip_levels) != self.mips:
-            raise ValueError(f"mip_levels has {len(self.mip_levels)} entries, expected one for each of {self.mips} mips")
+            raise ValueError(f"mip_levels has {len(self.mip_levels)} entries, expected one for each of {self.mips}")
         for mip, levels in enumerate(self.mip_levels):
             if len(levels) != len(self.grids) or any(level >= grid.n_levels for level, grid in zip(levels, self.grids)):
-                raise ValueError(f"mip_levels[{mip}] is {_shortened(levels)}, expected a level of each grid")
+                raise ValueError(f"mip_levels[{mip}] is {_shortened(str(levels))}, expected a level of each grid")
 
     def _check_inputs(self) -> None:
         encoding = self.positional_encoding
@@ -233,7 +237,7 @@ class Manifest(_Part):
         used = [self.network.file, *(name for grid in self.grids for name in grid.files)]
         for name in used:
             if name not in listed:
-                raise ValueError(f"{name} is not listed under files")
+                raise ValueError(f"{_found(name)} is not listed under files")
         if len(set(used)) != len(used):
             raise ValueError("two parts of the model name the same file")
 
@@ -245,8 +249,7 @@ _EXPECTED = {
     "64 hexadecimal digits", "string_unicode": "a text"}
 
 
-def _shortened(value: object) -> str:
-    text = repr(value) if not isinstance(value, str) else value
+def _shortened(text: str) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
@@ -254,8 +257,6 @@ def _message(error: Mapping) -> str:
     """Say in one line which key a pydantic error is about, what was found and what is expected."""
     where, context = "", error.get("ctx", {})
     for part in error["loc"]:
-        if isinstance(part, str) and "[" in part:
-            continue  # the choice of a union, not a key
         where += f"[{part}]" if isinstance(part, int) else f"{'.' if where else ''}{part}"
     if error["type"] == "missing":
         return f"the key {where} is missing"

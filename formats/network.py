@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -115,7 +115,7 @@ def _libraries() -> ThreadpoolController:
 
 _limit_lock = threading.Lock()
 _limit_depth = 0
-_limiter = None
+_limiter: Any = None
 
 
 @contextmanager

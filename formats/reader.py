@@ -13,8 +13,8 @@ import numpy as np
 
 from configs import N_CHANNELS
 from formats.contents import read_grid, read_layers
-from formats.lattice import decode_lattice
 from formats.manifest import check_files, read_manifest
+from formats.mip_decoding import decode_mip
 from formats.network import Workspace, one_matrix_thread
 from formats.points import decode_points
 from formats.taps import MipModel
@@ -82,7 +82,7 @@ class NeuralTextureReader:
         def store(outputs: np.ndarray, rows: slice, columns: slice) -> None:
             self._limit(outputs)
             decoded[rows, columns] = outputs.transpose(1, 2, 0)
-        decode_lattice(model, store, progress)
+        decode_mip(model, store, progress)
         return decoded
 
     def decode_uint8(self, mip: int, progress: Callable[[int], None] | None = None) -> np.ndarray:
@@ -99,7 +99,7 @@ class NeuralTextureReader:
             outputs *= 255
             np.rint(outputs, out=outputs)
             decoded[rows, columns] = outputs.astype(np.uint8).transpose(1, 2, 0)
-        decode_lattice(model, store, progress)
+        decode_mip(model, store, progress)
         return decoded
 
     def sample(self, u: np.ndarray, v: np.ndarray, lod: np.ndarray | float) -> np.ndarray:
@@ -133,7 +133,9 @@ class NeuralTextureReader:
 
     def _limit(self, outputs: np.ndarray) -> None:
         """Clamp network outputs `[11, ...]` to [0, 1] and set missing maps to 0, in place."""
-        np.clip(outputs, 0, 1, out=outputs)
+        # A shader's saturate turns what is not a number into 0, and so do these.
+        np.fmax(outputs, 0, out=outputs)
+        np.fmin(outputs, 1, out=outputs)
         for channel in self.manifest["channels"]:
             if not channel["present"]:
                 outputs[channel["first"]:channel["first"] + channel["count"]] = 0

@@ -1,4 +1,4 @@
-"""What a decoder reads at a place: taps of a grid level and their weights, positional encoding, place in a cell."""
+"""What a decoder reads at a coordinate: taps of a grid level and their weights, and the positional encoding."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Taps(NamedTuple):
     second: np.ndarray
     """Indices of the right (lower) tap."""
     weight: np.ndarray
-    """The second tap's weight, which is the place in the cell, 0 to 1: float32 `[N]`."""
+    """The second tap's weight, which is the offset in the cell, 0 to 1: float32 `[N]`."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class MipModel:
 
     @property
     def lod_column(self) -> int:
-        """First-layer column of the lod; after it come the taps' products with functions of the place."""
+        """First-layer column of the lod; after it come the taps' products with functions of the offset in the cell."""
         return self.tap_columns[-1].stop
 
     @property
     def n_products(self) -> int:
-        """Products with functions of the place that each gathered tap has."""
+        """Products with functions of the offset in the cell that each gathered tap has."""
         return (self.position_order + 1) ** 2 - 1
 
     @property
@@ -91,7 +91,7 @@ class MipModel:
         return (4 * np.abs(t - np.floor(t) - 0.5) - 1).reshape(self.n_encoding, len(x)).astype(np.float32)
 
     def basis(self, weight: np.ndarray) -> np.ndarray:
-        """Return Legendre polynomials 0 .. position_order at places `[N]` in a cell: float32 `[order + 1, N]`."""
+        """Return Legendre polynomials 0 .. position_order at offsets `[N]` in a cell: float32 `[order + 1, N]`."""
         x = 2 * weight.astype(np.float64) - 1
         values = [np.ones_like(x), x]
         for n in range(1, self.position_order):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from quantize import BITS, clamp_range, codes_to_values, level_values, noise_amplitude, quantize_ste, values_to_codes
+from configs import QUANTIZE_BITS
+from quantize import clamp_range, codes_to_values, level_values, noise_amplitude, quantize_ste, values_to_codes
 from utils.errors import UsageError
 
 
@@ -16,7 +17,7 @@ def test_two_bits_give_the_four_levels_worked_by_hand():
     assert clamp_range(2) == (-0.375, 0.375)
 
 
-@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("bits", QUANTIZE_BITS)
 def test_levels_are_symmetric_equally_spaced_and_end_at_the_clamp_range(bits):
     values = level_values(bits).astype(np.float64)
     assert len(values) == 2 ** bits
@@ -45,14 +46,14 @@ def uniform(count, seed=0):
     return torch.rand(count, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("bits", QUANTIZE_BITS)
 def test_rounded_values_are_exactly_levels(bits):
     x = torch.rand(10000, generator=torch.Generator().manual_seed(bits)) * 1.2 - 0.6
     rounded = quantize_ste(x, bits, 2.0 ** -bits, uniform(10000, 1)).numpy()
     assert np.isin(rounded, level_values(bits)).all()
 
 
-@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("bits", QUANTIZE_BITS)
 def test_rounding_errs_by_at_most_half_a_step_inside_the_range(bits):
     low, high = clamp_range(bits)
     x = torch.linspace(low, high, 9973)
@@ -114,7 +115,7 @@ def test_noise_starts_at_half_a_step_and_falls_linearly_to_zero():
     assert noise_amplitude(0, 1000, 1.0, 0.0, 4) == 0
 
 
-@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("bits", QUANTIZE_BITS)
 def test_every_code_survives_the_way_to_its_value_and_back(bits):
     codes = np.arange(1 << bits)
     assert (values_to_codes(codes_to_values(codes, bits), bits) == codes).all()
@@ -122,7 +123,7 @@ def test_every_code_survives_the_way_to_its_value_and_back(bits):
     assert torch.equal(values_to_codes(codes_to_values(tensor, bits), bits), tensor.int())
 
 
-@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("bits", QUANTIZE_BITS)
 def test_numpy_and_torch_choose_the_same_codes_also_at_ties(bits):
     ties = (level_values(bits).astype(np.float64) + 0.5 ** (bits + 1)).astype(np.float32)
     x = np.concatenate([ties, np.random.default_rng(bits).uniform(-0.6, 0.6, 50_000).astype(np.float32)])

@@ -1,4 +1,4 @@
-"""What an export is made from: a trained model's layout, features and weights, also as a run's checkpoint holds them."""
+"""What an export is made from: a trained model's layout, features and weights; also loaded from a checkpoint."""
 
 from __future__ import annotations
 

@@ -76,18 +76,19 @@ def export_material(source: ExportSource, folder: str | os.PathLike, reference: 
 
     Everything is written aside in a sub-folder, read back from there with `NeuralTextureReader` and compared with
     `reference` (none: nothing is decoded or measured), and only then moved into place, the manifest last. Every stored
-    mip is decoded once, and handed back for other figures and pictures. An older export in `folder` is replaced. Raises `UserError` where weights or features are not finite or files cannot be written,
-    `ValueError` where the source does not fit its layout.
+    mip is decoded once, and handed back for other figures and pictures. An older export in `folder` is replaced.
+    Raises `UserError` where weights or features are not finite or files cannot be written, `ValueError` where the
+    source does not fit its layout.
     """
     folder = Path(folder)
-    network, places = _exported_network(source)
+    network, offsets = _exported_network(source)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=folder, prefix=".export."))
     except OSError as error:
         raise UserError(describe_os_error(error, folder)) from error
     try:
-        manifest, decoded = _manifest(source, places, reference), {}
+        manifest, decoded = _manifest(source, offsets, reference), {}
         for g, grid in enumerate(manifest["grids"]):
             _write_grid(source, g, aside, grid["files"])
         write_bytes(aside / NETWORK_NAME, npz_bytes({"info": _info(source.layout), "network": network}))
@@ -108,7 +109,7 @@ def export_material(source: ExportSource, folder: str | os.PathLike, reference: 
 
 
 def _exported_network(source: ExportSource) -> tuple[np.ndarray, list[dict]]:
-    """Return the flat weights as they are stored, the rows (and biases) of missing maps zero, and the layers' places."""
+    """Return the weights as they are stored, the rows (and biases) of missing maps zero, and the layers' offsets."""
     network = np.array(source.network, np.float32).reshape(-1)
     if network.size != source.layout.n_weights:
         raise ValueError(f"the network has {network.size} weights, its layout {source.layout.n_weights}")
@@ -142,7 +143,8 @@ def _write_grid(source: ExportSource, g: int, folder: Path, names: list[str]) ->
         if not np.isfinite(values).all():
             raise UserError(f"grid {g} holds features that are not finite (training diverged?); "
                             "train again with a lower learning rate for it")
-        packed.append(pack_codes(values_to_codes(values, grid.quantize_bits), grid.quantize_bits, source.storage))
+        codes = np.asarray(values_to_codes(values, grid.quantize_bits))
+        packed.append(pack_codes(codes, grid.quantize_bits, source.storage))
     dxgi_format = container_format(grid.quantize_bits, source.storage)
     for name, levels in zip(names, zip(*packed)):
         write_dds(folder / name, levels, grid.max_resolution, grid.max_resolution, dxgi_format)
@@ -171,7 +173,7 @@ def _origin(reference: TextureSet | None) -> dict[str, object]:
             "notices": [_plain_text(notice) for notice in reference.notices]}
 
 
-def _manifest(source: ExportSource, places: list[dict], reference: TextureSet | None) -> dict:
+def _manifest(source: ExportSource, offsets: list[dict], reference: TextureSet | None) -> dict:
     """Return the manifest without what depends on the written files."""
     layout, grids = source.layout, []
     for g, grid in enumerate(layout.grids):
@@ -184,7 +186,8 @@ def _manifest(source: ExportSource, places: list[dict], reference: TextureSet | 
             "interpolation": grid.interpolation, "scale": (steps - 1) / steps, "offset": -(steps - 1) / 2 / steps})
     obstacles = plugin_obstacles(source.layout, source.storage)
     return {
-        "format": FORMAT, "version": MANIFEST_VERSION, "toolkit_version": VERSION, **_origin(reference), "width": layout.width, "height": layout.height, "mips": layout.mips,
+        "format": FORMAT, "version": MANIFEST_VERSION, "toolkit_version": VERSION, **_origin(reference),
+        "width": layout.width, "height": layout.height, "mips": layout.mips,
         "wrap": layout.wrap, "normal_convention": source.normal_convention, "ue5_plugin": not obstacles,
         "ue5_plugin_obstacles": obstacles,
         "channels": [{"name": texture.name, "first": texture.first, "count": texture.count,
@@ -197,8 +200,8 @@ def _manifest(source: ExportSource, places: list[dict], reference: TextureSet | 
         **({"position_order": layout.position_order} if layout.position_order else {}),
         "network": {"file": NETWORK_NAME, "array": "network", "inputs": layout.n_inputs, "outputs": N_CHANNELS,
                     "precision": source.layout.network_precision, "macs_per_texel": layout.macs_per_texel,
-                    "layers": [{"rows": layer.rows, "cols": layer.cols, **place, "activation": layer.activation}
-                               for layer, place in zip(layout.layers, places)]},
+                    "layers": [{"rows": layer.rows, "cols": layer.cols, **offset, "activation": layer.activation}
+                               for layer, offset in zip(layout.layers, offsets)]},
         "bytes_per_texel": layout.bytes_per_texel, "psnr": {}}
 
 

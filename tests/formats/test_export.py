@@ -159,7 +159,8 @@ def test_every_stored_mip_is_handed_back_as_the_reader_decodes_it(tmp_path):
 
 def test_the_manifest_says_where_the_material_came_from_and_what_was_noticed(tmp_path):
     reference = random_texture_set(20, 12, ALL)
-    reference.files, reference.notices = {"diffuse": "st\udce9in_albedo.png"}, ["skipped a.gif: this format is not read"]
+    reference.files = {"diffuse": "st\udce9in_albedo.png"}
+    reference.notices = ["skipped a.gif: this format is not read"]
     export_material(make_source(), tmp_path, reference)
     manifest = NeuralTextureReader(tmp_path).manifest
     assert manifest["name"] == "random" and manifest["toolkit_version"] == VERSION

@@ -6,13 +6,16 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from formats.network import ACTIVATIONS
+from formats import cell_decoding
+from formats.network import ACTIVATIONS, one_matrix_thread
 from formats.reader import NeuralTextureReader
 from quantize import values_to_codes
 from tests.formats.reference_decoder import ALL, grid, make_source, slow_decode, slow_mip, slow_uint8
@@ -55,6 +58,27 @@ CASES = {
         position_order=2, network_precision="int8", use_bias=True, wrap=False, width=21, height=15,
         hash_grid_configs=[grid(8, **GATHER), grid(4), grid(6, **GATHER)]),
 }
+WHOLE_CELLS = {
+    "even cells": dict(width=32, height=16, hash_grid_configs=[grid(8, **GATHER), grid(4)]),
+    "odd cells, clamped": dict(width=24, height=15, wrap=False, hash_grid_configs=[grid(3, 1, **GATHER), grid(4)]),
+    "cells of one texel": dict(width=16, height=8, position_order=1, hash_grid_configs=[grid(8, 1, **GATHER)]),
+    "the encoding repeats in every cell": dict(
+        width=32, height=32, n_frequencies=2, phases=2, period_cells=1, position_order=1, use_bias=True,
+        hash_grid_configs=[grid(8, **GATHER), grid(4)]),
+    "the encoding differs from cell to cell": dict(
+        width=32, height=16, n_frequencies=3, position_order=2, network_precision="int8",
+        hash_grid_configs=[grid(8, **GATHER), grid(6)]),
+    "two gathered grids of other cells": dict(
+        width=24, height=16, position_order=1, n_hidden_layers=2, activation="hard_swish", hash_grid_configs=[
+            grid(8, 1, **GATHER), grid(4, 1, **{**GATHER, "save_bits": 64}), grid(4)]),
+    "two gathered grids, clamped": dict(
+        width=16, height=16, wrap=False, position_order=1, use_bias=True, present={**ALL, "roughness": False},
+        hash_grid_configs=[grid(4, 1, **GATHER), grid(8, 1, **GATHER)]),
+    "no hidden layer": dict(width=16, height=16, n_hidden_layers=0, use_bias=True, position_order=2,
+                            hash_grid_configs=[grid(8, **GATHER), grid(4)]),
+    "a single tap": dict(width=8, height=8, position_order=1, hash_grid_configs=[grid(1, 1, **GATHER), grid(4)]),
+}
+CASES |= {f"whole cells: {name}": case for name, case in WHOLE_CELLS.items()}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -180,6 +204,54 @@ def test_blocks_of_rows_join_without_a_seam(tmp_path):
     assert len(done) > 1 and sum(done) == 70
     x, y = np.meshgrid(np.arange(300), np.arange(70))
     np.testing.assert_allclose(decoded.reshape(-1, 11), reader.sample((x + 0.5) / 300, (y + 0.5) / 70, 0), atol=2e-6)
+
+
+@pytest.mark.parametrize("name", WHOLE_CELLS)
+def test_texels_decoded_by_cells_are_those_worked_out_one_by_one(name, tmp_path, monkeypatch):
+    export_material(make_source(**WHOLE_CELLS[name]), tmp_path)
+    reader = NeuralTextureReader(tmp_path)
+    by_cells = reader.decode(0)
+    monkeypatch.setattr(cell_decoding, "MOST_OFFSETS", 0)
+    one_by_one = reader.decode(0)
+    np.testing.assert_allclose(by_cells, one_by_one, atol=2e-6)
+    assert (by_cells != one_by_one).any(), "both ways gave the same last bits, so one of them was not taken"
+
+
+@pytest.mark.parametrize("change", [{}, dict(hash_grid_configs=[grid(64, **GATHER), grid(32)], position_order=1)])
+def test_several_threads_decode_what_one_does_and_report_every_row(tmp_path, monkeypatch, change):
+    export_material(make_source(256, 192, **change), tmp_path)
+    reader, done = NeuralTextureReader(tmp_path), []
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    alone = reader.decode_uint8(0)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert (reader.decode_uint8(0, done.append) == alone).all()
+    assert sum(done) == 192
+
+
+def test_an_interrupt_while_decoding_ends_all_threads(tmp_path, monkeypatch):
+    export_material(make_source(256, 256), tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    before = threading.active_count()
+
+    def interrupt(rows):
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        NeuralTextureReader(tmp_path).decode(0, interrupt)
+    assert threading.active_count() == before
+
+
+def test_the_matrix_library_has_its_threads_back_after_the_last_decoder():
+    def threads():
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+    with threadpool_limits(2, user_api="blas"):
+        before = threads()
+        first, second = one_matrix_thread(), one_matrix_thread()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert set(threads()) == {1}
+        second.__exit__(None, None, None)
+        assert threads() == before
 
 
 def test_sampling_refuses_what_is_not_a_number(tmp_path):
