@@ -26,6 +26,7 @@ from model.layout import ModelLayout, model_layout
 from quantize import values_to_codes
 from reporting.metrics import material_psnr, normal_angle
 from training.checkpoint import find_checkpoint, load_checkpoint
+from training.resume import other_images_note
 from utils.errors import UserError, describe_os_error
 from utils.files import write_bytes, write_json
 
@@ -276,6 +277,9 @@ def source_from_checkpoint(run_dir: str | os.PathLike, load_iter: int) -> tuple[
         if (reference.width, reference.height) != (source.layout.width, source.layout.height) \
                 or reference.present != checkpoint.present:
             raise UserError(f"{config.run.data_dir} is not the material that was trained")
+        note = other_images_note(checkpoint, reference, find_checkpoint(run_dir, load_iter))
+        if note:
+            print(f"note: {note}", file=sys.stderr)
     except UserError as error:
         print(f"PSNR is not measured: {error}", file=sys.stderr)
         reference = None
