@@ -246,13 +246,6 @@ def test_ctrl_c_saves_a_whole_iteration_and_ends_with_130(workspace, tmp_path):
 
 # Loss and schedule.
 
-def test_the_schedules_fall_to_their_final_share():
-    falls = [loop.schedule(fraction, 0.1) for fraction in (0, 0.5, 0.75, 1, 1.01)]
-    assert falls == pytest.approx([1, 0.1 + 0.9 * 0.574349, 0.1 + 0.9 * 0.329877, 0.1, 0.1], rel=1e-5)
-    values = [loop.schedule(fraction, 0.1, "cosine") for fraction in (0, 0.25, 0.5, 0.75, 1)]
-    assert values == pytest.approx([1, 0.55 + 0.45 * math.sqrt(0.5), 0.55, 0.55 - 0.45 * math.sqrt(0.5), 0.1])
-
-
 def test_the_loss_is_taken_in_the_files_coding_and_weighs_maps():
     values, target = torch.tensor([[0.2140411, 0.0, 1.0, 0.25]]), torch.tensor([[128, 0, 255, 128]], dtype=torch.uint8)
     # sRGB codes 0.2140411 as 0.5; the targets are 128 / 255 = 0.50196.
