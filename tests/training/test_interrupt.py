@@ -122,7 +122,7 @@ def test_a_failure_between_two_steps_saves_them(workspace, tmp_path, capsys):
     texture_set = load_texture_set(workspace / "data" / "test")
     session = open_session(config, texture_set)
     session.run_dir = tmp_path / "run"
-    log = FullDisk(tmp_path / "log", texture_set, None)
+    log = FullDisk(tmp_path / "log", texture_set)
     with pytest.raises(OSError, match="No space"):
         optimize(session, log, writer=CheckpointWriter(session.run_dir, 3, lambda: ""))
     log.close()
