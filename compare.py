@@ -7,8 +7,9 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from baselines.cache import ResultCache
 from baselines.codecs import choose_codecs
-from baselines.results import ResultCache, measure_baselines, measure_export
+from baselines.results import measure_baselines, measure_export
 from baselines.summary import crop_label, rate_distortion_chart, shown_beside, summary_table
 from dataset import load_texture_set
 from formats.manifest import find_export
@@ -17,7 +18,6 @@ from reporting.console import say
 from reporting.quality import error_figures, similarity_figures
 from reporting.report import Picture, Section, write_report
 from reporting.sections import RunRecord, run_sections
-from training.checkpoint import load_checkpoint
 from utils.arguments import OneLineParser
 from utils.errors import UsageError, run_command
 from utils.files import require_writable_folder
@@ -51,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     run, time_s = RunRecord(), None
     if (export / "model.pth").is_file():
+        # An exported folder has no checkpoint, and PyTorch takes seconds to import.
+        from training.checkpoint import load_checkpoint
+
         checkpoint = load_checkpoint(export / "model.pth")
         run.config, run.lineage, run.history = checkpoint.config, checkpoint.lineage, checkpoint.history
         time_s = checkpoint.training_time_s

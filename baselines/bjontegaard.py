@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.interpolate import PchipInterpolator
+
+if TYPE_CHECKING:
+    from scipy.interpolate import PchipInterpolator
 
 Point = tuple[float, float]
 """Bits per texel and PSNR in dB."""
@@ -29,6 +32,13 @@ def rising_curve(points: Sequence[Point]) -> list[Point]:
     return curve
 
 
+def _pchip(x: np.ndarray, y: np.ndarray) -> PchipInterpolator:
+    """Return the monotone piecewise cubic through points; SciPy is slow to import, so it is only where curves are."""
+    from scipy.interpolate import PchipInterpolator
+
+    return PchipInterpolator(x, y)
+
+
 def _mean_difference(anchor: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> float | None:
     """Return the mean of test's y minus anchor's y over the x that both cover; `None` where they share no interval."""
     if len(anchor[0]) < 2 or len(test[0]) < 2:
@@ -36,7 +46,7 @@ def _mean_difference(anchor: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarr
     low, high = max(anchor[0][0], test[0][0]), min(anchor[0][-1], test[0][-1])
     if high <= low:
         return None
-    ours, theirs = (PchipInterpolator(x, y).integrate(low, high) for x, y in (test, anchor))
+    ours, theirs = (_pchip(x, y).integrate(low, high) for x, y in (test, anchor))
     return float((ours - theirs) / (high - low))
 
 
@@ -69,4 +79,4 @@ def psnr_at(curve: Sequence[Point], bpp: float) -> float | None:
     x, y = _axes(curve)
     if len(x) < 2 or not x[0] - 1e-9 <= math.log10(bpp) <= x[-1] + 1e-9:
         return None
-    return float(PchipInterpolator(x, y)(np.clip(math.log10(bpp), x[0], x[-1])))
+    return float(_pchip(x, y)(np.clip(math.log10(bpp), x[0], x[-1])))

@@ -37,7 +37,8 @@ def curves_of(records: Sequence[dict]) -> dict[str, list[Point]]:
 def rate_distortion_chart(records: Sequence[dict]) -> bytes:
     """Draw one material's overall PSNR over bits per texel, a line per codec; dashed: without random access."""
     sequential = {curve_name(record) for record in records if not record["random_access"]}
-    series = [Series(name, *zip(*points), dashed=name in sequential) for name, points in curves_of(records).items()]
+    series = [Series(name, [bpp for bpp, _ in points], [psnr_db for _, psnr_db in points], dashed=name in sequential)
+              for name, points in curves_of(records).items()]
     return line_chart(series, "bits per texel", "overall PSNR, dB", log_x=True)
 
 
@@ -58,7 +59,7 @@ def summary_table(records: Sequence[dict]) -> Table:
     rows = []
     for record in sorted(records, key=lambda record: -record["bpp"]):
         psnr, at_rate = _psnr(record, "overall"), psnr_at(anchor, record["bpp"])
-        gain = None if at_rate is None or record["codec"] == ANCHOR else psnr - at_rate
+        gain = None if psnr is None or at_rate is None or record["codec"] == ANCHOR else psnr - at_rate
         rows.append([record["label"], record["bpp"], psnr, None if gain is None else f"{gain:+.2f}",
                      *(_psnr(record, name) for name in names), _ssim(record),
                      record["normal_angle_deg"], None if record["flip"] is None else f"{record['flip']:.4f}",

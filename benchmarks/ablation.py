@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from baselines.results import hardware_name
+from baselines.hardware import hardware_name
 from benchmarks.speed import in_process
 from utils.arguments import OneLineParser
 from utils.errors import UsageError, run_command

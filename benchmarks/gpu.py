@@ -12,7 +12,6 @@ import dataclasses
 import gc
 import math
 import multiprocessing
-import platform
 import queue
 import shlex
 import sys
@@ -26,6 +25,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.gpu_device import ceilings, hardware
 from benchmarks.gpu_table import seconds_to_psnr, table
 from benchmarks.plain_trainer import train_plain, wait
 from configs import PRESETS, config_from_dict
@@ -160,7 +160,7 @@ def measure(texture_set: TextureSet, preset: str, trainer: str, device: torch.de
     if device.type == "cuda" and not CudaGraphs.failed:
         torch.cuda.empty_cache()
     held = held_bytes(device)
-    # The first half of it warms up: every kind of batch has its graph by then.
+    # The first half of it warms up: every form of batch has its graph by then.
     counted = train(2 * scale.rate_s, 2)
     if len(counted.history) < 2:
         raise UserError(f"a step takes longer than {2 * scale.rate_s:g} s; lower --batch_size")
@@ -172,24 +172,6 @@ def measure(texture_set: TextureSet, preset: str, trainer: str, device: torch.de
                texels * layout.macs_per_texel * 2 * 3, texels * taps_bytes * 2,
                max(counted.held_bytes - held, 0) if device.type == "cuda" else None, trained.history,
                seconds_to_psnr(trained.history))
-
-
-def ceilings(device: torch.device, scale: Scale) -> dict[str, float]:
-    """Measure what the device reaches: bytes/s of a large copy, FLOP/s of a large bfloat16 product."""
-    def best(run, repeats: int = 10) -> float:
-        run()
-        times = []
-        for _ in range(repeats):
-            start = wait(device)
-            run()
-            times.append(wait(device) - start)
-        return min(times)
-    source = torch.zeros(scale.copy_bytes // 4, device=device)
-    target = torch.empty_like(source)
-    copy_s = best(lambda: target.copy_(source))
-    a = torch.randn(scale.matmul, scale.matmul, device=device).to(torch.bfloat16)
-    product_s = best(lambda: torch.mm(a, a))
-    return {"copy_bytes_per_s": 2 * scale.copy_bytes / copy_s, "bf16_flop_per_s": 2 * scale.matmul ** 3 / product_s}
 
 
 def upscaled_material(folder: Path, side: int, out: Path) -> Path:
@@ -251,30 +233,19 @@ def at_once(folder: Path, max_size: int | None, trainer: str, device: torch.devi
     return rates
 
 
-def hardware(device: torch.device) -> dict[str, object]:
-    """Name the device and the software that ran."""
-    names = {"system": platform.platform(), "python": platform.python_version(), "torch": torch.__version__,
-             "cuda": torch.version.cuda, "threads": torch.get_num_threads()}
-    if device.type == "cuda":
-        properties = torch.cuda.get_device_properties(device)
-        return {"name": properties.name, "memory_bytes": properties.total_memory,
-                "compute_capability": f"{properties.major}.{properties.minor}", **names}
-    return {"name": platform.processor() or platform.machine(), **names}
-
-
-def materials(data_dir: Path, kinds: list[str], scratch: Path, scale: Scale, quick: bool) -> Iterator[TextureSet]:
+def materials(data_dir: Path, origins: list[str], scratch: Path, scale: Scale, quick: bool) -> Iterator[TextureSet]:
     """Yield the sets of `MATERIALS` that are asked for."""
     from benchmarks.materials import make_materials
-    for kind in dict.fromkeys(kinds):
+    for origin in dict.fromkeys(origins):
         folder = data_dir
-        if kind == "upscaled":
+        if origin == "upscaled":
             (scratch / data_dir.name).mkdir()
             folder = upscaled_material(data_dir, scale.large, scratch / data_dir.name)
-        elif kind == "procedural":
+        elif origin == "procedural":
             folder = make_materials(scratch / "procedural", scale.large, ["tiles"])[0]
         texture_set = load_texture_set(folder, max_size=scale.large if quick else None)
-        origin = {"given": "", "upscaled": "enlarged ", "procedural": "procedural "}[kind]
-        texture_set.name = f"{folder.name} {origin}{texture_set.width} x {texture_set.height}"
+        title = {"given": "", "upscaled": "enlarged ", "procedural": "procedural "}[origin]
+        texture_set.name = f"{folder.name} {title}{texture_set.width} x {texture_set.height}"
         yield texture_set
 
 
@@ -319,7 +290,8 @@ def main() -> None:
         missing = {"tcnn": tinycudann_problem()}
     trainers = [trainer for trainer in options.trainers if trainer not in missing]
     results = {"command": f"python -m benchmarks.gpu {shlex.join(sys.argv[1:])}",
-               "hardware": hardware(device), "scale": asdict(scale), "ceilings": ceilings(device, scale), "runs": [],
+               "hardware": hardware(device), "scale": asdict(scale),
+               "ceilings": ceilings(device, scale.copy_bytes, scale.matmul), "runs": [],
                "notes": [f"{trainer} was not measured: {why}" for trainer, why in missing.items()
                          if trainer in options.trainers]}
 

@@ -98,7 +98,8 @@ class PlainTexture(torch.nn.Module):
         """Functions of the place in a cell, [N, n_basis], those of y varying slowest."""
         place = position * resolution[:, None] - 0.5
         x = 2 * (place - place.floor()) - 1
-        values = torch.stack([torch.special.legendre_polynomial_p(x, n) for n in range(self.layout.position_order + 1)], 1)
+        orders = range(self.layout.position_order + 1)
+        values = torch.stack([torch.special.legendre_polynomial_p(x, n) for n in orders], 1)
         return (values[:, :, 1, None] * values[:, None, :, 0]).flatten(1)
 
     def _sample(self, level: torch.Tensor, grid, position: torch.Tensor) -> torch.Tensor:

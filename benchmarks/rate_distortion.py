@@ -15,8 +15,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from baselines.cache import ResultCache
 from baselines.codecs import CODECS, choose_codecs
-from baselines.results import ResultCache, measure_baselines, reported
+from baselines.results import measure_baselines, reported
 from baselines.summary import (
     bjontegaard_table,
     crop_label,

@@ -1,8 +1,9 @@
 """Speed and memory of training on this machine: `python -m benchmarks.speed --data_dir DIR --out speed.json`.
 
 Measures the time of a training step, the time to a PSNR, peak memory at the material's size and at 4096 x 4096 x 11,
-and, side by side in one run, our trainer against a plain one (`--plain`) and sleeping against spinning worker
-threads (`--threads`). Every measurement runs in a process of its own, so that peak memory is its own too.
+and, side by side in one run, our trainer against a plain one (`--plain`), this checkout against another one
+(`--baseline FOLDER`) and sleeping against spinning worker threads (`--threads`). Every measurement runs in a process of
+its own, so that peak memory is its own too.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import utils.threads  # noqa: F401, before torch
-from baselines.results import hardware_name
+from baselines.hardware import hardware_name
 from utils.arguments import OneLineParser
-from utils.errors import UserError, run_command
+from utils.errors import UsageError, UserError, run_command
 from utils.files import write_bytes, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,8 +34,8 @@ def peak_memory_bytes() -> int:
         import ctypes
         from ctypes import wintypes
         class Counters(ctypes.Structure):
-            _fields_ = [("cb", wintypes.DWORD), ("faults", wintypes.DWORD)] + [
-                (name, ctypes.c_size_t) for name in ("peak", "working", "a", "b", "c", "d", "pagefile", "peak_pagefile")]
+            _fields_ = [("cb", wintypes.DWORD), ("faults", wintypes.DWORD), *(
+                (name, ctypes.c_size_t) for name in ("peak", "working", "a", "b", "c", "d", "pagefile", "peak_pagefile"))]
         counters = Counters()
         counters.cb = ctypes.sizeof(counters)
         handle = ctypes.WinDLL("kernel32").GetCurrentProcess
@@ -102,15 +104,46 @@ def run_plain(options: argparse.Namespace) -> dict[str, object]:
             "peak_memory_bytes": peak_memory_bytes()}
 
 
-def in_process(job: str, environment: dict[str, str] | None = None, **options: object) -> dict[str, object]:
-    """Run one job of this module in a fresh process and return what it measured."""
+def in_process(job: str, environment: dict[str, str] | None = None, checkout: Path = ROOT, **options: object
+               ) -> dict[str, object]:
+    """Run one job of this module, or of that in another checkout, in a fresh process and return what it measured."""
     command = [sys.executable, "-m", "benchmarks.speed", "--job", job]
     for name, value in options.items():
         command += [f"--{name}", str(value)]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **(environment or {})}, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=checkout, env={**os.environ, **(environment or {})}, capture_output=True,
+                          text=True)
     if done.returncode:
-        raise UserError(f"the measurement failed: {done.stderr.strip().splitlines()[-1] if done.stderr else 'no output'}")
+        last_words = done.stderr.strip().splitlines()[-1:] or ["no output"]
+        raise UserError(f"the measurement in {checkout} failed: {last_words[0]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def compare_checkouts(baseline: Path, turns: int, **options: object) -> dict[str, object]:
+    """Time training steps of another checkout and of this one in turns; returns step times in ms and their ratio.
+
+    In turns, because a machine's speed drifts: what slows one down then slows the other one too.
+    """
+    step_ms: dict[str, list[float]] = {"baseline": [], "this": []}
+    psnr_db = {}
+    for _ in range(turns):
+        for name, checkout in (("baseline", baseline), ("this", ROOT)):
+            run = in_process("train", checkout=checkout, **options)
+            step_ms[name].append(run["step_ms"])
+            psnr_db[name] = run["psnr_db"]
+    summary = {name: {"step_ms": times, "minimum_ms": min(times), "median_ms": statistics.median(times),
+                      "psnr_db": psnr_db[name]} for name, times in step_ms.items()}
+    return {"baseline_folder": str(baseline), "steps": options["steps"], **summary,
+            **{f"{which}_ratio": summary["this"][f"{which}_ms"] / summary["baseline"][f"{which}_ms"]
+               for which in ("minimum", "median")}}
+
+
+def print_comparison(compared: dict[str, object]) -> None:
+    """Print what `compare_checkouts` gives."""
+    for name, label in (("baseline", "baseline"), ("this", "this checkout")):
+        times = compared[name]
+        print(f"{label:<24}{times['minimum_ms']:.2f} ms minimum, {times['median_ms']:.2f} ms median of "
+              f"{len(times['step_ms'])} turns of {compared['steps']} steps, {times['psnr_db']:.2f} dB after them")
+    print(f"{'this / baseline':<24}{compared['minimum_ratio']:.3f} minimum, {compared['median_ratio']:.3f} median")
 
 
 def seconds_to(history: list[dict[str, float]], psnr_db: float) -> float | None:
@@ -143,11 +176,14 @@ def main() -> int:
     parser.add_argument("--data_dir", required=True, help="material folder")
     parser.add_argument("--preset", default="ue5")
     parser.add_argument("--seconds", type=float, default=8.0, help="training clock of each measurement, s")
-    parser.add_argument("--steps", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--steps", type=int, default=0, help="fixed steps of each measurement instead of seconds")
     parser.add_argument("--size", type=int, default=0, help="longer side that the material is reduced to; 0: as it is")
     parser.add_argument("--look", type=float, default=1, help="clock between two evaluations, s; 0: at the end alone")
     parser.add_argument("--flags", default="{}", help="JSON object of further train.py flags")
     parser.add_argument("--plain", type=float, default=0, metavar="S", help="also run the plain trainer for S seconds")
+    parser.add_argument("--baseline", type=Path, metavar="FOLDER",
+                        help="only time another checkout of this repository and this one in turns")
+    parser.add_argument("--turns", type=int, default=5, help="turns of each checkout (default: 5)")
     parser.add_argument("--threads", action="store_true", help="also compare sleeping with spinning worker threads")
     parser.add_argument("--memory_4k", action="store_true", help="also train a 4096 x 4096 x 11 set for a few steps")
     parser.add_argument("--sizes", action="store_true", help="also time 512 to 4096 on a side (linear cost)")
@@ -162,10 +198,23 @@ def main() -> int:
               "flags": options.flags}
     results: dict[str, object] = {"hardware": hardware_name(), "command": " ".join(["python -m benchmarks.speed",
                                                                                     *sys.argv[1:]])}
-    ours = in_process("train", seconds=options.seconds, look=options.look, **common)
+    if options.baseline:
+        if not (options.baseline / "benchmarks" / "speed.py").is_file():
+            raise UsageError(f"{options.baseline} is no checkout of this repository: it has no benchmarks/speed.py")
+        if options.turns < 1:
+            raise UsageError(f"--turns {options.turns} is not above 0; give a number such as 5")
+        results["comparison"] = compare_checkouts(options.baseline.resolve(), options.turns,
+                                                  steps=options.steps or 200, look=0, **common)
+        print_comparison(results["comparison"])
+        if options.out:
+            write_json(options.out, results)
+            print(f"{'results':<24}{options.out}")
+        return 0
+    ours = in_process("train", seconds=options.seconds, steps=options.steps, look=options.look, **common)
     results["training"] = ours
     print(f"{'step':<24}{ours['step_ms']:.2f} ms for {ours['texels_per_step']:.0f} texels, {ours['precision']}")
-    print(f"{'quality':<24}{ours['psnr_db']:.2f} dB after {options.seconds:g} s at {ours['bpp']:.2f} bits per texel")
+    print(f"{'quality':<24}{ours['psnr_db']:.2f} dB after {ours['history'][-1]['time_s']:g} s at {ours['bpp']:.2f} "
+          "bits per texel")
     print(f"{'peak memory':<24}{ours['peak_memory_bytes'] / 2**30:.2f} GiB at {ours['width']} x {ours['height']}")
     if options.plain:
         plain = in_process("plain", seconds=options.plain, look=0, **common)

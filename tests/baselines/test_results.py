@@ -1,0 +1,55 @@
+"""Records of codecs: what they say, where they are kept, and the curves they lie on."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from baselines.cache import ResultCache
+from baselines.results import measure
+from baselines.summary import curves_of, summary_table
+from tests.baselines.textures import material, run
+
+
+def test_identical_output_is_null_in_json_and_identical_in_the_table():
+    textures = material(16, 16, ("roughness",))
+    result = run(textures, "bc7")
+    result.decoded = textures.mips[0].copy()
+    record = json.loads(json.dumps(measure(textures, result), allow_nan=False))
+    assert record["psnr"] == {"overall": None, "roughness": None}
+    assert record["ssim"]["roughness"] == pytest.approx(1) and record["normal_angle_deg"] is None
+    assert summary_table([record]).rows[0][2] == float("inf")
+
+
+def test_kept_results_are_used_for_the_same_images_alone(tmp_path):
+    cache, calls = ResultCache(tmp_path), []
+
+    def get(textures):
+        def encode():
+            calls.append(textures.name)
+            result = run(textures, "bc7")
+            return measure(textures, result), result.decoded
+        return cache.get(textures, "bc7", "linear", encode)
+
+    textures = material(16, 16)
+    first, kept = get(textures)
+    again, kept_again = get(textures)
+    assert (kept, kept_again, again, len(calls)) == (False, True, first, 1)
+    assert np.array_equal(cache.decoded(first), run(textures, "bc7").decoded)
+    textures.mips[0][0, 0, 0] ^= 255
+    assert get(textures)[1] is False and len(calls) == 2
+
+
+def test_trainings_of_other_length_lie_on_other_curves():
+    def record(codec, label, bpp, psnr_db):
+        return {"material": "m", "codec": codec, "label": label, "bpp": bpp, "psnr": {"overall": psnr_db},
+                "random_access": True}
+    records = [record("astc", "ASTC 4x4", 8.0, 40.0), record("astc", "ASTC 8x8", 2.0, 30.0),
+               record("neural-quality", "neural quality 5 bpp 60 s", 4.6, 38.0),
+               record("neural-quality", "neural quality 10 bpp 60 s", 10.3, 42.0),
+               record("neural-quality", "neural quality 5 bpp 600 s", 4.6, 39.0)]
+    assert curves_of(records) == {"astc": [(2.0, 30.0), (8.0, 40.0)],
+                                  "neural quality 60 s": [(4.6, 38.0), (10.3, 42.0)],
+                                  "neural quality 600 s": [(4.6, 39.0)]}
