@@ -105,18 +105,19 @@ def _export(options: argparse.Namespace) -> None:
     if options.report and reference is None:
         raise UserError("--report needs the images that the run was trained on; put them back, or leave it out")
     is_asked_for = options.out or options.storage or options.dds_mips is not None
-    if options.report and not is_asked_for and (folder / MANIFEST_NAME).is_file():
-        export = read_export(folder, reference)
+    if options.report and reference and not is_asked_for and (folder / MANIFEST_NAME).is_file():
+        export, title = read_export(folder, reference), "read"
     else:
         source.storage = options.storage or source.storage
         source.dds_mips = source.dds_mips if options.dds_mips is None else options.dds_mips
-        export = export_material(source, folder, reference)
-    if options.report:
+        export, title = export_material(source, folder, reference), "written"
+    report = None
+    if options.report and reference:
         report = report_checkpoint(Path(options.load_dir), load_checkpoint(found), export, folder, reference)
-    say("exported", found)
+    say("checkpoint", found)
     print_lines(summary_lines(export.manifest))
-    say("written", f"{len(export.manifest['files']) + 1} files in {folder}")
-    if options.report:
+    say(title, f"{len(export.manifest['files']) + 1} files in {folder}")
+    if report:
         say("report", report)
 
 

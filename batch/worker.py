@@ -89,6 +89,7 @@ def work(config: Config, workers: int, verbose: bool, results: Connection) -> No
         # Whoever started this process may be gone.
         with contextlib.suppress(OSError):
             results.send((what, text))
-    with signals_raise(), contextlib.suppress(KeyboardInterrupt):
+    # A terminal, a service manager and the batch itself may all send the same signal.
+    with signals_raise(once=True), contextlib.suppress(KeyboardInterrupt):
         train_material(config, _Lines(tell) if verbose else io.StringIO(), tell)
 

@@ -149,8 +149,11 @@ def _read_16bit_colour(path: Path, image: ImageFile.ImageFile) -> np.ndarray:
 
     Pillow would keep the high byte of each sample alone.
     """
-    import imagecodecs
-
+    try:
+        import imagecodecs
+    except ImportError:
+        raise UserError(f"reading the 16-bit colour of {path.name} needs imagecodecs: "
+                        "pip install -r requirements.txt") from None
     data = path.read_bytes()
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         texels = imagecodecs.tiff_decode(data)

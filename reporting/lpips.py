@@ -12,11 +12,15 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from reporting.console import say
+
+if TYPE_CHECKING:
+    import torch
 
 LPIPS_MIN_SIDE = 128
 """LPIPS is not taken on images with a side below this, texels."""
@@ -95,7 +99,8 @@ class Lpips:
     """
 
     def __init__(self, device: str = "cpu") -> None:
-        self.device, self._network = device, None
+        self.device = device
+        self._network: torch.nn.Module | None = None
         reason = missing_weights(WEIGHTS_URL) or self._load()
         self.reason = f"LPIPS is off: {reason}" if reason else ""
 

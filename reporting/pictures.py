@@ -20,7 +20,7 @@ PNG_LEVEL = 3
 """zlib's level: higher ones take several times as long for files of the same size."""
 
 
-def _font() -> ImageFont.ImageFont:
+def _font() -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
     try:
         return ImageFont.load_default(13)
     except TypeError:
@@ -51,8 +51,8 @@ def _fitted(image: Image.Image, max_side: int) -> Image.Image:
     """Shrink an image by area averaging, or enlarge a small one by whole steps, so that it fits `max_side`."""
     longest = max(image.size)
     if longest > max_side:
-        size = tuple(max(1, round(side * max_side / longest)) for side in image.size)
-        return image.resize(size, Image.Resampling.BOX)
+        width, height = (max(1, round(side * max_side / longest)) for side in image.size)
+        return image.resize((width, height), Image.Resampling.BOX)
     # Small mips stay countable texels rather than a speck.
     scale = max(1, min(max_side, 96) // longest)
     return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)

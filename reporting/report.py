@@ -43,12 +43,16 @@ class Command:
     text: str
 
 
+Block = str | Table | Picture | Command
+"""A part of a section; plain strings are paragraphs."""
+
+
 @dataclass
 class Section:
-    """A titled part of a report: paragraphs (plain strings), tables, pictures and commands in order."""
+    """A titled part of a report."""
 
     title: str
-    blocks: list[str | Table | Picture | Command] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
 
 
 def format_cell(value: object) -> str:

@@ -12,11 +12,11 @@ import numpy as np
 from formats.figures import State, figure, show
 from reporting.charts import Series, line_chart
 from reporting.pictures import contact_sheets, zoom_crops
-from reporting.report import Command, Picture, Section, Table
+from reporting.report import Block, Command, Picture, Section, Table
 from reporting.summary import mip_label, present_maps, summary_lines
 
-CROP_CAPTIONS = {"worst": "The region where the first codec's error is largest.",
-                 "typical": "A region where the first codec's error is the median."}
+CROP_CAPTIONS = {"worst": "The region with the largest error of the first column beside the reference.",
+                 "typical": "A region with the median of that error."}
 
 
 @dataclass
@@ -34,7 +34,7 @@ class RunRecord:
     """Seconds by what they were spent on."""
 
 
-def quality_tables(manifest: Mapping) -> list[str | Table]:
+def quality_tables(manifest: Mapping) -> list[Block]:
     """Return PSNR with the figures of single maps beside it, and SSIM: a row per mip."""
     names = list(manifest["psnr"])
     if not names:
@@ -49,9 +49,10 @@ def quality_tables(manifest: Mapping) -> list[str | Table]:
                 *(show(figure(manifest, kind, name, mip), decimals) for kind, name, decimals in cells)]
 
     psnr = [("psnr", name, 2) for name in names] + [(kind, name, decimals) for kind, name, _, decimals in extra]
-    tables = [Table(["mip", *names, *(title for _, _, title, _ in extra)], [row(mip, psnr) for mip in mips],
-                    "PSNR in dB, 8-bit output in the file's coding, read back from the exported files. Overall: from "
-                    "the mean squared error over all channels.")]
+    tables: list[Block] = [Table(
+        ["mip", *names, *(title for _, _, title, _ in extra)], [row(mip, psnr) for mip in mips],
+        "PSNR in dB, 8-bit output in the file's coding, read back from the exported files. Overall: from the mean "
+        "squared error over all channels.")]
     ssim = [mip for mip in mips if figure(manifest, "ssim", "overall", mip) is not State.NOT_MEASURED]
     if manifest.get("ssim") and ssim:
         tables.append(Table(["mip", *names], [row(mip, [("ssim", name, 4) for name in names]) for mip in ssim],

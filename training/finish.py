@@ -43,8 +43,8 @@ def finish(session: Session, folder: Path, log: RunLog, watch: Stopwatch) -> dic
 
     Returns the manifest. `watch` is left in a phase of its own, so that it tells how long this took.
     """
-    config, texture_set, layout, present = (session.config, session.texture_set, session.layout,
-                                            session.texture_set.present)
+    config, texture_set, layout, run_dir = session.config, session.texture_set, session.layout, session.run_dir
+    present = texture_set.present
     watch.enter("export")
     export = export_material(ExportSource(
         layout, [[level.numpy() for level in levels] for levels in session.host_grids()],
@@ -54,11 +54,11 @@ def finish(session: Session, folder: Path, log: RunLog, watch: Stopwatch) -> dic
     add_similarity(export, folder, texture_set)
     log.figures(session.iteration, export.manifest)
     report = None
-    if config.export.report:
+    if config.export.report and run_dir:
         sheets = contact_sheets(dict(enumerate(texture_set.mips)), export.decoded, present)
         record = RunRecord(config_to_dict(config), command_line(), session.lineage, session.history,
                            {phase: time_s for phase, time_s in watch.seconds().items() if phase != REPORT})
-        report = write_run_report(session.run_dir, export, texture_set, session.iteration, record, sheets)
+        report = write_run_report(run_dir, export, texture_set, session.iteration, record, sheets)
         log.pictures(session.iteration, sheets)
     if not config.quantize.quantize:
         _say_rounding(session, export.manifest)
@@ -120,8 +120,8 @@ def _mip_metrics(export: Export, texture_set: TextureSet, mip: int) -> dict[str,
     for kind in ("psnr", "ssim", "normal_angle_deg", "flip"):
         listed = export.manifest.get(kind, {})
         names = listed if isinstance(listed, Mapping) else ["normal"]
-        values = {name: figure(export.manifest, kind, name, mip) for name in names}
-        values = {name: None if value is State.IDENTICAL else value for name, value in values.items()
+        found = {name: figure(export.manifest, kind, name, mip) for name in names}
+        values = {name: None if value is State.IDENTICAL else value for name, value in found.items()
                   if value not in (State.NOT_STORED, State.NOT_MEASURED)}
         if values:
             entry[kind] = values if isinstance(listed, Mapping) else values["normal"]

@@ -59,7 +59,7 @@ def evaluate(session: Session, log: RunLog, loss: float) -> float:
                             "time_s": session.training_time_s})
     log.psnr(session.iteration, [mip["overall"] for mip in psnr])
     if not console.is_terminal:
-        say(f"iteration {session.iteration}", f"loss {loss:.6f}, PSNR {decibels(latest_db)} dB, "
+        say(f"iteration {session.iteration}", f"loss {loss:.6f}, PSNR {decibels(latest_db)} dB (finest mip), "
                                               f"{session.training_time_s:.1f} s")
     return latest_db
 

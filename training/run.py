@@ -23,6 +23,7 @@ from utils.arguments import command_path
 from utils.clock import Stopwatch, command_start
 from utils.errors import UsageError, UserError
 from utils.files import require_writable_folder
+from utils.interrupt import Interrupted, deferred_interrupt
 
 SEARCH = "search for the rate"
 """Phase of the trials of `target_psnr`, which no time budget counts."""
@@ -57,9 +58,7 @@ def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path 
     log = RunLog(session.run_dir.parent / "tensorboard" / session.run_dir.name, texture_set)
     try:
         optimize(session, log, schedule, writer, watch)
-        watch.enter("checkpoint")
-        folder = Path(save(session, schedule, writer, wait=True))
-        manifest = finished(session, folder, log, watch)
+        folder, manifest = save_and_finish(session, schedule, writer, log, watch)
     finally:
         log.close()
     reached = manifest["psnr"]["overall"][0]
@@ -100,14 +99,23 @@ def planned_schedule(session: Session, watch: Stopwatch, resumed: Checkpoint | N
     return schedule, notes
 
 
-def finished(session: Session, folder: Path, log: RunLog, watch: Stopwatch) -> dict:
-    """Export and report; where that is interrupted or fails, say how to do it again, since the model is saved."""
-    watch.enter("export")
+def save_and_finish(session: Session, schedule: Schedule, writer: CheckpointWriter, log: RunLog, watch: Stopwatch
+                    ) -> tuple[Path, dict]:
+    """Write the last checkpoint, export and report; returns the checkpoint's folder and the manifest.
+
+    Where that is interrupted or fails once the model is saved, the command that makes up for it is said.
+    """
+    watch.enter("checkpoint")
+    with deferred_interrupt() as interrupted:
+        folder = Path(save(session, schedule, writer, wait=True))
     try:
-        return finish(session, folder, log, watch)
+        if interrupted():
+            raise Interrupted(interrupted())
+        watch.enter("export")
+        return folder, finish(session, folder, log, watch)
     except BaseException:
-        say("saved", f"{folder}; what is missing is written by")
-        say("", f"python export.py --load_dir {command_path(session.run_dir)} --report")
+        say("saved", folder)
+        say("to finish", f"python export.py --load_dir {command_path(session.run_dir)} --report")
         raise
 
 

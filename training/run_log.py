@@ -6,7 +6,7 @@ import contextlib
 import math
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,7 +83,7 @@ class RunLog:
         self._try(lambda writer: writer.close())
         self._writer = None
 
-    def _per_mip(self, tag: str, iteration: int, values: list[float | None]) -> None:
+    def _per_mip(self, tag: str, iteration: int, values: Sequence[float | None]) -> None:
         large = []
         for mip, value in enumerate(values):
             if value is None or math.isinf(value):

@@ -12,7 +12,12 @@ from training.checkpoint import Checkpoint
 DECAY_POWER = 0.8
 """Power of the share of a run that is left, for the learning rates."""
 RESTART_RATE = 0.3
-"""Share of the full learning rates that a run begins with again where it goes on beyond its old end."""
+"""Share of the full learning rates that a run begins with again where it goes on beyond its old end.
+
+On the sample at 256 x 256, 1500 iterations resumed for a quarter more or as many again: of 0.01, 0.05, 0.1, 0.2, 0.3, 0.5
+and 1 this is within 0.06 dB of the best with both presets (ue5: 28.65 dB become 28.88 and 29.32; quality: 33.74 become
+33.93 in the quarter). With 0.01 the runs gain 0.15 dB at most; with 1 quality falls to 33.01 in the quarter.
+"""
 
 
 def rate_factor(fraction: float, final: float, kind: str = "power", first: float = 1.0) -> float:

@@ -28,10 +28,15 @@ def signal_word(number: int) -> str:
     return "interrupted" if number == signal.SIGINT else "terminated"
 
 
-class _Start:
-    """Whether this process is still at its start, where nothing would be lost by leaving at once."""
+class _Process:
+    """How this process takes signals."""
 
-    over = False
+    starting = False
+    """Nothing would be lost by leaving at once."""
+    once = False
+    """Signals after the first are not heard."""
+    told = False
+    """There has been one."""
 
 
 def _handlers(handler: Callable[[int, FrameType | None], None]) -> dict[int, object]:
@@ -61,21 +66,27 @@ def _importing(frame: FrameType | None) -> bool:
 
 def _end(number: int, frame: FrameType | None) -> None:
     # Extension modules turn an exception that comes out of their imports into another one, or lose it.
-    if not _Start.over and _importing(frame):
+    if _Process.starting and _importing(frame):
         os.write(2, f"{signal_word(number)}\n".encode())
         os._exit(128 + number)
-    raise Interrupted(number)
+    if not (_Process.once and _Process.told):
+        _Process.told = True
+        raise Interrupted(number)
 
 
 @contextmanager
-def signals_raise() -> Iterator[None]:
-    """While entered, signals raise `Interrupted`; during the imports at the start they end the process in one line."""
-    _Start.over = False
+def signals_raise(once: bool = False) -> Iterator[None]:
+    """While entered, signals raise `Interrupted`; during the imports at the start they end the process in one line.
+
+    `once`: those after the first do nothing, for a process that others may tell to stop several times.
+    """
+    _Process.starting, _Process.once, _Process.told = True, once, False
     before = _handlers(_end)
     try:
         yield
     finally:
         _restore(before)
+        _Process.once = False
 
 
 @contextmanager
@@ -85,12 +96,14 @@ def deferred_interrupt() -> Iterator[Callable[[], int]]:
     Nothing changes outside the main thread, or where the signal is ignored.
     """
     asked, before = 0, {}
-    _Start.over = True
+    _Process.starting = False
 
     def note(number: int, _frame: FrameType | None) -> None:
         nonlocal asked
-        asked = number
-        _restore(before)
+        asked = asked or number
+        _Process.told = True
+        if not _Process.once:
+            _restore(before)
 
     before = _handlers(note)
     try:

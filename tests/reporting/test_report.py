@@ -138,7 +138,8 @@ def test_the_figures_of_a_report_are_the_manifests_and_identical_mips_say_so(tmp
         assert [psnr[mip][name] for mip in "012"] == [f"{values[0]:.2f}", "identical", f"{values[2]:.2f}"]
         assert [ssim[mip][name] for mip in "01"] == [f"{manifest['ssim'][name][0]:.4f}", "identical"]
     angles = manifest["normal_angle_deg"]
-    assert [psnr[mip]["normal angle, degrees"] for mip in "012"] == [f"{angles[0]:.2f}", "identical", f"{angles[2]:.2f}"]
+    assert [psnr[mip]["normal angle, degrees"] for mip in "012"] == [
+        f"{angles[0]:.2f}", "identical", f"{angles[2]:.2f}"]
     if "flip" in manifest:
         assert psnr["0"]["FLIP of diffuse"] == f"{manifest['flip']['diffuse'][0]:.4f}"
 

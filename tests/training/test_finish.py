@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from dataset import load_texture_set
 from export import main as export
 from formats.reader import NeuralTextureReader
 from reporting.metrics import material_psnr, material_ssim
-from tests.helpers import ON, SHORT, assert_one_line, make_material, run_folder
+from tests.helpers import ON, ROOT, SHORT, assert_one_line, make_material, run_folder
 from utils.errors import UsageError, UserError, run_command
 
 
@@ -175,3 +177,10 @@ def test_flags_that_do_not_go_with_decoding_an_export_are_refused(flags, word, f
         run_command(lambda: export(["--decode", str(folder), "--out", str(tmp_path), *flags]))
     assert end.value.code == 2
     assert_one_line(capsys.readouterr().err, word)
+
+
+def test_what_the_end_of_a_run_needs_is_not_imported_before_its_start():
+    late = {"matplotlib", "torchmetrics", "torchvision", "tensorboardX", "jinja2", "flip_evaluator"}
+    code = f"import sys, training.run, training.search, batch.groups; print(sorted({late} & set(sys.modules)))"
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert process.stdout == "[]\n", process.stdout + process.stderr

@@ -29,4 +29,8 @@ def test_one_thread_that_does_not_help_is_left_at_once():
 
 
 def test_a_single_core_never_changes():
-    assert set(feed(ThreadTuner(1), [{1: float(t)} for t in (5, 50, 5, 90)] * 20)) == {1}
+    tuner = ThreadTuner(1)
+    times = [{1: float(time)} for time in (5, 50, 5, 90)] * 20
+    assert set(feed(tuner, times)) == {1}
+    # It does not count as a change either, which would start its patience anew.
+    assert tuner.since_change == len(times)
