@@ -46,12 +46,13 @@ def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path 
             watch.enter("start-up")
         config = planned_config(config, texture_set)
     session = open_session(config, texture_set, resumed, resumed_path)
+    lpips = Lpips(device="cpu")
+    # Last, since what has been spent by now is left out of a time budget.
     schedule, notes = planned_schedule(session, watch, resumed, resumed_path)
     start_run(session)
     describe(session)
     for title, note in notes:
         say(title, note)
-    lpips = Lpips(device="cpu")
     if not lpips.available:
         say("note", lpips.reason)
     writer = CheckpointWriter(session.run_dir, config.train.keep_checkpoints, lambda: texture_set.fingerprint)
