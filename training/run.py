@@ -49,6 +49,7 @@ def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path 
         config = replace(config, train=replace(
             config.train, early_stop_interval=effective_early_stop_interval(config)))
     session = open_session(config, texture_set, resumed, resumed_path)
+    # Last, since what has been spent by now is left out of a time budget.
     schedule, notes = planned_schedule(session, watch, resumed, resumed_path)
     start_run(session)
     describe(session)

@@ -11,8 +11,8 @@ TIMED_TEXELS = 1 << 16
 """Texels of the mip, at most, whose decoding is timed."""
 FIXED_S = 0.3
 """What an end takes on the smallest material, seconds."""
-DECODES = 4.0
-"""Times that an end decodes all texels, in units of what the backend needs for it: last evaluation and export."""
+DECODES = 3.0
+"""What last evaluation and export take, in units of the time in which the texture decodes all texels."""
 PICTURES_S_PER_TEXEL = 3e-6
 """What metrics, pictures and the report take, seconds for each texel of all mips."""
 LEAST_SHARE = 0.25
@@ -34,7 +34,7 @@ def finish_estimate_s(session: Session) -> float:
                 if max(layout.width >> mip, 1) * max(layout.height >> mip, 1) <= TIMED_TEXELS), layout.mips - 1)
     for _ in range(2):
         started = time.perf_counter()
-        texels = session.backend.decode(mip)
+        texels = session.texture.decode(mip)
         # Reading a value waits for the device.
         texels[0, 0, 0].item()
         decode_s = time.perf_counter() - started
