@@ -121,7 +121,7 @@ def test_a_checkpoint_does_not_change_with_the_training_that_goes_on(preset, cha
 
     def moment(path):
         for _ in range(3):
-            step(*session.sampler.draw(), session.noise(0.0), 1.0)
+            step(session.sampler.draw(), session.noise(0.0), 1.0)
             session.iteration += 1
         session.history.append({"iteration": session.iteration})
         checkpoint = session_checkpoint(session, new_schedule(config.train))

@@ -94,6 +94,6 @@ def test_the_first_look_at_a_part_is_near_the_evaluation(preset, workspace, tmp_
     session = open_session(config, texture_set)
     step = session.training_step()
     for _ in range(30):
-        step(*session.sampler.draw(), session.noise(0.5), 0.5)
+        step(session.sampler.draw(), session.noise(0.5), 0.5)
     whole = evaluate_psnr(session.backend, session.sampler, session.channels, texture_set.present, True, 1)[0]["overall"]
     assert psnr_of_part(session) == pytest.approx(whole, abs=1.0)
