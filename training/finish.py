@@ -29,7 +29,7 @@ from utils.arguments import command_path
 from utils.clock import Stopwatch
 from utils.files import require_writable_folder, write_bytes, write_json
 
-REPORT = "figures, pictures and report"
+REPORT = "figures and report"
 """Phase of what follows the export."""
 
 

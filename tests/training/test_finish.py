@@ -151,11 +151,15 @@ def test_an_export_without_report_writes_none(finished, workspace, tmp_path, mon
     assert not (copy / "report.html").exists() and not (copy / "media").exists()
 
 
-def test_a_report_without_the_images_is_refused_in_one_line(finished, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_report_without_the_images_is_refused_in_one_line(finished, workspace, tmp_path, capsys):
     copy = _copy_without_report(finished, tmp_path)
-    with pytest.raises(UserError, match="--report needs the images"):
-        export(["--load_dir", str(copy), "--report"])
+    images, away = workspace / "data", workspace / "away"
+    images.rename(away)
+    try:
+        with pytest.raises(UserError, match="--report needs the images"):
+            export(["--load_dir", str(copy), "--report"])
+    finally:
+        away.rename(images)
     assert not (copy / "report.html").exists()
 
 

@@ -224,7 +224,7 @@ def test_training_gives_more_than_a_fresh_model_and_than_one_colour(optimizer, c
     fresh, trained = (load_checkpoint(next(run_folder(tmp_path / name).glob("models/*/model.pth"))).history
                       for name in ("fresh", "out"))
     assert trained[-1]["psnr_db"] > max(fresh[-1]["psnr_db"],
-                                        constant_colour_psnr(load_texture_set(workspace / "data" / "test"))) + 5
+                                        constant_colour_psnr(load_texture_set(workspace / "data" / "test"))) + 4
     assert trained[-1]["loss"] < trained[0]["loss"]
 
 
