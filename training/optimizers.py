@@ -6,6 +6,7 @@ A step has two parts. `begin_step(lr_scale)` counts it on the host and returns t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -16,6 +17,8 @@ from quantize import clamp_range
 
 MUON_SHARE = 5
 """Muon's step size over that of the vectors beside it, which Adam steps."""
+SMALL_PRODUCT = 1 << 15
+"""Multiply-adds of a matrix product up to which padding costs less than a product of its own."""
 
 
 def orthogonalize(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
@@ -47,18 +50,23 @@ def _wide(matrix: torch.Tensor) -> torch.Tensor:
 class Muon:
     """Nesterov momentum whose step is orthogonalised, for matrices [out, in].
 
-    A step moves a matrix by `lr * sqrt(max(1, out / in))` in spectral norm. Matrices of one shape are worked on at once.
+    A step moves a matrix by `lr * sqrt(max(1, out / in))` in spectral norm. Matrices of one shape are worked on at once,
+    and small ones with them, padded with zeros, which the iteration keeps.
     """
 
     def __init__(self, matrices: Sequence[torch.Tensor], lr: float, momentum: float = 0.95) -> None:
         self.matrices, self.lr, self.momentum = list(matrices), lr, momentum
         self.factors = [max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5 for matrix in self.matrices]
-        self.buffers = [torch.zeros_like(_wide(matrix), memory_format=torch.contiguous_format)
-                        for matrix in self.matrices]
-        by_shape: dict[torch.Size, list[int]] = {}
-        for index, buffer in enumerate(self.buffers):
-            by_shape.setdefault(buffer.shape, []).append(index)
-        self.groups = list(by_shape.values())
+        by_shape: dict[tuple[int, int], list[int]] = {}
+        for index in sorted(range(len(self.matrices)), key=lambda index: -self.matrices[index].numel()):
+            rows, cols = _wide(self.matrices[index]).shape
+            shape = next((shape for shape in by_shape if rows <= shape[0] and cols <= shape[1]
+                          and shape[0] ** 2 * shape[1] <= SMALL_PRODUCT), (rows, cols))
+            by_shape.setdefault(shape, []).append(index)
+        device = self.matrices[0].device
+        self.groups = [(members, torch.zeros(len(members), *shape, device=device),
+                        torch.zeros(len(members), *shape, device=device)) for shape, members in by_shape.items()]
+        """Members, their gradients and their momentum, padded."""
 
     def begin_step(self, lr_scale: float) -> dict[str, float]:
         """Return the step length; `lr_scale` is the schedule's factor."""
@@ -67,22 +75,32 @@ class Muon:
     @torch.no_grad()
     def apply(self, length: torch.Tensor) -> None:
         """Step along the gradients in `.grad`."""
-        for group in self.groups:
-            gradients = torch.stack([_wide(gradient_of(self.matrices[index])) for index in group])
-            for index, gradient in zip(group, gradients):
-                self.buffers[index].lerp_(gradient, 1 - self.momentum)
-            momentum = torch.stack([self.buffers[index] for index in group])
+        for members, gradients, momentum in self.groups:
+            for index, slot in zip(members, gradients):
+                gradient = _wide(gradient_of(self.matrices[index]))
+                slot[:gradient.shape[0], :gradient.shape[1]] = gradient
+            momentum.lerp_(gradients, 1 - self.momentum)
             directions = orthogonalize(torch.lerp(gradients, momentum, self.momentum))
-            for index, direction in zip(group, directions):
-                _wide(self.matrices[index]).addcmul_(direction, length, value=-self.factors[index])
+            for index, direction in zip(members, directions):
+                wide = _wide(self.matrices[index])
+                wide.addcmul_(direction[:wide.shape[0], :wide.shape[1]], length, value=-self.factors[index])
+
+    def _buffers(self) -> dict[int, torch.Tensor]:
+        """Return the momentum of each matrix, wide side first, views by the matrix's number."""
+        buffers = {}
+        for members, _, momentum in self.groups:
+            for index, slot in zip(members, momentum):
+                rows, cols = _wide(self.matrices[index]).shape
+                buffers[index] = slot[:rows, :cols]
+        return buffers
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return the momentum of each matrix, wide side first."""
-        return {f"momentum_{index}": buffer for index, buffer in enumerate(self.buffers)}
+        return {f"momentum_{index}": buffer for index, buffer in sorted(self._buffers().items())}
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Restore what `state` gave, or the padded stack that checkpoints of version 1 have."""
-        for index, buffer in enumerate(self.buffers):
+        for index, buffer in self._buffers().items():
             stored = state["momentum"][index] if "momentum" in state else state[f"momentum_{index}"]
             buffer.copy_(stored[:buffer.shape[0], :buffer.shape[1]])
 
@@ -154,7 +172,9 @@ class TouchedAdam:
         self.gradient.index_fill_(0, index, 0)
         self.count.index_copy_(0, index, count)
         self.second.index_copy_(0, index, second)
-        step = gradient.div_(second.div_(1 - self.beta ** count).sqrt_().add_(1e-12))
+        # 1 - beta^count: an exponential is several times faster than a power.
+        correction = count.mul(math.log(self.beta)).expm1_().neg_()
+        step = gradient.div_(second.div_(correction).sqrt_().add_(1e-12))
         values = self.values.index_select(0, index).addcmul_(step, length, value=-1).clamp_(*self.limits)
         self.values.index_copy_(0, index, values)
 

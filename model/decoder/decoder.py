@@ -46,13 +46,19 @@ class Decoder(nn.Module):
         matrices, ones = self.stored_matrices()
         first, *others = (matrix.to(dtype) for matrix in matrices)
         biases = [bias.to(dtype) for bias in self.biases] or [None] * len(matrices)
-        if ones is not None:
-            biases[0] = ones.sum(1).to(dtype)
         by_grid = {grid: self._cell_weight(first, grid).t() for grid in self.layout.gathered_columns}
         values = [torch.matmul(cells.taps.to(dtype), by_grid[cells.grid]) for cells in features.cells]
         terms = [CellTerm(cells.first_texel, cells.shape, cells.to_texels) for cells in features.cells]
         if by_grid:
             first = torch.cat([first[:, columns] for columns in self.layout.texel_columns], 1)
+        padding = self.layout.n_padding
+        if ones is not None and ones.shape[1] == padding:
+            first = torch.cat([first, ones.to(dtype)], 1)
+        else:
+            if ones is not None:
+                biases[0] = ones.sum(1).to(dtype)
+            if padding:
+                first = torch.nn.functional.pad(first, (0, padding))
         names = tuple(layer.activation for layer in self.layout.layers)
         output = FusedMLP.apply(features.texels.to(dtype), terms, names, torch.is_grad_enabled(), len(names),
                                 first, *others, *biases, *values)

@@ -59,7 +59,7 @@ class Features:
 
     layout: FeatureLayout
     texels: TensorType["N", "columns", float]
-    """The columns of `layout.texel_columns`."""
+    """The columns of `layout.texel_columns`, then `layout.n_padding` ones."""
     cells: list[CellFeatures]
     touched: list[TouchedTexels]
     """What the backward pass leaves gradients on; empty where gradients are off."""
@@ -67,8 +67,8 @@ class Features:
     def dense(self) -> TensorType["N", "columns", float]:
         """Return all columns of `layout`, [N, n_inputs]."""
         layout = self.layout
-        columns = dict(zip(_keys(layout.texel_columns),
-                           self.texels.split([part.stop - part.start for part in layout.texel_columns], 1)))
+        widths = [*(part.stop - part.start for part in layout.texel_columns), layout.n_padding]
+        columns = dict(zip(_keys(layout.texel_columns), self.texels.split(widths, 1)))
         for grid, taps in layout.gathered_columns.items():
             over_texels = torch.cat([self._over_texels(cells) for cells in self.cells if cells.grid == grid])
             columns |= zip(_keys([taps, layout.product_columns[grid]]), (over_texels[:, 0], over_texels[:, 1:].flatten(1)))
@@ -182,7 +182,7 @@ class FeatureGrids(nn.Module):
                     columns.append(blend(index, tiles, lookup, values))
                 else:
                     cells.append(CellFeatures(index, four_taps(values), first_texel, tiles.shape, lookup.cells))
-            columns.append(tiles.lod.expand(*tiles.shape, 1))
+            columns.append(tiles.constants.expand(*tiles.shape, -1))
             texels.append(torch.cat(columns, -1).view(tiles.n_texels, -1))
             first_texel += tiles.n_texels
         return Features(self.layout, texels[0] if len(texels) == 1 else torch.cat(texels), cells, touched)

@@ -9,6 +9,9 @@ from functools import cached_property
 from configs import HashGridConfig
 from utils.errors import UsageError
 
+NARROWEST = 16
+"""Columns below which a product takes longer the fewer there are."""
+
 
 @dataclass(frozen=True)
 class GridLayout:
@@ -111,6 +114,11 @@ class FeatureLayout:
             ranges.append(slice(start, columns.start))
             start = columns.stop
         return [*ranges, slice(start, self.n_inputs - self.n_products)]
+
+    @property
+    def n_padding(self) -> int:
+        """Ones after the columns that differ from texel to texel: matrix products of fewer than 16 columns are slow."""
+        return max(NARROWEST - sum(part.stop - part.start for part in self.texel_columns), 0)
 
     @property
     def bytes_per_texel(self) -> float:

@@ -54,8 +54,8 @@ class TileLookup(NamedTuple):
     encoding: tuple[Array, ...]
     """Positional encoding of the columns [B, Tx, P] and of the rows [B, Ty, P], float32; empty without one."""
     grids: tuple[BilinearLookup | GatherLookup, ...]
-    lod: Array
-    """Float32 [B, 1, 1, 1]."""
+    constants: Array
+    """What all texels of a tile share, float32 [B, 1, 1, 1 + n_padding]: lod, then the layout's ones."""
 
     @property
     def n_texels(self) -> int:
@@ -179,11 +179,12 @@ class TilePlanner:
     def _look_up(self, groups: list[TileGroup], axes: list[list[tuple[_Axis, _Axis]]]) -> TileLookup:
         """Return the look-up of groups that lie alike; `axes` holds each group's x and y on each grid."""
         counts = [len(group.x) for group in groups]
-        lods = np.repeat(np.array([self.layout.lod(group.mip) for group in groups], np.float32), counts)
+        constants = np.ones((sum(counts), 1, 1, 1 + self.layout.n_padding), np.float32)
+        constants[..., 0] = np.repeat([self.layout.lod(group.mip) for group in groups], counts)[:, None, None]
         return TileLookup(groups[0].mip, (sum(counts), groups[0].y.shape[1], groups[0].x.shape[1]),
                           self._encoding(groups),
                           tuple(self._grid_lookup(index, groups, [pairs[index] for pairs in axes])
-                                for index in range(len(self.layout.grids))), lods.reshape(-1, 1, 1, 1))
+                                for index in range(len(self.layout.grids))), constants)
 
     def _grid_lookup(self, index: int, groups: list[TileGroup], pairs: list[tuple[_Axis, _Axis]]
                      ) -> BilinearLookup | GatherLookup:
