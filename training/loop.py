@@ -8,24 +8,17 @@ from contextlib import closing
 
 import torch
 
-from reporting.console import console, decibels, say
-from training.checkpoint_writer import CheckpointWriter
-from training.evaluate import evaluate_psnr
+from reporting.console import say
 from training.progress import Progress
-from training.run_folder import session_checkpoint
-from training.run_log import RunLog
+from training.recorder import Recorder
 from training.schedule import Schedule, new_schedule
 from training.session import Session
-from utils.arguments import command_path
-from utils.clock import Stopwatch
 from utils.errors import UserError
 from utils.interrupt import Interrupted, deferred_interrupt
-from utils.threads import ThreadTuner  # before torch
+from utils.threads import ThreadTuner
 
 LOG_INTERVAL = 50
 """Iterations between two readings of the loss, which makes the device wait."""
-EVALUATION_SHARE = 0.02
-"""Most of a time budget that evaluations on the way may take."""
 
 
 def stalled(history: list[dict[str, float]], interval: int, threshold_db: float) -> str | None:
@@ -36,7 +29,8 @@ def stalled(history: list[dict[str, float]], interval: int, threshold_db: float)
     end = history[-1]["iteration"]
     if end % interval or end < 2 * interval:
         return None
-    def mean(first: int, last: int) -> float | None:
+
+    def mean(first: float, last: float) -> float | None:
         values = [entry["psnr_db"] for entry in history if first < entry["iteration"] <= last]
         return sum(values) / len(values) if values else None
     before, after = mean(end - 2 * interval, end - interval), mean(end - interval, end)
@@ -50,123 +44,106 @@ def stalled(history: list[dict[str, float]], interval: int, threshold_db: float)
             f"{interval} before, below early_stop_psnr_threshold {threshold_db}")
 
 
-def evaluate(session: Session, log: RunLog, loss: float) -> float:
-    """Add an evaluation of this iteration to the history, log and say it; returns the finest mip's overall PSNR, dB."""
-    psnr = evaluate_psnr(session.texture, session.sampler, session.texture_set.present,
-                         session.config.quantize.quantize)
-    latest_db = psnr[0]["overall"]
-    session.history.append({"iteration": session.iteration, "psnr_db": latest_db, "loss": loss,
-                            "time_s": session.training_time_s})
-    log.psnr(session.iteration, [mip["overall"] for mip in psnr])
-    if not console.is_terminal:
-        say(f"iteration {session.iteration}", f"loss {loss:.6f}, PSNR {decibels(latest_db)} dB (finest mip), "
-                                              f"{session.training_time_s:.1f} s")
-    return latest_db
-
-
-def save(session: Session, schedule: Schedule, writer: CheckpointWriter, wait: bool = False) -> str:
-    """Write a checkpoint of this moment, in the background unless `wait`, and return its folder as text."""
-    folder = writer.write(session_checkpoint(session, schedule))
-    if wait:
-        writer.wait()
-    return str(folder)
-
-
-def optimize(session: Session, log: RunLog | None = None, schedule: Schedule | None = None,
-             writer: CheckpointWriter | None = None, watch: Stopwatch | None = None) -> None:
+def optimize(session: Session, schedule: Schedule | None = None, recorder: Recorder | None = None) -> None:
     """Train until the iterations, the clock or the patience is at its end; the last iteration is always evaluated.
 
-    A signal saves a checkpoint and raises `Interrupted`; so does a failure outside of a step, which goes on upwards.
-    Without `log` it is a trial: nothing is shown, evaluated or saved on the way; with it `writer` is needed.
+    A signal saves a checkpoint and raises `Interrupted`; a failure outside of a step saves one and goes on upwards.
+    Without `recorder` it is a trial: nothing is evaluated or saved on the way.
     """
-    settings, step, quantize = session.config.train, session.training_step(), session.config.quantize
+    settings, step = session.config.train, session.training_step()
     schedule = schedule or new_schedule(settings)
-    watch = watch or Stopwatch("training")
-    by_clock = schedule.unit == "seconds"
-    stop_reason, loss_value, first = None, math.nan, session.iteration
-    time_before, position_before = session.training_time_s, schedule.position
-    started, outside_s, evaluations_s = time.perf_counter(), 0.0, 0.0
-    tuner = ThreadTuner(torch.get_num_threads()) if by_clock and session.device.type == "cpu" else None
-    read_at_s = session.training_time_s
-    watch.enter("training")
-
-    def read_clock() -> None:
-        """Move the schedule to this moment: a budget is of the user's time, so evaluations count."""
-        if by_clock:
-            schedule.position = position_before + time.perf_counter() - started
+    clock = _Clock(session, schedule)
+    first, loss_value, stop_reason = session.iteration, math.nan, None
 
     def read_loss() -> float:
         value = loss.item()
         if not math.isfinite(value):
             raise UserError(f"the loss is {value} at iteration {session.iteration}; lower --learning_rate or "
                             "use --precision float32; checkpoints so far are kept")
-        if log:
-            log.loss(session.iteration, value)
+        if recorder:
+            recorder.loss(value)
         return value
 
     # Whether the model is what a whole number of steps has made of it.
     whole = True
     try:
-        with (closing(Progress(session, schedule, log is not None)) as progress,
-              deferred_interrupt() as interrupted):
-            while not stop_reason and not interrupted():
-                read_clock()
+        with closing(Progress(session, schedule, recorder is not None)) as progress, deferred_interrupt() as signalled:
+            while not stop_reason and not signalled():
+                clock.read()
                 if schedule.fraction >= 1 and session.iteration > first:
                     break
                 whole = False
                 loss = step(session.sampler.draw(), session.noise(schedule.noise_fraction(
-                    quantize.noise_anneal_fraction)), schedule.rates(settings))
+                    session.config.quantize.noise_anneal_fraction)), schedule.rates(settings))
                 session.iteration += 1
                 whole = True
-                iteration = session.iteration
-                if not by_clock:
-                    schedule.position = iteration
 
-                evaluates = log is not None and iteration % settings.eval_interval == 0 and (
-                    not by_clock or evaluations_s <= EVALUATION_SHARE * (time.perf_counter() - started))
-                saves = log is not None and iteration % settings.save_interval == 0
-                if evaluates or saves or iteration % LOG_INTERVAL == 0:
+                evaluates = recorder is not None and recorder.evaluates(clock.budget)
+                saves = recorder is not None and recorder.saves()
+                if evaluates or saves or session.iteration % LOG_INTERVAL == 0:
                     loss_value = read_loss()
                     progress.update(loss_value)
-                    if writer:
-                        writer.say_failure()
-                pause = time.perf_counter()
-                session.training_time_s = time_before + pause - started - outside_s
-                if tuner and iteration % LOG_INTERVAL == 0:
-                    torch.set_num_threads(tuner.next((session.training_time_s - read_at_s) / LOG_INTERVAL))
-                    read_at_s = session.training_time_s
-                if evaluates:
-                    watch.enter("evaluation")
-                    progress.psnr_db = evaluate(session, log, loss_value)
-                    if settings.early_stop and not by_clock:
+                clock.pause()
+                if recorder and evaluates:
+                    progress.psnr_db = recorder.evaluate(loss_value)
+                    if settings.early_stop and not clock.budget:
                         stop_reason = stalled(session.history, settings.early_stop_interval,
                                               settings.early_stop_psnr_threshold)
-                    evaluations_s += time.perf_counter() - pause
-                    watch.enter("training")
-                read_clock()
-                if saves and not stop_reason and schedule.fraction < 1:
-                    save(session, schedule, writer)
-                outside_s += time.perf_counter() - pause
+                clock.read()
+                if recorder and saves and not stop_reason and schedule.fraction < 1:
+                    recorder.save(schedule)
+                clock.go_on()
             # The history ends with what the run ends with, whichever iteration that is.
-            evaluated = bool(session.history) and session.history[-1]["iteration"] == session.iteration
-            if log and not evaluated and not interrupted():
-                watch.enter("evaluation")
-                evaluate(session, log, read_loss())
+            if recorder and not recorder.evaluated and not signalled():
+                recorder.evaluate(read_loss())
     except Exception as error:
-        if log and whole and not isinstance(error, UserError):
-            say("failed", f"saved {save(session, schedule, writer, wait=True)}")
+        if recorder and whole and not isinstance(error, UserError):
+            say("failed", f"saved {recorder.save(schedule, wait=True)}")
         raise
     finally:
         session.backend.release()
-        if tuner:
-            torch.set_num_threads(tuner.choices[0])
-    if interrupted():
-        error = Interrupted(interrupted())
-        if log:
-            error.saved = save(session, schedule, writer, wait=True)
-            say("interrupted", f"saved {error.saved}")
-            say("to go on", f"python train.py --load_dir {command_path(session.run_dir)} --load_iter -1")
-            say("to export it", f"python export.py --load_dir {command_path(session.run_dir)}")
-        raise error
+        clock.close()
+    if signalled():
+        raise recorder.interrupted(signalled(), schedule) if recorder else Interrupted(signalled())
     if stop_reason:
         say("early stop", stop_reason)
+
+
+class _Clock:
+    """Moves the schedule on, counts the time of the steps alone, and chooses the threads while a budget is running."""
+
+    def __init__(self, session: Session, schedule: Schedule) -> None:
+        self.session, self.schedule = session, schedule
+        self.budget = schedule.unit == "seconds"
+        """Whether the schedule is one of time."""
+        self.position_before, self.time_before = schedule.position, session.training_time_s
+        self.started = time.perf_counter()
+        self.paused = self.started
+        self.outside_s = 0.0
+        self.tuner = ThreadTuner(torch.get_num_threads()) if self.budget and session.device.type == "cpu" else None
+        self.tuned_at_s = session.training_time_s
+
+    def read(self) -> None:
+        """Set the schedule to this moment: a budget is of the user's time, so evaluations count in it."""
+        if self.budget:
+            self.schedule.position = self.position_before + time.perf_counter() - self.started
+        else:
+            self.schedule.position = self.session.iteration
+
+    def pause(self) -> None:
+        """A step is done: note the training time, and look at the threads now and then."""
+        session, self.paused = self.session, time.perf_counter()
+        session.training_time_s = self.time_before + self.paused - self.started - self.outside_s
+        if self.tuner and session.iteration % LOG_INTERVAL == 0:
+            step_s = (session.training_time_s - self.tuned_at_s) / LOG_INTERVAL
+            torch.set_num_threads(self.tuner.next(step_s))
+            self.tuned_at_s = session.training_time_s
+
+    def go_on(self) -> None:
+        """The next step begins: what was done since the pause is not training time."""
+        self.outside_s += time.perf_counter() - self.paused
+
+    def close(self) -> None:
+        """Put the number of threads back."""
+        if self.tuner:
+            torch.set_num_threads(self.tuner.choices[0])

@@ -12,7 +12,8 @@ from training.checkpoint import Checkpoint
 from training.checkpoint_writer import CheckpointWriter
 from training.finish import finish
 from training.header import describe
-from training.loop import optimize, save
+from training.loop import optimize
+from training.recorder import Recorder
 from training.run_folder import start_run
 from training.run_log import RunLog
 from training.schedule import Schedule, new_schedule, resumed_schedule
@@ -51,15 +52,17 @@ def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path 
     session = open_session(config, texture_set, resumed, resumed_path)
     # Last, since what has been spent by now is left out of a time budget.
     schedule, notes = planned_schedule(session, watch, resumed, resumed_path)
-    start_run(session)
+    run_dir = start_run(session)
     describe(session)
     for title, note in notes:
         say(title, note)
-    writer = CheckpointWriter(session.run_dir, config.train.keep_checkpoints, lambda: texture_set.fingerprint)
-    log = RunLog(session.run_dir.parent / "tensorboard" / session.run_dir.name, texture_set)
+    writer = CheckpointWriter(run_dir, config.train.keep_checkpoints, lambda: texture_set.fingerprint)
+    log = RunLog(run_dir.parent / "tensorboard" / run_dir.name, texture_set)
+    recorder = Recorder(session, run_dir, log, writer, watch)
     try:
-        optimize(session, log, schedule, writer, watch)
-        folder, manifest = save_and_finish(session, schedule, writer, log, watch)
+        watch.enter("training")
+        optimize(session, schedule, recorder)
+        folder, manifest = save_and_finish(recorder, schedule)
     finally:
         log.close()
     reached = manifest["psnr"]["overall"][0]
@@ -100,23 +103,22 @@ def planned_schedule(session: Session, watch: Stopwatch, resumed: Checkpoint | N
     return schedule, notes
 
 
-def save_and_finish(session: Session, schedule: Schedule, writer: CheckpointWriter, log: RunLog, watch: Stopwatch
-                    ) -> tuple[Path, dict]:
+def save_and_finish(recorder: Recorder, schedule: Schedule) -> tuple[Path, dict]:
     """Write the last checkpoint, export and report; returns the checkpoint's folder and the manifest.
 
     Where that is interrupted or fails once the model is saved, the command that makes up for it is said.
     """
-    watch.enter("checkpoint")
+    recorder.watch.enter("checkpoint")
     with deferred_interrupt() as interrupted:
-        folder = Path(save(session, schedule, writer, wait=True))
+        folder = recorder.save(schedule, wait=True)
     try:
         if interrupted():
             raise Interrupted(interrupted())
-        watch.enter("export")
-        return folder, finish(session, folder, log, watch)
+        recorder.watch.enter("export")
+        return folder, finish(recorder.session, folder, recorder.log, recorder.watch)
     except BaseException:
         say("saved", folder)
-        say("to finish", f"python export.py --load_dir {command_path(session.run_dir)} --report")
+        say("to finish", f"python export.py --load_dir {command_path(recorder.run_dir)} --report")
         raise
 
 

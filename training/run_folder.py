@@ -27,11 +27,12 @@ def new_run_folder(save_dir: Path) -> Path:
             moment += timedelta(seconds=1)
 
 
-def start_run(session: Session) -> None:
-    """Create the run's folder and record its settings."""
+def start_run(session: Session) -> Path:
+    """Create the run's folder, record its settings and return it."""
     save_dir = require_writable_folder(session.config.run.save_dir)
     session.run_dir = new_run_folder(save_dir)
     write_json(session.run_dir / "config.json", config_to_dict(session.config) | {"version": VERSION, "lineage": session.lineage})
+    return session.run_dir
 
 
 def _snapshot(value: object) -> object:

@@ -19,12 +19,14 @@ from tests.helpers import OFFLINE, ROOT, SHORT, run_folder
 from training.checkpoint import load_checkpoint, saved_iterations
 from training.checkpoint_writer import CheckpointWriter
 from training.loop import optimize
+from training.recorder import Recorder
 from training.run_log import RunLog
 from training.session import open_session
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows delivers no SIGINT to a single process")
 SIGNALS = pytest.mark.parametrize("number, code, word", [(signal.SIGINT, 130, "interrupted"),
                                                          (signal.SIGTERM, 143, "terminated")])
+from utils.clock import Stopwatch
 
 
 def start(*arguments):
@@ -124,7 +126,8 @@ def test_a_failure_between_two_steps_saves_them(workspace, tmp_path, capsys):
     session.run_dir = tmp_path / "run"
     log = FullDisk(tmp_path / "log", texture_set)
     with pytest.raises(OSError, match="No space"):
-        optimize(session, log, writer=CheckpointWriter(session.run_dir, 3, lambda: ""))
+        optimize(session, recorder=Recorder(session, session.run_dir, log, CheckpointWriter(
+            session.run_dir, 3, lambda: ""), Stopwatch("training")))
     log.close()
     assert saved_iterations(tmp_path / "run") == [7] and "train_result_7" in capsys.readouterr().out
     saved = load_checkpoint(tmp_path / "run" / "models" / "train_result_7" / "model.pth")
