@@ -105,7 +105,7 @@ def test_training_commands_of_a_manual_can_be_read(name):
     commands = [arguments for module, arguments in map(module_of, own_commands(manual(name))) if module == "train"]
     assert len(commands) >= 6
     for arguments in commands:
-        if "--help" not in arguments:
+        if not {"--help", "--version"} & set(arguments):
             flags = cli.parse_flags(arguments)
             if "config" not in flags and "load_dir" not in flags:
                 cli.make_config(flags)
@@ -148,6 +148,25 @@ def test_a_manual_lists_every_preset_and_every_keyword(name):
         for keyword, channel in texture.packed.items():
             assert keyword in text.lower(), keyword
             assert rows[texture.name].rstrip("| ").endswith("RGB"[channel])
+
+
+@pytest.mark.parametrize("name", MANUALS)
+def test_the_code_map_of_a_manual_is_the_listing(name):
+    """Folders under tests/ are those of what they test, and stand for themselves."""
+    section, = (part for part in re.split(r"^## ", manual(name), flags=re.M) if "| `train.py` |" in part)
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    places = [place for row in rows for place in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    files = [path.relative_to(ROOT) for path in ROOT.rglob("*.py")]
+    ignored = (".", "venv", "outputs", "save_batch", "data_batch")
+    files = [path for path in files if not path.parts[0].startswith(ignored)]
+    expected = {path.name if len(path.parts) == 1 else f"{path.parent.as_posix()}/" for path in files
+                if not (path.parts[0] == "tests" and len(path.parts) > 2)}
+    assert len(expected) > 15
+    assert expected <= set(places), expected - set(places)
+    assert len(places) == len(set(places))
+    for place in [*places, *re.findall(r"`([\w./-]+(?:/|\.\w+))`", section)]:
+        path = ROOT / place
+        assert path.is_dir() if place.endswith("/") else path.is_file(), place
 
 
 @pytest.mark.parametrize("name", MANUALS)
