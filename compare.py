@@ -27,11 +27,17 @@ def _parse(argv: Sequence[str] | None) -> Namespace:
     parser = OneLineParser(prog="compare.py", description=__doc__.partition(":")[0])
     parser.add_argument("--data_dir", required=True, metavar="MATERIAL", help="the images the run was trained on")
     parser.add_argument("--load_dir", required=True, metavar="RUN", help="a run folder, or an exported folder")
-    parser.add_argument("--load_iter", type=int, default=-1, metavar="N",
-                        help="the iteration; -1, the default: the newest")
+    parser.add_argument(
+        "--load_iter", type=int, default=-1, metavar="N", help="the iteration; -1, the default: the newest"
+    )
     parser.add_argument("--out", metavar="FILE.html", help="the report (default RUN/compare.html)")
-    parser.add_argument("--codecs", nargs="*", default=["bc7", "bc7+bc5", "astc"], metavar="CODEC",
-                        help="baselines to show (default bc7 bc7+bc5 astc); none given: the run alone")
+    parser.add_argument(
+        "--codecs",
+        nargs="*",
+        default=["bc7", "bc7+bc5", "astc"],
+        metavar="CODEC",
+        help="baselines to show (default bc7 bc7+bc5 astc); none given: the run alone",
+    )
     return parser.parse_args(argv)
 
 
@@ -65,12 +71,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         cache = ResultCache(Path(folder))
         records = [ours, *measure_baselines(textures, options.codecs, cache)]
         others = {crop_label(record): cache.decoded(record) for record in shown_beside(records, ours)}
-    manifest = {**reader.manifest, **error_figures(references, decoded, textures.present),
-                **similarity_figures(references, decoded, textures.present)}
+    manifest = {
+        **reader.manifest,
+        **error_figures(references, decoded, textures.present),
+        **similarity_figures(references, decoded, textures.present),
+    }
     sections = run_sections(manifest, references, decoded, run, others=others, label=crop_label(ours))
     if len(records) > 1:
-        comparison = Section("Beside conventional codecs, finest mip", [
-            Picture(rate_distortion_chart(records), "Dashed: no random access."), summary_table(records)])
+        comparison = Section(
+            "Beside conventional codecs, finest mip",
+            [Picture(rate_distortion_chart(records), "Dashed: no random access."), summary_table(records)],
+        )
         sections.insert(1, comparison)
     write_report(out, f"{textures.name}: {run_dir.resolve().name}", sections)
     say("report", out)

@@ -17,14 +17,34 @@ from pydantic.dataclasses import dataclass
 
 VERSION = "0.3.0"
 """Version of the toolkit."""
-TEXTURE_CHANNELS = {"diffuse": 3, "normal": 3, "roughness": 1, "occlusion": 1, "metallic": 1, "specular": 1,
-                    "displacement": 1}
+TEXTURE_CHANNELS = {
+    "diffuse": 3,
+    "normal": 3,
+    "roughness": 1,
+    "occlusion": 1,
+    "metallic": 1,
+    "specular": 1,
+    "displacement": 1,
+}
 """The map types in canonical order, with their numbers of channels."""
 N_CHANNELS = sum(TEXTURE_CHANNELS.values())
 """Channels of the canonical layout; missing maps keep their place."""
 TextureType = Literal["diffuse", "normal", "roughness", "occlusion", "metallic", "specular", "displacement"]
-Activation = Literal["none", "relu", "leaky_relu", "hard_swish", "hard_gelu", "gelu", "silu", "exponential", "sine",
-                     "sigmoid", "squareplus", "softplus", "tanh"]
+Activation = Literal[
+    "none",
+    "relu",
+    "leaky_relu",
+    "hard_swish",
+    "hard_gelu",
+    "gelu",
+    "silu",
+    "exponential",
+    "sine",
+    "sigmoid",
+    "squareplus",
+    "softplus",
+    "tanh",
+]
 ACTIVATION_NAMES = typing.get_args(Activation)
 """Activations that a layer can have, under tiny-cuda-nn's names in lower case."""
 QuantizeBits = Literal[2, 4, 8, 16]
@@ -39,8 +59,12 @@ STORAGES = typing.get_args(Storage)
 DiffuseSpace = Literal["linear", "srgb"]
 DIFFUSE_SPACES = typing.get_args(DiffuseSpace)
 """Codings of the network's diffuse output."""
-GRID_FLAGS = {"quantize_bits": "quantize_bits", "save_bits": "save_bits", "interpolation": "interpolation",
-              "grid_learning_rate": "learning_rate"}
+GRID_FLAGS = {
+    "quantize_bits": "quantize_bits",
+    "save_bits": "save_bits",
+    "interpolation": "interpolation",
+    "grid_learning_rate": "learning_rate",
+}
 """Flags that set one field of every grid, and that field."""
 LEARNING_RATES = {"muon": 0.03, "adam": 0.005}
 """Step size of the decoder by optimiser, where none is given."""
@@ -99,7 +123,8 @@ class ModelConfig:
     """The function from (u, v, lod) to 11 channels."""
 
     hash_grid_configs: Annotated[list[HashGridConfig], Field(min_length=1)] = field(
-        default_factory=lambda: [HashGridConfig(texels_per_cell=2), HashGridConfig(texels_per_cell=4)])
+        default_factory=lambda: [HashGridConfig(texels_per_cell=2), HashGridConfig(texels_per_cell=4)]
+    )
     """The feature grids, as a JSON list on the command line or the name of a JSON file."""
     target_bpp: OptionalAmount = None
     """Choose grids that cost this many bits per texel on the material's size; grid flags hold beside it."""
@@ -256,8 +281,13 @@ class Config:
     """Names of the flags, and of the fields of a config file written by hand, that were given; not recorded."""
 
 
-SECTIONS: dict[str, typing.Any] = {"run": RunConfig, "model": ModelConfig, "quantize": QuantizeConfig,
-                                   "train": TrainConfig, "export": ExportConfig}
+SECTIONS: dict[str, typing.Any] = {
+    "run": RunConfig,
+    "model": ModelConfig,
+    "quantize": QuantizeConfig,
+    "train": TrainConfig,
+    "export": ExportConfig,
+}
 """The sections of `Config` by name."""
 
 PRESETS: dict[str, dict[str, dict[str, object]]] = {
@@ -265,14 +295,33 @@ PRESETS: dict[str, dict[str, dict[str, object]]] = {
     "quality": {
         "model": {
             "hash_grid_configs": [
-                {"texels_per_cell": 4, "quantize_bits": 4, "save_bits": 64, "interpolation": "gather",
-                 "learning_rate": 0.15},
-                {"texels_per_cell": 16, "quantize_bits": 4, "save_bits": 32, "interpolation": "bilinear",
-                 "learning_rate": 0.15}],
-            "n_frequencies": 2, "period_cells": 1, "phases": 2, "position_order": 1, "n_neurons": 64,
+                {
+                    "texels_per_cell": 4,
+                    "quantize_bits": 4,
+                    "save_bits": 64,
+                    "interpolation": "gather",
+                    "learning_rate": 0.15,
+                },
+                {
+                    "texels_per_cell": 16,
+                    "quantize_bits": 4,
+                    "save_bits": 32,
+                    "interpolation": "bilinear",
+                    "learning_rate": 0.15,
+                },
+            ],
+            "n_frequencies": 2,
+            "period_cells": 1,
+            "phases": 2,
+            "position_order": 1,
+            "n_neurons": 64,
             "n_hidden_layers": 3,
-            "activation": "hard_swish", "output_activation": "none", "use_bias": True, "network_precision": "auto",
-            "diffuse_space": "srgb"},
+            "activation": "hard_swish",
+            "output_activation": "none",
+            "use_bias": True,
+            "network_precision": "auto",
+            "diffuse_space": "srgb",
+        },
         "quantize": {"noise_std": 0.0},
         "export": {"storage": "true_rate"},
     },
@@ -280,16 +329,27 @@ PRESETS: dict[str, dict[str, dict[str, object]]] = {
         "model": {
             "hash_grid_configs": [
                 {"texels_per_cell": 2, "quantize_bits": 4, "save_bits": 32, "learning_rate": 0.1},
-                {"texels_per_cell": 4, "quantize_bits": 4, "save_bits": 32, "learning_rate": 0.1}],
-            "output_activation": "none", "network_precision": "float16", "diffuse_space": "srgb"},
+                {"texels_per_cell": 4, "quantize_bits": 4, "save_bits": 32, "learning_rate": 0.1},
+            ],
+            "output_activation": "none",
+            "network_precision": "float16",
+            "diffuse_space": "srgb",
+        },
         "export": {"storage": "true_rate"},
     },
 }
 PRESETS["fast"] = {**PRESETS["quality"], "train": {"time_budget": 10.0}}
 """Named sets of fields, by section, over the defaults above."""
 
-_EXPECTED = {"int_type": "a whole number", "float_type": "a number", "bool_type": "true or false",
-             "string_type": "text", "list_type": "a list", "dict_type": "an object", "dataclass_type": "an object"}
+_EXPECTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "dataclass_type": "an object",
+}
 """What a value should have been, by pydantic's name of the error."""
 
 
@@ -304,8 +364,11 @@ def describe_invalid(error: ValidationError, section: str) -> str:
         return f"unknown setting {path[-1]!r} in {owner or section}; known are {known}"
     if kind == "literal_error":
         choices = limits["expected"].replace("'", "")
-        return f"{owner} has {found!r}; known are {choices}" if first["loc"][-1] == "[key]" else \
-            f"{name} is {found!r}; choose {choices}"
+        return (
+            f"{owner} has {found!r}; known are {choices}"
+            if first["loc"][-1] == "[key]"
+            else f"{name} is {found!r}; choose {choices}"
+        )
     if kind == "value_error":
         return f"{name} is {found!r}; {limits['error']}"
     if kind == "too_short":
@@ -315,8 +378,10 @@ def describe_invalid(error: ValidationError, section: str) -> str:
     for bound, words in (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than")):
         if bound in limits:
             return f"{name} is {found}, expected {words} {limits[bound]}".removesuffix(".0")
-    return (f"{name} is {found!r}, expected {_EXPECTED.get(kind, first['msg'])}; correct it in the command line or the "
-            "config file")
+    return (
+        f"{name} is {found!r}, expected {_EXPECTED.get(kind, first['msg'])}; correct it in the command line or the "
+        "config file"
+    )
 
 
 def _dotted(path: list[str | int]) -> str:
@@ -380,11 +445,18 @@ def validate(config: Config) -> None:
         raise ConfigError("target_bpp and target_psnr exclude each other; leave one out")
     for index, grid in enumerate(model.hash_grid_configs):
         if grid.save_bits < grid.quantize_bits:
-            raise ConfigError(f"save_bits {grid.save_bits} is less than quantize_bits {grid.quantize_bits} in grid "
-                              f"{index}: no feature would fit; raise save_bits or lower quantize_bits")
+            raise ConfigError(
+                f"save_bits {grid.save_bits} is less than quantize_bits {grid.quantize_bits} in grid "
+                f"{index}: no feature would fit; raise save_bits or lower quantize_bits"
+            )
     if model.n_hidden_layers and model.n_neurons % 16:
         raise ConfigError(f"n_neurons is {model.n_neurons}; choose a multiple of 16 (tiny-cuda-nn's layout)")
-    if "early_stop_interval" in config.given and early_stop_acts(train) \
-            and train.early_stop_interval % train.eval_interval:
-        raise ConfigError(f"early_stop_interval {train.early_stop_interval} is not a multiple of eval_interval "
-                          f"{train.eval_interval}; change one of them")
+    if (
+        "early_stop_interval" in config.given
+        and early_stop_acts(train)
+        and train.early_stop_interval % train.eval_interval
+    ):
+        raise ConfigError(
+            f"early_stop_interval {train.early_stop_interval} is not a multiple of eval_interval "
+            f"{train.eval_interval}; change one of them"
+        )

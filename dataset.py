@@ -23,23 +23,36 @@ from utils.errors import UsageError, run_command
 
 ORM = ("arm", "orm", "occlusionroughnessmetallic", "occlusion_roughness_metallic")
 METAL_ROUGHNESS = ("metalroughness", "metallicroughness", "metallic_roughness")
-TEXELS_AT_ONCE = 4 * 4096 ** 2
+TEXELS_AT_ONCE = 4 * 4096**2
 """Most texels of maps that are read at the same time: they and their mips take about 10 bytes each."""
 
 
 def get_texture_config() -> tuple[TextureType, ...]:
     """The seven types in canonical order; the one place to add a keyword of your own."""
     return (
-        TextureType("diffuse", ("diffuse", "albedo", "color", "diff", "basecolor", "base_color", "col"), ("d",),
-                    coding="srgb"),
-        TextureType("normal", ("normal", "nor_gl", "normalgl", "normal_gl", "nor", "nrm"), ("n",), coding="normal",
-                    directx_keywords=("nor_dx", "normaldx", "normal_dx", "normal-dx", "normaldirectx",
-                                      "normal_directx")),
-        TextureType("roughness", ("roughness", "rough"), ("r",),
-                    packed={**dict.fromkeys(ORM, 1), **dict.fromkeys(METAL_ROUGHNESS, 1)}),
+        TextureType(
+            "diffuse", ("diffuse", "albedo", "color", "diff", "basecolor", "base_color", "col"), ("d",), coding="srgb"
+        ),
+        TextureType(
+            "normal",
+            ("normal", "nor_gl", "normalgl", "normal_gl", "nor", "nrm"),
+            ("n",),
+            coding="normal",
+            directx_keywords=("nor_dx", "normaldx", "normal_dx", "normal-dx", "normaldirectx", "normal_directx"),
+        ),
+        TextureType(
+            "roughness",
+            ("roughness", "rough"),
+            ("r",),
+            packed={**dict.fromkeys(ORM, 1), **dict.fromkeys(METAL_ROUGHNESS, 1)},
+        ),
         TextureType("occlusion", ("occlusion", "ao", "ambient"), packed=dict.fromkeys(ORM, 0)),
-        TextureType("metallic", ("metallic", "metalness"), ("m", "metal"),
-                    packed={**dict.fromkeys(ORM, 2), **dict.fromkeys(METAL_ROUGHNESS, 2)}),
+        TextureType(
+            "metallic",
+            ("metallic", "metalness"),
+            ("m", "metal"),
+            packed={**dict.fromkeys(ORM, 2), **dict.fromkeys(METAL_ROUGHNESS, 2)},
+        ),
         TextureType("specular", ("specular",), ("s",)),
         TextureType("displacement", ("displacement", "disp", "height", "depth", "bump"), ("h",)),
     )
@@ -100,8 +113,10 @@ def load_texture_set(data_dir: str | Path, *, max_size: int | None = None) -> Te
     if max_size is not None and max(file_size) > max_size:
         width, height = (max(1, round(side * max_size / max(file_size))) for side in file_size)
         notices.append(f"all maps reduced from {file_size[0]} x {file_size[1]} to {width} x {height}")
-    mips = [np.zeros((h, w, N_CHANNELS), np.uint8)
-            for w, h in (mip_size(width, height, mip) for mip in range(mip_count(width, height)))]
+    mips = [
+        np.zeros((h, w, N_CHANNELS), np.uint8)
+        for w, h in (mip_size(width, height, mip) for mip in range(mip_count(width, height)))
+    ]
     maps_of_file: dict[Path, list[tuple[TextureType, MapSource]]] = {}
     for type_name, source in chosen.items():
         maps_of_file.setdefault(source.path, []).append((types[type_name], source))
@@ -116,13 +131,25 @@ def load_texture_set(data_dir: str | Path, *, max_size: int | None = None) -> Te
     directx = "normal" in chosen and chosen["normal"].directx
     if directx:
         notices.append(f"normal: {chosen['normal'].path.name} is a DirectX map (green points down), kept as it is")
-    return TextureSet(folder.resolve().name or "material", width, height, mips,
-                      {name: name in chosen for name in TEXTURE_CHANNELS}, "directx" if directx else "opengl",
-                      {name: source.path.name for name, source in chosen.items()}, notices)
+    return TextureSet(
+        folder.resolve().name or "material",
+        width,
+        height,
+        mips,
+        {name: name in chosen for name in TEXTURE_CHANNELS},
+        "directx" if directx else "opengl",
+        {name: source.path.name for name, source in chosen.items()},
+        notices,
+    )
 
 
-def _load_file(path: Path, maps: Sequence[tuple[TextureType, MapSource]], mips: Sequence[np.ndarray],
-               file_size: tuple[int, int], first_name: str) -> list[str]:
+def _load_file(
+    path: Path,
+    maps: Sequence[tuple[TextureType, MapSource]],
+    mips: Sequence[np.ndarray],
+    file_size: tuple[int, int],
+    first_name: str,
+) -> list[str]:
     """Read one file and write its maps and their mips into `mips`; returns notices.
 
     `file_size` is the width and height of the file that sets the size, `first_name`.
@@ -135,8 +162,10 @@ def _load_file(path: Path, maps: Sequence[tuple[TextureType, MapSource]], mips: 
         notices += map_notices
         size = texels.shape[1], texels.shape[0]
         if size != file_size:
-            notices.append(f"{texture.name}: {path.name} resized from {size[0]} x {size[1]} to "
-                           f"{width} x {height}, the size of {first_name}")
+            notices.append(
+                f"{texture.name}: {path.name} resized from {size[0]} x {size[1]} to "
+                f"{width} x {height}, the size of {first_name}"
+            )
         if size != (width, height):
             texels = resize(texels, width, height, texture.coding)
         fill_mips([mip[..., texture.channels] for mip in mips], texels, texture.coding)
@@ -149,9 +178,11 @@ def main() -> None:
     parser.add_argument("folder", help="folder of images, one material")
     folder = Path(parser.parse_args().folder)
     textures = load_texture_set(folder)
-    print(f"{textures.name}: {textures.width} x {textures.height}, {len(textures.mips)} mips, "
-          f"{int(textures.channel_mask.sum())} of {N_CHANNELS} channels"
-          + (f", {textures.normal_convention} normals" if textures.present["normal"] else ""))
+    print(
+        f"{textures.name}: {textures.width} x {textures.height}, {len(textures.mips)} mips, "
+        f"{int(textures.channel_mask.sum())} of {N_CHANNELS} channels"
+        + (f", {textures.normal_convention} normals" if textures.present["normal"] else "")
+    )
     column = max(map(len, textures.files.values())) + 2
     for type_name in TEXTURE_CHANNELS:
         if type_name in textures.files:

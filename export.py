@@ -1,8 +1,8 @@
 """Export of a trained material: DDS grids, network_data.npz and the manifest; and PNGs decoded from an export.
 
-    python export.py --load_dir RUN [--load_iter N] [--storage true_rate] [--dds_mips False] [--out DIR]
-    python export.py --load_dir RUN [--load_iter N] --report
-    python export.py --decode DIR --out PNGS [--mip M]
+python export.py --load_dir RUN [--load_iter N] [--storage true_rate] [--dds_mips False] [--out DIR]
+python export.py --load_dir RUN [--load_iter N] --report
+python export.py --decode DIR --out PNGS [--mip M]
 """
 
 from __future__ import annotations
@@ -51,26 +51,53 @@ def decode_to_pngs(folder: str | os.PathLike, out: str | os.PathLike, mip: int =
 
 
 def _parser() -> OneLineParser:
-    parser = OneLineParser(prog="export.py", allow_abbrev=False,
-                     description="Export a run's checkpoint again, or decode an export to PNG files.")
+    parser = OneLineParser(
+        prog="export.py",
+        allow_abbrev=False,
+        description="Export a run's checkpoint again, or decode an export to PNG files.",
+    )
     job = parser.add_mutually_exclusive_group(required=True)
     job.add_argument("--load_dir", metavar="RUN", help="run folder whose checkpoint is exported")
-    job.add_argument("--decode", metavar="DIR", help="exported folder, or run folder with exports, whose maps "
-                                                    "are decoded to PNG")
-    parser.add_argument("--load_iter", type=int, metavar="N",
-                        help="the checkpoint's or export's iteration; -1 (default): the newest")
+    job.add_argument(
+        "--decode", metavar="DIR", help="exported folder, or run folder with exports, whose maps are decoded to PNG"
+    )
+    parser.add_argument(
+        "--load_iter", type=int, metavar="N", help="the checkpoint's or export's iteration; -1 (default): the newest"
+    )
     parser.add_argument("--storage", choices=STORAGES, help="how features are stored; default: as in the run")
-    parser.add_argument("--dds_mips", nargs="?", const=True, type=parse_bool, metavar="BOOL",
-                        help="all levels in the DDS files, or the finest alone; default: as in the run")
-    parser.add_argument("--no-dds_mips", dest="dds_mips", action="store_false", default=argparse.SUPPRESS,
-                        help="the finest levels alone")
-    parser.add_argument("--report", nargs="?", const=True, type=parse_bool, metavar="BOOL",
-                        help="with --load_dir: write the run's pictures and report.html, from its export where it has "
-                             "one")
-    parser.add_argument("--no-report", dest="report", action="store_false", default=argparse.SUPPRESS,
-                        help="the exported files alone (default)")
-    parser.add_argument("--out", metavar="DIR",
-                        help="where to write; needed with --decode, else the checkpoint's folder")
+    parser.add_argument(
+        "--dds_mips",
+        nargs="?",
+        const=True,
+        type=parse_bool,
+        metavar="BOOL",
+        help="all levels in the DDS files, or the finest alone; default: as in the run",
+    )
+    parser.add_argument(
+        "--no-dds_mips",
+        dest="dds_mips",
+        action="store_false",
+        default=argparse.SUPPRESS,
+        help="the finest levels alone",
+    )
+    parser.add_argument(
+        "--report",
+        nargs="?",
+        const=True,
+        type=parse_bool,
+        metavar="BOOL",
+        help="with --load_dir: write the run's pictures and report.html, from its export where it has one",
+    )
+    parser.add_argument(
+        "--no-report",
+        dest="report",
+        action="store_false",
+        default=argparse.SUPPRESS,
+        help="the exported files alone (default)",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="where to write; needed with --decode, else the checkpoint's folder"
+    )
     parser.add_argument("--mip", type=int, metavar="M", help="with --decode: the mip, default 0; -1: every mip")
     return parser
 

@@ -77,13 +77,14 @@ class _RoundStraightThrough(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        x, = ctx.saved_tensors
+        (x,) = ctx.saved_tensors
         low, high = clamp_range(ctx.bits)
         return gradient * ((x >= low) & (x <= high)), None, None
 
 
-def quantize_ste(x: torch.Tensor, bits: int, noise_amplitude: float | torch.Tensor = 0.0,
-                 uniform: torch.Tensor | None = None) -> torch.Tensor:
+def quantize_ste(
+    x: torch.Tensor, bits: int, noise_amplitude: float | torch.Tensor = 0.0, uniform: torch.Tensor | None = None
+) -> torch.Tensor:
     """Round features to exactly the levels, straight-through, same shape and dtype (float32).
 
     With `uniform`, random numbers from 0 to 1 of the same shape, noise in `[-noise_amplitude, noise_amplitude]` is added

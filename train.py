@@ -21,8 +21,9 @@ def main(argv: list[str] | None = None) -> int:
     resumes = bool(run.load_dir) or run.load_iter is not None or run.mode == "infer"
     if run.groups_batching:
         if resumes:
-            raise UsageError("--groups_batching trains every material anew; leave out --load_dir, --load_iter and "
-                             "--mode infer")
+            raise UsageError(
+                "--groups_batching trains every material anew; leave out --load_dir, --load_iter and --mode infer"
+            )
         config = make_config(flags)
         note_ineffective(config)
         return train_groups(config, flags)
@@ -48,6 +49,7 @@ def run() -> int:
         return main()
     except (MemoryError, RuntimeError) as error:
         from training.run import memory_error
+
         cause = memory_error(error)
         if cause:
             raise cause from error

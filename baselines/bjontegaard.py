@@ -71,7 +71,7 @@ def bd_rate(anchor: Sequence[Point], test: Sequence[Point]) -> float | None:
     -50.0
     """
     mean = _mean_difference(_axes(anchor)[::-1], _axes(test)[::-1])
-    return None if mean is None else (10 ** mean - 1) * 100
+    return None if mean is None else (10**mean - 1) * 100
 
 
 def psnr_at(curve: Sequence[Point], bpp: float) -> float | None:

@@ -25,8 +25,9 @@ class ResultCache:
         stem = self.folder / material / f"{codec}-{setting}"
         return stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".npz")
 
-    def get(self, textures: TextureSet, codec: str, setting: str,
-            run: Callable[[], tuple[dict, np.ndarray]]) -> tuple[dict, bool]:
+    def get(
+        self, textures: TextureSet, codec: str, setting: str, run: Callable[[], tuple[dict, np.ndarray]]
+    ) -> tuple[dict, bool]:
         """Return the record kept for this very material, or `run` the codec and keep its record and decoded maps.
 
         The second value tells whether it was kept before.

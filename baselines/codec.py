@@ -98,10 +98,16 @@ class Codec:
             encoded.append(self.encode(texture, setting))
             decoded[..., texture.channels] = encoded[-1].decoded
         label = self.title if self.settings == (setting,) else f"{self.title} {setting}"
-        return CodecResult(self.name, setting, label, decoded,
-                           sum(each.size_bytes for each in encoded), sum(each.encode_time_s for each in encoded),
-                           self.random_access,
-                           float(sum(each.block_bytes for each in encoded)) if self.random_access else None)
+        return CodecResult(
+            self.name,
+            setting,
+            label,
+            decoded,
+            sum(each.size_bytes for each in encoded),
+            sum(each.encode_time_s for each in encoded),
+            self.random_access,
+            float(sum(each.block_bytes for each in encoded)) if self.random_access else None,
+        )
 
 
 def pack_textures(image: np.ndarray, present: dict[str, bool], scalars_per_texture: int = 3) -> list[Texture]:
@@ -113,6 +119,8 @@ def pack_textures(image: np.ndarray, present: dict[str, bool], scalars_per_textu
             textures.append((name, list(range(channels.start, channels.stop))))
         else:
             scalars += range(channels.start, channels.stop)
-    textures += [("scalars", scalars[first:first + scalars_per_texture])
-                 for first in range(0, len(scalars), scalars_per_texture)]
+    textures += [
+        ("scalars", scalars[first : first + scalars_per_texture])
+        for first in range(0, len(scalars), scalars_per_texture)
+    ]
     return [Texture(channels, np.ascontiguousarray(image[..., channels]), content) for content, channels in textures]

@@ -12,18 +12,35 @@ from utils.errors import UsageError
 _BC_PACKAGES = {"etcpak": "etcpak", "texture2ddecoder": "texture2ddecoder"}
 _BC_SETTINGS = (("linear",), "linear|thorough|perceptual", "choose linear, thorough or perceptual")
 _QUALITY = ("q[1-9][0-9]?", "choose q1 to q99")
-CODECS: dict[str, Codec] = {codec.name: codec for codec in (
-    Codec("bc7", "BC7", encode_bc7, *_BC_SETTINGS, _BC_PACKAGES),
-    Codec("bc7+bc5", "BC7 + BC5 normal", encode_bc7_bc5, *_BC_SETTINGS, _BC_PACKAGES),
-    Codec("bc7+bc4", "BC7 + BC4 scalars", encode_bc7_bc4, *_BC_SETTINGS, _BC_PACKAGES, scalars_alone=True),
-    Codec("astc", "ASTC", encode_astc, ("4x4", "5x5", "6x6", "8x8", "10x10", "12x12"),
-          "(4x4|5x5|6x6|8x8|10x10|12x12)(-thorough)?", "choose 4x4, 5x5, 6x6, 8x8, 10x10 or 12x12, or one of them "
-          "with -thorough", {"astc_encoder": "astc-encoder-py"}),
-    Codec("jxl", "JPEG XL", encode_jxl, ("q95", "q85", "q70", "q50"), *_QUALITY,
-          {"pillow_jxl": "pillow-jxl-plugin"}, random_access=False),
-    Codec("avif", "AVIF", encode_avif, ("q80", "q65", "q50", "q35"), *_QUALITY, avif_packages(),
-          random_access=False),
-)}
+CODECS: dict[str, Codec] = {
+    codec.name: codec
+    for codec in (
+        Codec("bc7", "BC7", encode_bc7, *_BC_SETTINGS, _BC_PACKAGES),
+        Codec("bc7+bc5", "BC7 + BC5 normal", encode_bc7_bc5, *_BC_SETTINGS, _BC_PACKAGES),
+        Codec("bc7+bc4", "BC7 + BC4 scalars", encode_bc7_bc4, *_BC_SETTINGS, _BC_PACKAGES, scalars_alone=True),
+        Codec(
+            "astc",
+            "ASTC",
+            encode_astc,
+            ("4x4", "5x5", "6x6", "8x8", "10x10", "12x12"),
+            "(4x4|5x5|6x6|8x8|10x10|12x12)(-thorough)?",
+            "choose 4x4, 5x5, 6x6, 8x8, 10x10 or 12x12, or one of them with -thorough",
+            {"astc_encoder": "astc-encoder-py"},
+        ),
+        Codec(
+            "jxl",
+            "JPEG XL",
+            encode_jxl,
+            ("q95", "q85", "q70", "q50"),
+            *_QUALITY,
+            {"pillow_jxl": "pillow-jxl-plugin"},
+            random_access=False,
+        ),
+        Codec(
+            "avif", "AVIF", encode_avif, ("q80", "q65", "q50", "q35"), *_QUALITY, avif_packages(), random_access=False
+        ),
+    )
+}
 """The baselines by name."""
 
 

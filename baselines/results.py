@@ -35,36 +35,58 @@ def measure(textures: TextureSet, result: CodecResult, *, macs_per_texel: int = 
     reference, decoded, ranges = textures.mips[0], result.decoded, channel_ranges()
     diffuse, normal = ranges["diffuse"], ranges["normal"]
     return {
-        "material": textures.name, "width": textures.width, "height": textures.height, "codec": result.name,
-        "setting": result.setting, "label": result.label,
-        "bpp": 8 * result.size_bytes / (textures.width * textures.height), "size_bytes": result.size_bytes,
+        "material": textures.name,
+        "width": textures.width,
+        "height": textures.height,
+        "codec": result.name,
+        "setting": result.setting,
+        "label": result.label,
+        "bpp": 8 * result.size_bytes / (textures.width * textures.height),
+        "size_bytes": result.size_bytes,
         "encode_time_s": result.encode_time_s,
         "psnr": _json_psnr(material_psnr(reference, decoded, textures.present)),
         "ssim": material_ssim(reference, decoded, textures.present),
         "normal_angle_deg": normal_angle(reference[..., normal], decoded[..., normal])
-        if textures.present["normal"] else None,
+        if textures.present["normal"]
+        else None,
         "flip": flip(reference[..., diffuse], decoded[..., diffuse]) if textures.present["diffuse"] else None,
-        "macs_per_texel": macs_per_texel, "bytes_fetched_per_texel": result.bytes_fetched_per_texel,
-        "random_access": result.random_access, "hardware": hardware_name(),
-        "fingerprint": textures.fingerprint, **more}
+        "macs_per_texel": macs_per_texel,
+        "bytes_fetched_per_texel": result.bytes_fetched_per_texel,
+        "random_access": result.random_access,
+        "hardware": hardware_name(),
+        "fingerprint": textures.fingerprint,
+        **more,
+    }
 
 
-def measure_export(textures: TextureSet, reader: NeuralTextureReader, decoded: np.ndarray, *, codec: str = "neural",
-                   setting: str = "", label: str = "neural texture", time_s: float | None = None,
-                   **more: object) -> dict:
+def measure_export(
+    textures: TextureSet,
+    reader: NeuralTextureReader,
+    decoded: np.ndarray,
+    *,
+    codec: str = "neural",
+    setting: str = "",
+    label: str = "neural texture",
+    time_s: float | None = None,
+    **more: object,
+) -> dict:
     """Return the record of an export whose finest mip decodes to `decoded`; its bpp counts the finest levels alone."""
     manifest = reader.manifest
-    if (manifest["width"], manifest["height"]) != (textures.width, textures.height) \
-            or any(textures.present[name] != present for name, present in reader.present.items()):
-        raise UsageError(f"{reader.folder} was trained on another material than {textures.name} (sizes or maps "
-                         "differ); give the folder of images that it was trained on")
+    if (manifest["width"], manifest["height"]) != (textures.width, textures.height) or any(
+        textures.present[name] != present for name, present in reader.present.items()
+    ):
+        raise UsageError(
+            f"{reader.folder} was trained on another material than {textures.name} (sizes or maps "
+            "differ); give the folder of images that it was trained on"
+        )
     size_bytes = round(manifest["bpp"] * manifest["width"] * manifest["height"] / 8)
     fetched = manifest.get("bytes_per_texel")
     if fetched is None:
         fetched = sum(4 * grid["n_features"] * grid["quantize_bits"] / 8 for grid in manifest["grids"])
     result = CodecResult(codec, setting, label, decoded, size_bytes, time_s, True, fetched)
-    return measure(textures, result, macs_per_texel=manifest["network"]["macs_per_texel"],
-                   bpp_mips=manifest["bpp_mips"], **more)
+    return measure(
+        textures, result, macs_per_texel=manifest["network"]["macs_per_texel"], bpp_mips=manifest["bpp_mips"], **more
+    )
 
 
 def _encode_and_measure(textures: TextureSet, codec: Codec, setting: str) -> tuple[dict, np.ndarray]:
@@ -90,7 +112,9 @@ def measure_baselines(textures: TextureSet, names: Sequence[str], cache: ResultC
 def reported(record: dict, was_kept: bool) -> dict:
     """Print a record in one line and return it."""
     psnr, time_s = record["psnr"]["overall"], record["encode_time_s"]
-    say(record["material"], f"{record['label']:<28}{record['bpp']:7.2f} bpp"
-                            f"{'  identical' if psnr is None else f'{psnr:8.2f} dB'}{time_s:9.2f} s"
-                            + ("  (kept)" if was_kept else ""))
+    say(
+        record["material"],
+        f"{record['label']:<28}{record['bpp']:7.2f} bpp"
+        f"{'  identical' if psnr is None else f'{psnr:8.2f} dB'}{time_s:9.2f} s" + ("  (kept)" if was_kept else ""),
+    )
     return record

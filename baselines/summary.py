@@ -37,8 +37,10 @@ def curves_of(records: Sequence[dict]) -> dict[str, list[Point]]:
 def rate_distortion_chart(records: Sequence[dict]) -> bytes:
     """Draw one material's overall PSNR over bits per texel, a line per codec; dashed: without random access."""
     sequential = {curve_name(record) for record in records if not record["random_access"]}
-    series = [Series(name, [bpp for bpp, _ in points], [psnr_db for _, psnr_db in points], dashed=name in sequential)
-              for name, points in curves_of(records).items()]
+    series = [
+        Series(name, [bpp for bpp, _ in points], [psnr_db for _, psnr_db in points], dashed=name in sequential)
+        for name, points in curves_of(records).items()
+    ]
     return line_chart(series, "bits per texel", "overall PSNR, dB", log_x=True)
 
 
@@ -60,14 +62,36 @@ def summary_table(records: Sequence[dict]) -> Table:
     for record in sorted(records, key=lambda record: -record["bpp"]):
         psnr, at_rate = _psnr(record, "overall"), psnr_at(anchor, record["bpp"])
         gain = None if psnr is None or at_rate is None or record["codec"] == ANCHOR else psnr - at_rate
-        rows.append([record["label"], record["bpp"], psnr, None if gain is None else f"{gain:+.2f}",
-                     *(_psnr(record, name) for name in names), _ssim(record),
-                     record["normal_angle_deg"], None if record["flip"] is None else f"{record['flip']:.4f}",
-                     record["encode_time_s"], record["macs_per_texel"],
-                     None if record["bytes_fetched_per_texel"] is None else f"{record['bytes_fetched_per_texel']:g}",
-                     record["random_access"]])
-    header = ["codec", "bpp", "PSNR dB", "over ASTC dB", *names, "SSIM", "normal angle deg", "FLIP", "encode s",
-              "MACs/texel", "bytes/texel", "random access"]
+        rows.append(
+            [
+                record["label"],
+                record["bpp"],
+                psnr,
+                None if gain is None else f"{gain:+.2f}",
+                *(_psnr(record, name) for name in names),
+                _ssim(record),
+                record["normal_angle_deg"],
+                None if record["flip"] is None else f"{record['flip']:.4f}",
+                record["encode_time_s"],
+                record["macs_per_texel"],
+                None if record["bytes_fetched_per_texel"] is None else f"{record['bytes_fetched_per_texel']:g}",
+                record["random_access"],
+            ]
+        )
+    header = [
+        "codec",
+        "bpp",
+        "PSNR dB",
+        "over ASTC dB",
+        *names,
+        "SSIM",
+        "normal angle deg",
+        "FLIP",
+        "encode s",
+        "MACs/texel",
+        "bytes/texel",
+        "random access",
+    ]
     return Table(header, rows)
 
 
@@ -80,10 +104,23 @@ def bjontegaard_table(records: Sequence[dict]) -> Table | None:
         for codec, points in curves.items():
             gain, rate = bd_psnr(anchor, points), bd_rate(anchor, points)
             if gain is not None or rate is not None:
-                rows.append([material, codec, None if gain is None else f"{gain:+.2f}",
-                             None if rate is None else f"{rate:+.1f}"])
-    return Table(["material", "codec", "BD-PSNR dB", "BD-rate %"], rows,
-                 "Against ASTC; a dash where the curves do not overlap") if rows else None
+                rows.append(
+                    [
+                        material,
+                        codec,
+                        None if gain is None else f"{gain:+.2f}",
+                        None if rate is None else f"{rate:+.1f}",
+                    ]
+                )
+    return (
+        Table(
+            ["material", "codec", "BD-PSNR dB", "BD-rate %"],
+            rows,
+            "Against ASTC; a dash where the curves do not overlap",
+        )
+        if rows
+        else None
+    )
 
 
 def material_sections(records: Sequence[dict], crops: dict[str, list[Picture]]) -> list[Section]:
@@ -92,9 +129,17 @@ def material_sections(records: Sequence[dict], crops: dict[str, list[Picture]]) 
     for material in materials_of(records):
         ours = [record for record in records if record["material"] == material]
         size = f"{ours[0]['width']} x {ours[0]['height']} texels"
-        sections.append(Section(material, [f"{size}, finest mip. Measured on {ours[0]['hardware']}.",
-                                           Picture(rate_distortion_chart(ours), "Dashed: no random access."),
-                                           summary_table(ours), *crops.get(material, [])]))
+        sections.append(
+            Section(
+                material,
+                [
+                    f"{size}, finest mip. Measured on {ours[0]['hardware']}.",
+                    Picture(rate_distortion_chart(ours), "Dashed: no random access."),
+                    summary_table(ours),
+                    *crops.get(material, []),
+                ],
+            )
+        )
     return sections
 
 

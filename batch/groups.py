@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from batch.processes import train_in_processes
 from batch.worker import train_material
 from configs import Config
+from formats.manifest import read_manifest
 from reporting.console import decibels, say
 from training import flags as cli
 from utils.errors import UsageError
-from utils.files import read_json, require_writable_folder
+from utils.files import require_writable_folder
 
 
 def material_folders(batch_dir: Path) -> list[Path]:
@@ -22,8 +24,9 @@ def material_folders(batch_dir: Path) -> list[Path]:
         raise UsageError(f"groups_batch_dir {batch_dir} is no folder; give a folder with one sub-folder per material")
     folders = sorted(path for path in batch_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not folders:
-        raise UsageError(f"groups_batch_dir {batch_dir} has no sub-folder; give a folder with one sub-folder per "
-                         "material")
+        raise UsageError(
+            f"groups_batch_dir {batch_dir} has no sub-folder; give a folder with one sub-folder per material"
+        )
     return folders
 
 
@@ -51,9 +54,12 @@ class BatchLog:
             say("interrupted", f"{name}, {f'saved {text}' if text else 'nothing to save yet'}")
         elif what == "done":
             self.done.append(name)
-            manifest = read_json(Path(text) / "manifest.json")
-            say(title, f"{name} done in {time.perf_counter() - self.started[index]:.0f} s, "
-                       f"{decibels(manifest['psnr']['overall'][0])} dB at {manifest['bpp']:.2f} bits per texel, {text}")
+            manifest = read_manifest(Path(text))
+            say(
+                title,
+                f"{name} done in {time.perf_counter() - self.started[index]:.0f} s, "
+                f"{decibels(manifest['psnr']['overall'][0])} dB at {manifest['bpp']:.2f} bits per texel, {text}",
+            )
         else:
             self.failed.append(name)
             print(f"error: {name} failed: {text}", file=sys.stderr, flush=True)
@@ -61,8 +67,11 @@ class BatchLog:
     def summary(self, save_root: Path) -> None:
         """Say how the batch ended."""
         failed = [name for name in self.names if name in self.failed]
-        say("summary", f"{len(self.done)} of {len(self.names)} materials trained into {save_root}"
-                       + (f"; failed: {', '.join(failed)}" if failed else ""))
+        say(
+            "summary",
+            f"{len(self.done)} of {len(self.names)} materials trained into {save_root}"
+            + (f"; failed: {', '.join(failed)}" if failed else ""),
+        )
 
 
 def train_groups(config: Config, flags: dict[str, object]) -> int:
@@ -73,8 +82,10 @@ def train_groups(config: Config, flags: dict[str, object]) -> int:
     """
     folders = material_folders(Path(config.run.groups_batch_dir))
     save_root = require_writable_folder(config.run.groups_save_dir)
-    materials = [cli.make_config({**flags, "data_dir": str(folder), "save_dir": str(save_root / folder.name)})
-                 for folder in folders]
+    materials = [
+        cli.make_config({**flags, "data_dir": str(folder), "save_dir": str(save_root / folder.name)})
+        for folder in folders
+    ]
     log = BatchLog([folder.name for folder in folders])
     try:
         if config.run.groups_max_workers > 1 and len(materials) > 1:
@@ -82,8 +93,7 @@ def train_groups(config: Config, flags: dict[str, object]) -> int:
         else:
             for index, material in enumerate(materials):
                 log.tell(index, "started", "")
-                train_material(material, None if config.run.groups_verbose else io.StringIO(),
-                               lambda what, text, index=index: log.tell(index, what, text))
+                train_material(material, None if config.run.groups_verbose else io.StringIO(), partial(log.tell, index))
     finally:
         log.summary(save_root)
     return 1 if log.failed else 0

@@ -38,6 +38,7 @@ def _without_ctrl_c() -> Iterator[None]:
         yield
         return
     from multiprocessing import resource_tracker
+
     # It would let the signal through again, were it started by the first of the processes.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -62,12 +63,14 @@ def _exit_cause(process: BaseProcess) -> str:
     process.join()
     if process.exitcode is not None and process.exitcode < 0:
         return f"its process was ended by signal {-process.exitcode}" + (
-            ", which is what happens where memory runs out" if process.exitcode == -9 else "")
+            ", which is what happens where memory runs out" if process.exitcode == -9 else ""
+        )
     return f"its process ended with exit code {process.exitcode}"
 
 
-def train_in_processes(materials: list[Config], workers: int, verbose: bool, tell: Callable[[int, str, str], None]
-                       ) -> None:
+def train_in_processes(
+    materials: list[Config], workers: int, verbose: bool, tell: Callable[[int, str, str], None]
+) -> None:
     """Train materials, `workers` at a time, and tell (index of the material, what, text) as `batch.worker.Tell` does.
 
     Besides, `started` is told. A signal ends all processes, which save their checkpoints first, and is raised.

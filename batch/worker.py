@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
-from typing import TextIO
-
-import torch
 
 import utils.threads  # noqa: F401, before torch
+
+# isort: split
+import torch
+
 from configs import Config
 from dataset import load_texture_set
 from reporting.console import console
@@ -26,12 +28,12 @@ interrupted (what was saved)."""
 
 
 @contextlib.contextmanager
-def _output_to(file: TextIO | None) -> Iterator[None]:
+def _output_to(file: io.TextIOBase | None) -> Iterator[None]:
     """Send what a run says to `file`; None: to the terminal, as usual."""
     if file is None:
         yield
         return
-    console.file = file
+    console.file = file  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -39,7 +41,7 @@ def _output_to(file: TextIO | None) -> Iterator[None]:
         console.file = None  # type: ignore[assignment]
 
 
-def train_material(config: Config, output: TextIO | None, tell: Tell) -> None:
+def train_material(config: Config, output: io.TextIOBase | None, tell: Tell) -> None:
     """Train one material and tell how it ended; what a run says goes to `output`, or to the terminal where it is None.
 
     Notices of the material are told where the run's own lines are not to be seen. A signal is told and raised.
@@ -69,12 +71,12 @@ class _Lines(io.TextIOBase):
     """A text file that tells every whole line that is written to it."""
 
     def __init__(self, tell: Tell) -> None:
-        self.tell, self.rest = tell, ""
+        self._tell_line, self._rest = tell, ""
 
     def write(self, text: str) -> int:
-        *lines, self.rest = (self.rest + text).split("\n")
+        *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
-            self.tell("line", line)
+            self._tell_line("line", line)
         return len(text)
 
 
@@ -83,13 +85,16 @@ def work(config: Config, workers: int, verbose: bool, results: Connection) -> No
 
     `workers`: processes that share the machine.
     """
-    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    threads = max(1, torch.get_num_threads() // workers)
+    torch.set_num_threads(threads)
+    # The reader of exported files asks for it.
+    os.environ["OMP_NUM_THREADS"] = str(threads)
 
     def tell(what: str, text: str) -> None:
         # Whoever started this process may be gone.
         with contextlib.suppress(OSError):
             results.send((what, text))
+
     # A terminal, a service manager and the batch itself may all send the same signal.
     with signals_raise(once=True), contextlib.suppress(KeyboardInterrupt):
         train_material(config, _Lines(tell) if verbose else io.StringIO(), tell)
-

@@ -16,9 +16,13 @@ from utils.arguments import OneLineParser
 from utils.errors import UsageError, run_command
 from utils.files import write_json
 
-_FINE, _COARSE = ({"quantize_bits": 4, "learning_rate": 0.15, **grid} for grid in (
-    {"texels_per_cell": 4, "save_bits": 64, "interpolation": "gather"},
-    {"texels_per_cell": 16, "save_bits": 32, "interpolation": "bilinear"}))
+_FINE, _COARSE = (
+    {"quantize_bits": 4, "learning_rate": 0.15, **grid}
+    for grid in (
+        {"texels_per_cell": 4, "save_bits": 64, "interpolation": "gather"},
+        {"texels_per_cell": 16, "save_bits": 32, "interpolation": "bilinear"},
+    )
+)
 
 VARIANTS: dict[str, dict[str, dict[str, object]]] = {
     "quality": {
@@ -44,8 +48,9 @@ VARIANTS: dict[str, dict[str, dict[str, object]]] = {
         "32768 texels a step": {"batch_size": 32768},
         "8192 texels a step": {"batch_size": 8192},
         "all grids bilinear": {"interpolation": "bilinear"},
-        "cells of 3.9 texels": {"hash_grid_configs": [{**_FINE, "max_resolution": 264},
-                                                      {**_COARSE, "max_resolution": 66}]},
+        "cells of 3.9 texels": {
+            "hash_grid_configs": [{**_FINE, "max_resolution": 264}, {**_COARSE, "max_resolution": 66}]
+        },
         "float32": {"precision": "float32"},
     },
     "ue5": {
@@ -57,8 +62,12 @@ VARIANTS: dict[str, dict[str, dict[str, object]]] = {
         "no noise before rounding": {"noise_std": 0.0},
         "32 x 32 tiles": {"tile_size": 32},
         "32768 texels a step": {"batch_size": 32768},
-        "both grids alike": {"hash_grid_configs": [{"max_resolution": 400, "learning_rate": 0.05},
-                                                   {"max_resolution": 408, "learning_rate": 0.05}]},
+        "both grids alike": {
+            "hash_grid_configs": [
+                {"max_resolution": 400, "learning_rate": 0.05},
+                {"max_resolution": 408, "learning_rate": 0.05},
+            ]
+        },
     },
 }
 """Per preset, variants by name: the flags they change."""
@@ -78,17 +87,28 @@ def main() -> int:
     if unknown:
         raise UsageError(f"unknown variants {', '.join(sorted(unknown))}; known are {', '.join(variants)}")
     names = [name for name in variants if options.variants is None or name in options.variants]
-    results = {"hardware": hardware_name(), "command": " ".join(["python -m benchmarks.ablation", *sys.argv[1:]]),
-               "preset": options.preset,
-               **({"steps": options.steps} if options.steps else {"seconds": options.seconds}), "runs": []}
+    results = {
+        "hardware": hardware_name(),
+        "command": " ".join(["python -m benchmarks.ablation", *sys.argv[1:]]),
+        "preset": options.preset,
+        **({"steps": options.steps} if options.steps else {"seconds": options.seconds}),
+        "runs": [],
+    }
     folders = [folder.resolve() for folder in options.data_dir]
     print("| variant | " + " | ".join(folder.name for folder in folders) + " | bits per texel | step, ms |")
     print("|---|" + "---|" * (len(folders) + 2))
     for name in names:
         cells = []
         for folder in folders:
-            run = in_process("train", data_dir=folder, preset=options.preset, seconds=options.seconds,
-                             steps=options.steps, look=0, flags=json.dumps(variants[name]))
+            run = in_process(
+                "train",
+                data_dir=folder,
+                preset=options.preset,
+                seconds=options.seconds,
+                steps=options.steps,
+                look=0,
+                flags=json.dumps(variants[name]),
+            )
             results["runs"].append({"variant": name, **run})
             cells.append(f"{run['psnr_db']:.2f}")
             write_json(options.out, results)

@@ -110,8 +110,16 @@ def held_bytes(device: torch.device) -> int:
     return total - free
 
 
-def train_ours(texture_set: TextureSet, preset: str, trainer: str, device: torch.device, *, seconds: float,
-               n_evaluations: int, batch_size: int) -> Trained:
+def train_ours(
+    texture_set: TextureSet,
+    preset: str,
+    trainer: str,
+    device: torch.device,
+    *,
+    seconds: float,
+    n_evaluations: int,
+    batch_size: int,
+) -> Trained:
     """Train with one of `OURS` as `train.py` does with a preset."""
     backend_name, graphs = OURS[trainer]
     config = config_from_dict(PRESETS[preset])
@@ -123,16 +131,22 @@ def train_ours(texture_set: TextureSet, preset: str, trainer: str, device: torch
     setup_s = started - opened
     while progress < 1:
         batch = session.sampler.draw()
-        step(batch, session.noise(progress),
-             schedule(progress, settings.learning_rate_final, settings.learning_rate_schedule))
+        step(
+            batch,
+            session.noise(progress),
+            schedule(progress, settings.learning_rate_final, settings.learning_rate_schedule),
+        )
         iteration, texels = iteration + 1, texels + len(batch.targets)
         progress = (time.perf_counter() - started - evaluation_s) / seconds
         if progress * n_evaluations >= evaluated + 1 or progress >= 1:
             now = wait(device)
             evaluated = int(progress * n_evaluations)
-            psnr = evaluate_psnr(session.texture, session.sampler, texture_set.present, config.quantize.quantize, 1)[0]["overall"]
-            history.append({"iteration": iteration, "texels": texels, "time_s": now - started - evaluation_s,
-                            "psnr_db": psnr})
+            psnr = evaluate_psnr(session.texture, session.sampler, texture_set.present, config.quantize.quantize, 1)[0][
+                "overall"
+            ]
+            history.append(
+                {"iteration": iteration, "texels": texels, "time_s": now - started - evaluation_s, "psnr_db": psnr}
+            )
             evaluation_s += wait(device) - now
     held = held_bytes(device)
     session.backend.release()
@@ -140,19 +154,28 @@ def train_ours(texture_set: TextureSet, preset: str, trainer: str, device: torch
     return Trained(history, session.backend.arithmetic + notes, setup_s, held)
 
 
-def measure(texture_set: TextureSet, preset: str, trainer: str, device: torch.device, scale: Scale,
-            batch_size: int) -> Run:
+def measure(
+    texture_set: TextureSet, preset: str, trainer: str, device: torch.device, scale: Scale, batch_size: int
+) -> Run:
     """Train once to warm up and once to count, and gather the figures of one trainer on one material."""
     layout = model_layout(config_from_dict(PRESETS[preset]).model, texture_set.width, texture_set.height)
     channels = present_channels(texture_set.present)
 
     def train(seconds: float, n_evaluations: int) -> Trained:
         if trainer == PLAIN:
-            history = train_plain(texture_set, layout, channels, seconds=seconds, device=device, batch_size=batch_size,
-                                  n_evaluations=n_evaluations)
+            history = train_plain(
+                texture_set,
+                layout,
+                channels,
+                seconds=seconds,
+                device=device,
+                batch_size=batch_size,
+                n_evaluations=n_evaluations,
+            )
             return Trained(history, "float32", None, held_bytes(device))
-        return train_ours(texture_set, preset, trainer, device, seconds=seconds, n_evaluations=n_evaluations,
-                          batch_size=batch_size)
+        return train_ours(
+            texture_set, preset, trainer, device, seconds=seconds, n_evaluations=n_evaluations, batch_size=batch_size
+        )
 
     train(scale.rate_s / 5, 1)
     gc.collect()
@@ -167,38 +190,62 @@ def measure(texture_set: TextureSet, preset: str, trainer: str, device: torch.de
     rate, texels = ((last[what] - first[what]) / (last["time_s"] - first["time_s"]) for what in ("iteration", "texels"))
     trained = train(scale.train_s, scale.evaluations)
     taps_bytes = sum(4 * grid.n_features * 4 for grid in layout.grids)
-    return Run(texture_set.name, preset, trainer, batch_size, trained.arithmetic, trained.setup_s, rate, texels,
-               texels * layout.macs_per_texel * 2 * 3, texels * taps_bytes * 2,
-               max(counted.held_bytes - held, 0) if device.type == "cuda" else None, trained.history,
-               seconds_to_psnr(trained.history))
+    return Run(
+        texture_set.name,
+        preset,
+        trainer,
+        batch_size,
+        trained.arithmetic,
+        trained.setup_s,
+        rate,
+        texels,
+        texels * layout.macs_per_texel * 2 * 3,
+        texels * taps_bytes * 2,
+        max(counted.held_bytes - held, 0) if device.type == "cuda" else None,
+        trained.history,
+        seconds_to_psnr(trained.history),
+    )
 
 
 def upscaled_material(folder: Path, side: int, out: Path) -> Path:
     """Write a material's maps enlarged to `side` texels (Lanczos) into `out`, under their own names; returns `out`."""
     from PIL import Image
+
     texture_set = load_texture_set(folder)
     for name in dict.fromkeys(texture_set.files.values()):
         with Image.open(folder / Path(name).name) as image:
             image.convert("L" if image.mode in ("L", "1", "I", "I;16", "F") else "RGB").resize(
-                (side, side), Image.Resampling.LANCZOS).save(out / f"{Path(name).stem}.png", compress_level=1)
+                (side, side), Image.Resampling.LANCZOS
+            ).save(out / f"{Path(name).stem}.png", compress_level=1)
     return out
 
 
-def _train_in_process(folder: str, max_size: int | None, trainer: str, device_name: str, seconds: float,
-                      batch_size: int, ready, start, results) -> None:
+def _train_in_process(
+    folder: str,
+    max_size: int | None,
+    trainer: str,
+    device_name: str,
+    seconds: float,
+    batch_size: int,
+    ready,
+    start,
+    results,
+) -> None:
     """One of several processes that train at once; puts its steps per second into `results`."""
     device = torch.device(device_name)
     texture_set = load_texture_set(folder, max_size=max_size)
     train_ours(texture_set, "ue5", trainer, device, seconds=seconds / 5, n_evaluations=1, batch_size=batch_size)
     ready.release()
     start.wait()
-    history = train_ours(texture_set, "ue5", trainer, device, seconds=seconds, n_evaluations=1,
-                         batch_size=batch_size).history
+    history = train_ours(
+        texture_set, "ue5", trainer, device, seconds=seconds, n_evaluations=1, batch_size=batch_size
+    ).history
     results.put(history[-1]["iteration"] / history[-1]["time_s"])
 
 
-def at_once(folder: Path, max_size: int | None, trainer: str, device: torch.device, count: int, seconds: float,
-            batch_size: int) -> list[float]:
+def at_once(
+    folder: Path, max_size: int | None, trainer: str, device: torch.device, count: int, seconds: float, batch_size: int
+) -> list[float]:
     """Train `count` materials at the same time in processes of their own; returns each one's steps per second.
 
     `max_size`: of the material's longer side, which is reduced to it; None: as it is.
@@ -207,8 +254,13 @@ def at_once(folder: Path, max_size: int | None, trainer: str, device: torch.devi
     """
     context = multiprocessing.get_context("spawn")
     ready, start, results = context.Semaphore(0), context.Event(), context.Queue()
-    processes = [context.Process(target=_train_in_process, args=(
-        str(folder), max_size, trainer, str(device), seconds, batch_size, ready, start, results)) for _ in range(count)]
+    processes = [
+        context.Process(
+            target=_train_in_process,
+            args=(str(folder), max_size, trainer, str(device), seconds, batch_size, ready, start, results),
+        )
+        for _ in range(count)
+    ]
     for process in processes:
         process.start()
 
@@ -217,6 +269,7 @@ def at_once(folder: Path, max_size: int | None, trainer: str, device: torch.devi
             for process in processes:
                 process.terminate()
             raise UserError(f"one of {count} processes that train at once died; free some device memory and run again")
+
     for _ in processes:
         while not ready.acquire(timeout=1):
             alive()
@@ -235,6 +288,7 @@ def at_once(folder: Path, max_size: int | None, trainer: str, device: torch.devi
 def materials(data_dir: Path, origins: list[str], scratch: Path, scale: Scale, quick: bool) -> Iterator[TextureSet]:
     """Yield the sets of `MATERIALS` that are asked for."""
     from benchmarks.materials import make_materials
+
     for origin in dict.fromkeys(origins):
         folder = data_dir
         if origin == "upscaled":
@@ -251,8 +305,16 @@ def materials(data_dir: Path, origins: list[str], scratch: Path, scale: Scale, q
 def write_results(results: dict, out: Path) -> str:
     """Write the results so far, as JSON and as a table; returns the table."""
     text = table(results)
-    runs = [run | {"history": [entry | {"psnr_db": entry["psnr_db"] if math.isfinite(entry["psnr_db"]) else None}
-                               for entry in run["history"]]} for run in results["runs"]]
+    runs = [
+        run
+        | {
+            "history": [
+                entry | {"psnr_db": entry["psnr_db"] if math.isfinite(entry["psnr_db"]) else None}
+                for entry in run["history"]
+            ]
+        }
+        for run in results["runs"]
+    ]
     write_json(out, results | {"runs": runs})
     write_bytes(out.with_suffix(".md"), text.encode("utf-8"))
     return text
@@ -265,19 +327,36 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON file; a .md file is written beside it")
     parser.add_argument("--device", default="cuda", help="cuda or cuda:N; cpu to try the script (default: cuda)")
     parser.add_argument("--presets", nargs="+", default=["ue5", "quality"], choices=list(PRESETS), help="models")
-    parser.add_argument("--trainers", nargs="+", default=[PLAIN, *OURS], choices=[PLAIN, *OURS],
-                        help="trainers; those that this machine cannot run are left out")
-    parser.add_argument("--materials", nargs="+", default=list(MATERIALS), choices=MATERIALS,
-                        help="the folder's own, the same enlarged to 4096, and a procedural one of 4096")
-    parser.add_argument("--batch_size", type=int, nargs="+", default=[16384],
-                        help="texels in one step, one size or several (default: 16384)")
+    parser.add_argument(
+        "--trainers",
+        nargs="+",
+        default=[PLAIN, *OURS],
+        choices=[PLAIN, *OURS],
+        help="trainers; those that this machine cannot run are left out",
+    )
+    parser.add_argument(
+        "--materials",
+        nargs="+",
+        default=list(MATERIALS),
+        choices=MATERIALS,
+        help="the folder's own, the same enlarged to 4096, and a procedural one of 4096",
+    )
+    parser.add_argument(
+        "--batch_size",
+        type=int,
+        nargs="+",
+        default=[16384],
+        help="texels in one step, one size or several (default: 16384)",
+    )
     parser.add_argument("--quick", action="store_true", help="tiny sizes and times, to try the script")
     options = parser.parse_args()
     if min(options.batch_size) < 1:
         raise UsageError(f"--batch_size {min(options.batch_size)} is not above 0; give texels, such as 16384")
     if options.device.startswith("cuda") and cuda_problem():
-        raise UserError(f"this benchmark needs an NVIDIA GPU and there is none ({cuda_problem()}); "
-                        "`python -m model.doctor` says more, --device cpu --quick tries the script")
+        raise UserError(
+            f"this benchmark needs an NVIDIA GPU and there is none ({cuda_problem()}); "
+            "`python -m model.doctor` says more, --device cpu --quick tries the script"
+        )
     device, scale = choose_device(options.device), QUICK if options.quick else Scale()
     require_writable_folder(options.out.parent)
     if device.index is not None:
@@ -288,11 +367,16 @@ def main() -> None:
     elif tinycudann_problem():
         missing = {"tcnn": tinycudann_problem()}
     trainers = [trainer for trainer in options.trainers if trainer not in missing]
-    results = {"command": f"python -m benchmarks.gpu {shlex.join(sys.argv[1:])}",
-               "hardware": hardware(device), "scale": asdict(scale),
-               "ceilings": ceilings(device, scale.copy_bytes, scale.matmul), "runs": [],
-               "notes": [f"{trainer} was not measured: {why}" for trainer, why in missing.items()
-                         if trainer in options.trainers]}
+    results = {
+        "command": f"python -m benchmarks.gpu {shlex.join(sys.argv[1:])}",
+        "hardware": hardware(device),
+        "scale": asdict(scale),
+        "ceilings": ceilings(device, scale.copy_bytes, scale.matmul),
+        "runs": [],
+        "notes": [
+            f"{trainer} was not measured: {why}" for trainer, why in missing.items() if trainer in options.trainers
+        ],
+    }
 
     def attempt(what: str, run: Callable[[], None]) -> None:
         """Do a part; one that fails becomes a note."""
@@ -308,20 +392,35 @@ def main() -> None:
         set_training_products(device, True)
         run = measure(texture_set, preset, trainer, device, scale, batch_size)
         results["runs"].append(asdict(run))
-        print(f"{run.material:<28} {preset:<8} {trainer:<18} {batch_size:>6} {run.steps_per_s:8.1f} steps/s "
-              f"{run.history[-1]['psnr_db']:6.2f} dB", flush=True)
+        print(
+            f"{run.material:<28} {preset:<8} {trainer:<18} {batch_size:>6} {run.steps_per_s:8.1f} steps/s "
+            f"{run.history[-1]['psnr_db']:6.2f} dB",
+            flush=True,
+        )
 
     def share(trainer: str) -> None:
-        alone, together = (at_once(options.data_dir, scale.large if options.quick else None, trainer, device, count,
-                                   scale.rate_s, options.batch_size[0]) for count in (1, 2))
+        alone, together = (
+            at_once(
+                options.data_dir,
+                scale.large if options.quick else None,
+                trainer,
+                device,
+                count,
+                scale.rate_s,
+                options.batch_size[0],
+            )
+            for count in (1, 2)
+        )
         results["at_once"] = {"trainer": trainer, "alone": alone[0], "together": together}
 
     data_dir = options.data_dir = options.data_dir.resolve()
     with tempfile.TemporaryDirectory() as scratch:
         for texture_set in materials(data_dir, options.materials, Path(scratch), scale, options.quick):
             for preset, trainer, batch_size in product(options.presets, trainers, options.batch_size):
-                attempt(f"{trainer} on {texture_set.name} with {preset}, {batch_size} texels a step,",
-                        partial(train, texture_set, preset, trainer, batch_size))
+                attempt(
+                    f"{trainer} on {texture_set.name} with {preset}, {batch_size} texels a step,",
+                    partial(train, texture_set, preset, trainer, batch_size),
+                )
     ours = [trainer for trainer in trainers if trainer != PLAIN]
     if ours:
         attempt("training two materials at once", partial(share, ours[-1]))

@@ -52,8 +52,11 @@ def twill(size: int) -> Maps:
     weft_height = 0.50 * weft_round - 0.22 * wave
     on_top = warp_height > weft_height
     # Fibres run along their yarn, slightly twisted.
-    fibres = np.where(on_top, np.sin(2 * np.pi * (5 * across_u + 1.0 * v) + 0.9 * slub_v),
-                      np.sin(2 * np.pi * (5 * across_v + 1.0 * u) + 0.9 * slub_u)).astype(np.float32)
+    fibres = np.where(
+        on_top,
+        np.sin(2 * np.pi * (5 * across_u + 1.0 * v) + 0.9 * slub_v),
+        np.sin(2 * np.pi * (5 * across_v + 1.0 * u) + 0.9 * slub_u),
+    ).astype(np.float32)
     fuzz = fbm(size, 128, 128, 103, 3, 0.7)
     height = np.maximum(warp_height, weft_height) + 0.035 * fibres + 0.03 * fuzz + 0.03 * fbm(size, 6, 6, 104, 3)
     height = np.clip((height + 0.1) / 1.0, 0, 1).astype(np.float32)
@@ -66,8 +69,13 @@ def twill(size: int) -> Maps:
     color = mix_color((0.13, 0.20, 0.34), (0.62, 0.47, 0.27), second)
     color = color * (shade * (0.62 + 0.38 * occlusion) * (1 + 0.10 * fibres + 0.08 * fuzz))[..., None]
     rough = 0.82 - 0.08 * smoothstep(0.5, 0.9, height) + 0.03 * fuzz + 0.04 * second
-    return {"albedo": color, "normal": normal_from_height(height, 0.009), "roughness": rough, "occlusion": occlusion,
-            "displacement": height}
+    return {
+        "albedo": color,
+        "normal": normal_from_height(height, 0.009),
+        "roughness": rough,
+        "occlusion": occlusion,
+        "displacement": height,
+    }
 
 
 def _scratches(size: int, count: int, seed: int, length: float, width: float) -> np.ndarray:
@@ -76,14 +84,22 @@ def _scratches(size: int, count: int, seed: int, length: float, width: float) ->
     side = 2 * size
     canvas = Image.new("L", (side, side))
     draw = ImageDraw.Draw(canvas)
-    for x, y, angle, reach, depth in zip(rng.random(count), rng.random(count), rng.normal(0.5, 0.9, count),
-                                         rng.exponential(length, count), rng.random(count)):
+    for x, y, angle, reach, depth in zip(
+        rng.random(count),
+        rng.random(count),
+        rng.normal(0.5, 0.9, count),
+        rng.exponential(length, count),
+        rng.random(count),
+    ):
         step = np.array([np.cos(angle), np.sin(angle)]) * min(reach, 0.9)
         for i in (-1, 0, 1):
             for j in (-1, 0, 1):
                 start = np.array([x + i, y + j])
-                draw.line([*(start * side), *((start + step) * side)], fill=int(90 + 165 * depth),
-                          width=max(2, round(width * side * (0.5 + depth))))
+                draw.line(
+                    [*(start * side), *((start + step) * side)],
+                    fill=int(90 + 165 * depth),
+                    width=max(2, round(width * side * (0.5 + depth))),
+                )
     return np.asarray(canvas.resize((size, size), Image.Resampling.BOX), np.float32) / 255
 
 
@@ -116,8 +132,13 @@ def painted_metal(size: int) -> Maps:
     rough = 0.34 + 0.02 * peel + 0.25 * grime + 0.15 * shallow
     rough = mix(rough, 0.30 + 0.05 * brushed + 0.10 * deep, metal)
     rough = mix(rough, 0.86 + 0.04 * peel, np.clip(rust_paint + rust_metal, 0, 1))
-    return {"albedo": color, "normal": normal_from_height(height, 0.004), "roughness": rough,
-            "metallic": metal * (1 - rust_metal), "displacement": height}
+    return {
+        "albedo": color,
+        "normal": normal_from_height(height, 0.004),
+        "roughness": rough,
+        "metallic": metal * (1 - rust_metal),
+        "displacement": height,
+    }
 
 
 def tiles(size: int) -> Maps:
@@ -136,8 +157,15 @@ def tiles(size: int) -> Maps:
     radius, diamond = np.hypot(x, y), np.abs(x) + np.abs(y)
     quarter = np.minimum(np.hypot(x - 0.5, y - 0.5), np.hypot(x + 0.5, y + 0.5))
     square = np.maximum(np.abs(x), np.abs(y))
-    shape = np.choose(pattern, [np.abs(radius - 0.27) - 0.07, np.abs(diamond - 0.30) - 0.09,
-                                np.abs(quarter - 0.5) - 0.08, np.abs(square - 0.22) - 0.06])
+    shape = np.choose(
+        pattern,
+        [
+            np.abs(radius - 0.27) - 0.07,
+            np.abs(diamond - 0.30) - 0.09,
+            np.abs(quarter - 0.5) - 0.08,
+            np.abs(square - 0.22) - 0.06,
+        ],
+    )
     del radius, diamond, quarter
     inlay = smoothstep(texel, -texel, shape)
     groove = 1 - smoothstep(0, 0.012 + texel, np.abs(shape))
@@ -159,8 +187,14 @@ def tiles(size: int) -> Maps:
     color = mix_color(grout, color, body) * (0.7 + 0.3 * occlusion)[..., None]
     rough = mix(0.90 + 0.03 * grit, 0.12 + 0.02 * cloud + 0.10 * inlay + 0.30 * crackle + 0.10 * groove, body)
     specular = mix(0.25 + 0.0 * grit, 0.55 + 0.03 * cloud + 0.08 * inlay - 0.2 * crackle, body)
-    return {"albedo": color, "normal": normal_from_height(height, 0.05), "roughness": rough, "occlusion": occlusion,
-            "specular": specular, "displacement": height}
+    return {
+        "albedo": color,
+        "normal": normal_from_height(height, 0.05),
+        "roughness": rough,
+        "occlusion": occlusion,
+        "specular": specular,
+        "displacement": height,
+    }
 
 
 def lacquered_wood(size: int) -> Maps:
@@ -190,12 +224,20 @@ def lacquered_wood(size: int) -> Maps:
     height = 0.70 - 0.40 * seam - 0.03 * pores + 0.008 * late + 0.012 * cloud
     rough = 0.20 + 0.02 * cloud + 0.025 * late + 0.12 * pores + 0.006 * fibre + 0.35 * seam
     specular = 0.50 - 0.06 * pores - 0.25 * seam + 0.015 * cloud
-    return {"albedo": color, "normal": normal_from_height(height.astype(np.float32), 0.004), "roughness": rough,
-            "specular": specular}
+    return {
+        "albedo": color,
+        "normal": normal_from_height(height.astype(np.float32), 0.004),
+        "roughness": rough,
+        "specular": specular,
+    }
 
 
 MATERIALS: dict[str, Callable[[int], Maps]] = {
-    "twill": twill, "painted_metal": painted_metal, "tiles": tiles, "lacquered_wood": lacquered_wood}
+    "twill": twill,
+    "painted_metal": painted_metal,
+    "tiles": tiles,
+    "lacquered_wood": lacquered_wood,
+}
 
 
 def make_materials(out: Path, size: int, names: list[str] | None = None) -> list[Path]:

@@ -47,11 +47,11 @@ def _spline_axis(lattice: np.ndarray, size: int, axis: int) -> np.ndarray:
     position = texel_centres(size).astype(np.float64) * n
     cell = np.floor(position).astype(int)
     t = position - cell
-    weights = ((1 - t) ** 3 / 6, (3 * t ** 3 - 6 * t ** 2 + 4) / 6,
-               (-3 * t ** 3 + 3 * t ** 2 + 3 * t + 1) / 6, t ** 3 / 6)
+    weights = ((1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6)
     shape = (-1, 1) if axis == 0 else (1, -1)
-    return sum(lattice.take((cell + k - 1) % n, axis) * w.astype(np.float32).reshape(shape)
-               for k, w in enumerate(weights))
+    return sum(
+        lattice.take((cell + k - 1) % n, axis) * w.astype(np.float32).reshape(shape) for k, w in enumerate(weights)
+    )
 
 
 def value_noise(size: int, cells_u: int, cells_v: int, rng: np.random.Generator) -> np.ndarray:
@@ -70,7 +70,7 @@ def fbm(size: int, cells_u: int, cells_v: int, seed: int, octaves: int = 6, gain
         u, v = cells_u << octave, cells_v << octave
         power += gain ** (2 * octave)
         if max(u, v) <= size // 2:
-            total += value_noise(size, u, v, np.random.default_rng((seed, octave))) * np.float32(gain ** octave)
+            total += value_noise(size, u, v, np.random.default_rng((seed, octave))) * np.float32(gain**octave)
     return total / np.float32(np.sqrt(power))
 
 
@@ -79,8 +79,14 @@ def ridged(field: np.ndarray, width: float) -> np.ndarray:
     return 1 - smoothstep(0, width, np.abs(field))
 
 
-def voronoi(size: int, cells: int, seed: int, jitter: float = 0.8, warp_u: np.ndarray | float = 0,
-            warp_v: np.ndarray | float = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def voronoi(
+    size: int,
+    cells: int,
+    seed: int,
+    jitter: float = 0.8,
+    warp_u: np.ndarray | float = 0,
+    warp_v: np.ndarray | float = 0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Periodic Voronoi cells around `cells x cells` jittered points, coordinates bent by the warps (in cells).
 
     Returns the distance to the nearest border and to the cell's point (both in cells), and the cell's number (int32).
@@ -150,8 +156,9 @@ def normal_from_height(height: np.ndarray, relief: float) -> np.ndarray:
     return normal * 0.5 + 0.5
 
 
-def occlusion_from_height(height: np.ndarray, strength: float, sigmas: tuple[float, ...] = (0.004, 0.012, 0.03)
-                          ) -> np.ndarray:
+def occlusion_from_height(
+    height: np.ndarray, strength: float, sigmas: tuple[float, ...] = (0.004, 0.012, 0.03)
+) -> np.ndarray:
     """Ambient occlusion in [0, 1]: dark where a place lies below its surroundings, at several reaches."""
     depth = sum(np.maximum(blur(height, sigma) - height, 0) for sigma in sigmas)
     return np.exp(-strength * depth).astype(np.float32)
@@ -161,7 +168,7 @@ def save_map(path: Path, values: np.ndarray, **options: object) -> Path:
     """Save values in [0, 1], `[H, W]` or `[H, W, 3]`, as an 8-bit image."""
     coded = np.empty(values.shape, np.uint8)
     for top in range(0, len(values), STRIP_ROWS):
-        strip = values[top:top + STRIP_ROWS]
-        coded[top:top + STRIP_ROWS] = np.clip(np.floor(strip * 255 + 0.5), 0, 255)
+        strip = values[top : top + STRIP_ROWS]
+        coded[top : top + STRIP_ROWS] = np.clip(np.floor(strip * 255 + 0.5), 0, 255)
     Image.fromarray(coded).save(path, **options)
     return path

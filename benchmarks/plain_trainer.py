@@ -45,14 +45,23 @@ class PlainTexture(torch.nn.Module):
         self.grids = torch.nn.ModuleList()
         for grid in layout.grids:
             low, high = clamp_range(grid.quantize_bits)
-            self.grids.append(torch.nn.ParameterList(
-                (torch.rand(grid.resolution(level), grid.resolution(level), grid.n_features, generator=generator) - 0.5)
-                * (0.5 * (high - low)) for level in range(grid.n_levels)))
+            self.grids.append(
+                torch.nn.ParameterList(
+                    (
+                        torch.rand(grid.resolution(level), grid.resolution(level), grid.n_features, generator=generator)
+                        - 0.5
+                    )
+                    * (0.5 * (high - low))
+                    for level in range(grid.n_levels)
+                )
+            )
         self.weights = torch.nn.ParameterList(
             torch.randn(layer.rows, layer.cols, generator=generator) * math.sqrt(1 / layer.cols)
-            for layer in layout.layers)
+            for layer in layout.layers
+        )
         self.biases = torch.nn.ParameterList(
-            torch.zeros(layer.rows) for layer in layout.layers if layer.bias_offset is not None)
+            torch.zeros(layer.rows) for layer in layout.layers if layer.bias_offset is not None
+        )
         sizes = [mip_size(layout.width, layout.height, mip) for mip in range(layout.mips)]
         self.register_buffer("sizes", torch.tensor(sizes, dtype=torch.float32))
         self.register_buffer("levels", torch.tensor(layout.mip_levels()))
@@ -87,8 +96,12 @@ class PlainTexture(torch.nn.Module):
         if self.layout.period_cells:
             grid = self.layout.grids[0]
             x = 2 * x * (grid.base_resolution * 2.0 ** self.levels[mip, :1]) / self.layout.period_cells
-        values = [t + phase / 4 for octave in range(self.layout.n_frequencies)
-                  for t in [x * 2.0 ** (octave - 1) + octave / 4] for phase in range(self.layout.phases)]
+        values = [
+            t + phase / 4
+            for octave in range(self.layout.n_frequencies)
+            for t in [x * 2.0 ** (octave - 1) + octave / 4]
+            for phase in range(self.layout.phases)
+        ]
         if not values:
             return x[:, :0]
         t = torch.stack(values, 2)
@@ -112,8 +125,9 @@ class PlainTexture(torch.nn.Module):
         for dy in (0, 1):
             for dx in (0, 1):
                 column, row = corner[:, 0] + dx, corner[:, 1] + dy
-                column, row = (tap % resolution if self.layout.wrap else tap.clamp(0, resolution - 1)
-                               for tap in (column, row))
+                column, row = (
+                    tap % resolution if self.layout.wrap else tap.clamp(0, resolution - 1) for tap in (column, row)
+                )
                 taps.append(values[row, column])
                 weight = (fraction[:, 0] if dx else 1 - fraction[:, 0]) * (fraction[:, 1] if dy else 1 - fraction[:, 1])
                 blended = blended + weight[:, None] * taps[-1]
@@ -132,7 +146,7 @@ class PlainTexture(torch.nn.Module):
             coded = to_file_coding(values.clamp(0, 1), linear).mul_(255).round_()
             total += (coded - target.view(-1, target.shape[2])[index]).square().sum(dtype=torch.float64)
         error = total.item() / target.numel()
-        return 10 * math.log10(255 ** 2 / error) if error else math.inf
+        return 10 * math.log10(255**2 / error) if error else math.inf
 
 
 def wait(device: torch.device) -> float:
@@ -142,10 +156,20 @@ def wait(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def train_plain(texture_set: TextureSet, layout: ModelLayout, channels: list[int], *, seconds: float | None = None,
-                steps: int | None = None, device: torch.device = torch.device("cpu"), batch_size: int = 16384,
-                network_learning_rate: float = NETWORK_LEARNING_RATE, n_evaluations: int = 10, seed: int = 0,
-                on_step: Callable[[int], None] | None = None) -> list[dict[str, float]]:
+def train_plain(
+    texture_set: TextureSet,
+    layout: ModelLayout,
+    channels: list[int],
+    *,
+    seconds: float | None = None,
+    steps: int | None = None,
+    device: torch.device = torch.device("cpu"),
+    batch_size: int = 16384,
+    network_learning_rate: float = NETWORK_LEARNING_RATE,
+    n_evaluations: int = 10,
+    seed: int = 0,
+    on_step: Callable[[int], None] | None = None,
+) -> list[dict[str, float]]:
     """Train for `seconds` (evaluations not counted) or `steps`; returns the history of the finest mip.
 
     Entries: `iteration`, `texels` and `time_s` of training until then, `psnr_db`. Raises `UsageError` unless one
@@ -159,7 +183,9 @@ def train_plain(texture_set: TextureSet, layout: ModelLayout, channels: list[int
     optimizer = torch.optim.Adam(
         [{"params": decoder, "lr": network_learning_rate}]
         + [{"params": list(levels), "lr": grid.learning_rate} for grid, levels in zip(layout.grids, model.grids)],
-        betas=(0.9, 0.99), eps=1e-12)
+        betas=(0.9, 0.99),
+        eps=1e-12,
+    )
     rates = [group["lr"] for group in optimizer.param_groups]
     targets = [torch.from_numpy(np.ascontiguousarray(mip[..., channels])).to(device) for mip in texture_set.mips]
     texels = torch.cat([mip.view(-1, len(channels)) for mip in targets])
@@ -193,16 +219,23 @@ def train_plain(texture_set: TextureSet, layout: ModelLayout, channels: list[int
         if progress * n_evaluations >= evaluated + 1 or progress >= 1:
             now = wait(device)
             evaluated = int(progress * n_evaluations)
-            history.append({"iteration": iteration, "texels": iteration * batch_size,
-                            "time_s": now - started - evaluation_s, "psnr_db": model.psnr_db(targets[0])})
+            history.append(
+                {
+                    "iteration": iteration,
+                    "texels": iteration * batch_size,
+                    "time_s": now - started - evaluation_s,
+                    "psnr_db": model.psnr_db(targets[0]),
+                }
+            )
             evaluation_s += wait(device) - now
     return history
 
 
 def main() -> None:
     """Train a material and print its PSNR over time."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.plain_trainer",
-                                     description="Train the ue5 preset's model in ordinary PyTorch.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.plain_trainer", description="Train the ue5 preset's model in ordinary PyTorch."
+    )
     parser.add_argument("--data_dir", type=Path, required=True, help="folder of images, one material")
     parser.add_argument("--seconds", type=float, default=60.0, help="training time (default: 60)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")

@@ -42,19 +42,38 @@ TITLE = "Rate and distortion of PBR material codecs"
 
 def _parse(argv: Sequence[str] | None) -> Namespace:
     parser = OneLineParser(prog="python -m benchmarks.rate_distortion", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--data_dir", nargs="+", required=True, metavar="DIR",
-                        help="folders of images, one material each")
-    parser.add_argument("--out", required=True, metavar="FOLDER",
-                        help="where results, plots, crops and runs are written")
-    parser.add_argument("--presets", nargs="*", default=["quality", "ue5"], metavar="PRESET",
-                        help="presets of this toolkit to train; none given: baselines alone (default quality ue5)")
-    parser.add_argument("--bpp", nargs="+", type=float, default=[5.0, 10.0], metavar="BPP",
-                        help="target bits per texel of every preset (default 5 10)")
+    parser.add_argument(
+        "--data_dir", nargs="+", required=True, metavar="DIR", help="folders of images, one material each"
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="FOLDER", help="where results, plots, crops and runs are written"
+    )
+    parser.add_argument(
+        "--presets",
+        nargs="*",
+        default=["quality", "ue5"],
+        metavar="PRESET",
+        help="presets of this toolkit to train; none given: baselines alone (default quality ue5)",
+    )
+    parser.add_argument(
+        "--bpp",
+        nargs="+",
+        type=float,
+        default=[5.0, 10.0],
+        metavar="BPP",
+        help="target bits per texel of every preset (default 5 10)",
+    )
     parser.add_argument("--time_budget", type=float, default=60.0, metavar="S", help="seconds of training (default 60)")
-    parser.add_argument("--flags", default="{}", metavar="JSON",
-                        help='further flags of train.py, for example {"batch_size": 32768}')
-    parser.add_argument("--codecs", nargs="*", default=list(CODECS), metavar="CODEC",
-                        help=f"baselines, all by default: {', '.join(CODECS)}; one setting as codec:setting")
+    parser.add_argument(
+        "--flags", default="{}", metavar="JSON", help='further flags of train.py, for example {"batch_size": 32768}'
+    )
+    parser.add_argument(
+        "--codecs",
+        nargs="*",
+        default=list(CODECS),
+        metavar="CODEC",
+        help=f"baselines, all by default: {', '.join(CODECS)}; one setting as codec:setting",
+    )
     parser.add_argument("--fresh", action="store_true", help="measure again what was measured before")
     options = parser.parse_args(argv)
     if options.time_budget <= 0 or min(options.bpp) <= 0:
@@ -64,8 +83,9 @@ def _parse(argv: Sequence[str] | None) -> Namespace:
     except ValueError:
         flags = None
     if not isinstance(flags, dict):
-        raise UsageError(f"--flags {options.flags} is no JSON object; write flags of train.py as "
-                         '{"batch_size": 32768}')
+        raise UsageError(
+            f'--flags {options.flags} is no JSON object; write flags of train.py as {{"batch_size": 32768}}'
+        )
     options.flags = flags
     return options
 
@@ -128,17 +148,28 @@ def main(argv: Sequence[str] | None = None) -> int:
                 setting = toolkit_setting(bpp, options.time_budget, options.flags)
                 save_dir = out / "runs" / textures.name / f"{preset}-{setting}"
                 try:
-                    ours.append(reported(*cache.get(
-                        textures, f"neural-{preset}", setting, lambda: train_and_measure(
-                            textures, folder, save_dir, preset, bpp, options.time_budget, options.flags))))
+                    ours.append(
+                        reported(
+                            *cache.get(
+                                textures,
+                                f"neural-{preset}",
+                                setting,
+                                lambda: train_and_measure(
+                                    textures, folder, save_dir, preset, bpp, options.time_budget, options.flags
+                                ),
+                            )
+                        )
+                    )
                 except UserError as error:
                     failures.append(str(error))
                     print(f"error: {error}", file=sys.stderr)
         if ours:
             _write_crops(textures, ours, cache, out / "crops")
         records += ours
-        write_json(out / "results.json", {"format": "texture-rate-distortion", "version": 1, "command": command,
-                                          "records": records})
+        write_json(
+            out / "results.json",
+            {"format": "texture-rate-distortion", "version": 1, "command": command, "records": records},
+        )
     if not records:
         raise UserError("nothing was measured; name a codec with --codecs or a preset with --presets")
     write_results(out)

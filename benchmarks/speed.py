@@ -33,9 +33,17 @@ def peak_memory_bytes() -> int:
     except ImportError:  # Windows
         import ctypes
         from ctypes import wintypes
+
         class Counters(ctypes.Structure):
-            _fields_ = [("cb", wintypes.DWORD), ("faults", wintypes.DWORD), *(
-                (name, ctypes.c_size_t) for name in ("peak", "working", "a", "b", "c", "d", "pagefile", "peak_pagefile"))]
+            _fields_ = [
+                ("cb", wintypes.DWORD),
+                ("faults", wintypes.DWORD),
+                *(
+                    (name, ctypes.c_size_t)
+                    for name in ("peak", "working", "a", "b", "c", "d", "pagefile", "peak_pagefile")
+                ),
+            ]
+
         counters = Counters()
         counters.cb = ctypes.sizeof(counters)
         handle = ctypes.WinDLL("kernel32").GetCurrentProcess
@@ -56,6 +64,7 @@ def run_training(options: argparse.Namespace) -> dict[str, object]:
     from training.rates import estimated_bpp
     from training.schedule import rate_factor as schedule
     from training.session import open_session, planned_config
+
     texture_set = load_texture_set(options.data_dir, max_size=options.size or None)
     config = cli.make_config({"preset": options.preset, **json.loads(options.flags)})
     session = open_session(planned_config(config, texture_set), texture_set)
@@ -70,8 +79,11 @@ def run_training(options: argparse.Namespace) -> dict[str, object]:
     while (done := steps / options.steps if options.steps else clock / options.seconds) < 1:
         start = time.perf_counter()
         batch = session.sampler.draw()
-        step(batch, session.noise(done),
-             schedule(done, config.train.learning_rate_final, config.train.learning_rate_schedule))
+        step(
+            batch,
+            session.noise(done),
+            schedule(done, config.train.learning_rate_final, config.train.learning_rate_schedule),
+        )
         clock += time.perf_counter() - start
         steps += 1
         texels += len(batch.targets)
@@ -79,11 +91,21 @@ def run_training(options: argparse.Namespace) -> dict[str, object]:
             next_look += options.look
             look()
     look()
-    return {"material": texture_set.name, "width": texture_set.width, "height": texture_set.height,
-            "preset": options.preset, "precision": session.precision, "steps": steps, "step_ms": 1000 * clock / steps,
-            "texels_per_step": texels / steps, "nanoseconds_per_texel": 1e9 * clock / texels,
-            "bpp": estimated_bpp(layout, config.export.storage),
-            "psnr_db": history[-1]["psnr_db"], "history": history, "peak_memory_bytes": peak_memory_bytes()}
+    return {
+        "material": texture_set.name,
+        "width": texture_set.width,
+        "height": texture_set.height,
+        "preset": options.preset,
+        "precision": session.precision,
+        "steps": steps,
+        "step_ms": 1000 * clock / steps,
+        "texels_per_step": texels / steps,
+        "nanoseconds_per_texel": 1e9 * clock / texels,
+        "bpp": estimated_bpp(layout, config.export.storage),
+        "psnr_db": history[-1]["psnr_db"],
+        "history": history,
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
 
 
 def run_plain(options: argparse.Namespace) -> dict[str, object]:
@@ -95,23 +117,31 @@ def run_plain(options: argparse.Namespace) -> dict[str, object]:
     from model.layout import model_layout
     from training import flags as cli
     from training.loss import present_channels
+
     config = cli.make_config({"preset": options.preset, **json.loads(options.flags)})
     texture_set = load_texture_set(options.data_dir, max_size=options.size or None)
     layout = model_layout(config.model, texture_set.width, texture_set.height)
-    history = train_plain(texture_set, layout, present_channels(texture_set.present), seconds=options.seconds,
-                          device=torch.device("cpu"))
-    return {"material": texture_set.name, "preset": options.preset, "history": history,
-            "peak_memory_bytes": peak_memory_bytes()}
+    history = train_plain(
+        texture_set, layout, present_channels(texture_set.present), seconds=options.seconds, device=torch.device("cpu")
+    )
+    return {
+        "material": texture_set.name,
+        "preset": options.preset,
+        "history": history,
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
 
 
-def in_process(job: str, environment: dict[str, str] | None = None, checkout: Path = ROOT, **options: object
-               ) -> dict[str, object]:
+def in_process(
+    job: str, environment: dict[str, str] | None = None, checkout: Path = ROOT, **options: object
+) -> dict[str, object]:
     """Run one job of this module, or of that in another checkout, in a fresh process and return what it measured."""
     command = [sys.executable, "-m", "benchmarks.speed", "--job", job]
     for name, value in options.items():
         command += [f"--{name}", str(value)]
-    done = subprocess.run(command, cwd=checkout, env={**os.environ, **(environment or {})}, capture_output=True,
-                          text=True)
+    done = subprocess.run(
+        command, cwd=checkout, env={**os.environ, **(environment or {})}, capture_output=True, text=True
+    )
     if done.returncode:
         last_words = done.stderr.strip().splitlines()[-1:] or ["no output"]
         raise UserError(f"the measurement in {checkout} failed: {last_words[0]}")
@@ -130,19 +160,34 @@ def compare_checkouts(baseline: Path, turns: int, **options: object) -> dict[str
             run = in_process("train", checkout=checkout, **options)
             step_ms[name].append(run["step_ms"])
             psnr_db[name] = run["psnr_db"]
-    summary = {name: {"step_ms": times, "minimum_ms": min(times), "median_ms": statistics.median(times),
-                      "psnr_db": psnr_db[name]} for name, times in step_ms.items()}
-    return {"baseline_folder": str(baseline), "steps": options["steps"], **summary,
-            **{f"{which}_ratio": summary["this"][f"{which}_ms"] / summary["baseline"][f"{which}_ms"]
-               for which in ("minimum", "median")}}
+    summary = {
+        name: {
+            "step_ms": times,
+            "minimum_ms": min(times),
+            "median_ms": statistics.median(times),
+            "psnr_db": psnr_db[name],
+        }
+        for name, times in step_ms.items()
+    }
+    return {
+        "baseline_folder": str(baseline),
+        "steps": options["steps"],
+        **summary,
+        **{
+            f"{which}_ratio": summary["this"][f"{which}_ms"] / summary["baseline"][f"{which}_ms"]
+            for which in ("minimum", "median")
+        },
+    }
 
 
 def print_comparison(compared: dict[str, object]) -> None:
     """Print what `compare_checkouts` gives."""
     for name, label in (("baseline", "baseline"), ("this", "this checkout")):
         times = compared[name]
-        print(f"{label:<24}{times['minimum_ms']:.2f} ms minimum, {times['median_ms']:.2f} ms median of "
-              f"{len(times['step_ms'])} turns of {compared['steps']} steps, {times['psnr_db']:.2f} dB after them")
+        print(
+            f"{label:<24}{times['minimum_ms']:.2f} ms minimum, {times['median_ms']:.2f} ms median of "
+            f"{len(times['step_ms'])} turns of {compared['steps']} steps, {times['psnr_db']:.2f} dB after them"
+        )
     print(f"{'this / baseline':<24}{compared['minimum_ratio']:.3f} minimum, {compared['median_ratio']:.3f} median")
 
 
@@ -154,10 +199,17 @@ def seconds_to(history: list[dict[str, float]], psnr_db: float) -> float | None:
 def write_charts(results: dict, path: Path) -> list[Path]:
     """Draw quality over time and cost over size as SVG beside the results at `path`; returns what was written."""
     from reporting.charts import Series, line_chart
+
     charts = {}
-    lines = [Series(label, [entry["time_s"] for entry in results[job]["history"]],
-                    [entry["psnr_db"] for entry in results[job]["history"]])
-             for job, label in (("training", "this toolkit"), ("plain", "plain trainer")) if job in results]
+    lines = [
+        Series(
+            label,
+            [entry["time_s"] for entry in results[job]["history"]],
+            [entry["psnr_db"] for entry in results[job]["history"]],
+        )
+        for job, label in (("training", "this toolkit"), ("plain", "plain trainer"))
+        if job in results
+    ]
     if any(len(line.x) > 1 for line in lines):
         charts["progress"] = line_chart(lines, "training time, s", "overall PSNR, dB", log_x=True)
     sides = sorted(int(name.split("_")[1]) for name in results if name.startswith("side_"))
@@ -181,8 +233,12 @@ def main() -> int:
     parser.add_argument("--look", type=float, default=1, help="clock between two evaluations, s; 0: at the end alone")
     parser.add_argument("--flags", default="{}", help="JSON object of further train.py flags")
     parser.add_argument("--plain", type=float, default=0, metavar="S", help="also run the plain trainer for S seconds")
-    parser.add_argument("--baseline", type=Path, metavar="FOLDER",
-                        help="only time another checkout of this repository and this one in turns")
+    parser.add_argument(
+        "--baseline",
+        type=Path,
+        metavar="FOLDER",
+        help="only time another checkout of this repository and this one in turns",
+    )
     parser.add_argument("--turns", type=int, default=5, help="turns of each checkout (default: 5)")
     parser.add_argument("--threads", action="store_true", help="also compare sleeping with spinning worker threads")
     parser.add_argument("--memory_4k", action="store_true", help="also train a 4096 x 4096 x 11 set for a few steps")
@@ -194,17 +250,24 @@ def main() -> int:
         print(json.dumps((run_training if options.job == "train" else run_plain)(options)))
         return 0
 
-    common = {"data_dir": Path(options.data_dir).resolve(), "preset": options.preset, "size": options.size,
-              "flags": options.flags}
-    results: dict[str, object] = {"hardware": hardware_name(), "command": " ".join(["python -m benchmarks.speed",
-                                                                                    *sys.argv[1:]])}
+    common = {
+        "data_dir": Path(options.data_dir).resolve(),
+        "preset": options.preset,
+        "size": options.size,
+        "flags": options.flags,
+    }
+    results: dict[str, object] = {
+        "hardware": hardware_name(),
+        "command": " ".join(["python -m benchmarks.speed", *sys.argv[1:]]),
+    }
     if options.baseline:
         if not (options.baseline / "benchmarks" / "speed.py").is_file():
             raise UsageError(f"{options.baseline} is no checkout of this repository: it has no benchmarks/speed.py")
         if options.turns < 1:
             raise UsageError(f"--turns {options.turns} is not above 0; give a number such as 5")
-        results["comparison"] = compare_checkouts(options.baseline.resolve(), options.turns,
-                                                  steps=options.steps or 200, look=0, **common)
+        results["comparison"] = compare_checkouts(
+            options.baseline.resolve(), options.turns, steps=options.steps or 200, look=0, **common
+        )
         print_comparison(results["comparison"])
         if options.out:
             write_json(options.out, results)
@@ -213,8 +276,10 @@ def main() -> int:
     ours = in_process("train", seconds=options.seconds, steps=options.steps, look=options.look, **common)
     results["training"] = ours
     print(f"{'step':<24}{ours['step_ms']:.2f} ms for {ours['texels_per_step']:.0f} texels, {ours['precision']}")
-    print(f"{'quality':<24}{ours['psnr_db']:.2f} dB after {ours['history'][-1]['time_s']:g} s at {ours['bpp']:.2f} "
-          "bits per texel")
+    print(
+        f"{'quality':<24}{ours['psnr_db']:.2f} dB after {ours['history'][-1]['time_s']:g} s at {ours['bpp']:.2f} "
+        "bits per texel"
+    )
     print(f"{'peak memory':<24}{ours['peak_memory_bytes'] / 2**30:.2f} GiB at {ours['width']} x {ours['height']}")
     if options.plain:
         plain = in_process("plain", seconds=options.plain, look=0, **common)
@@ -232,14 +297,24 @@ def main() -> int:
         import tempfile
 
         from benchmarks.materials import make_materials
+
         with tempfile.TemporaryDirectory() as folder:
             made = make_materials(Path(folder), 4096, ["painted_metal"])[0]
             for side in (512, 1024, 2048, 4096) if options.sizes else (4096,):
-                timed = in_process("train", seconds=options.seconds, look=0, preset=options.preset, data_dir=made,
-                                   size=side, flags=options.flags)
+                timed = in_process(
+                    "train",
+                    seconds=options.seconds,
+                    look=0,
+                    preset=options.preset,
+                    data_dir=made,
+                    size=side,
+                    flags=options.flags,
+                )
                 results[f"side_{side}"] = timed
-                print(f"{f'{side} x {side}':<24}{timed['nanoseconds_per_texel']:.0f} ns a texel, peak memory "
-                      f"{timed['peak_memory_bytes'] / 2**30:.2f} GiB")
+                print(
+                    f"{f'{side} x {side}':<24}{timed['nanoseconds_per_texel']:.0f} ns a texel, peak memory "
+                    f"{timed['peak_memory_bytes'] / 2**30:.2f} GiB"
+                )
     if options.out:
         write_json(options.out, results)
         print(f"{'results':<24}{options.out}")

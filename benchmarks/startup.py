@@ -26,8 +26,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SECTIONS = ("command to last step, training aside", "training", "last step to prompt", "in all")
 
 
-def run_once(data_dir: Path, preset: str, steps: int, save_dir: Path, interpreter_flags: Sequence[str] = ()
-             ) -> tuple[dict[str, float], subprocess.CompletedProcess]:
+def run_once(
+    data_dir: Path, preset: str, steps: int, save_dir: Path, interpreter_flags: Sequence[str] = ()
+) -> tuple[dict[str, float], subprocess.CompletedProcess]:
     """Train for `steps` into a new folder; returns seconds by section and the finished process.
 
     Raises `UserError` with the trainer's last words.
@@ -35,20 +36,46 @@ def run_once(data_dir: Path, preset: str, steps: int, save_dir: Path, interprete
     from benchmarks.toolkit import newest_run
     from training.checkpoint import load_checkpoint
 
-    command = [sys.executable, *interpreter_flags, "train.py", "--data_dir", data_dir, "--save_dir", save_dir,
-               "--preset", preset, "--max_iter", steps, "--eval_interval", steps, "--save_interval", steps,
-               "--early_stop", False, "--time_budget", 0]
+    command = [
+        sys.executable,
+        *interpreter_flags,
+        "train.py",
+        "--data_dir",
+        data_dir,
+        "--save_dir",
+        save_dir,
+        "--preset",
+        preset,
+        "--max_iter",
+        steps,
+        "--eval_interval",
+        steps,
+        "--save_interval",
+        steps,
+        "--early_stop",
+        False,
+        "--time_budget",
+        0,
+    ]
     started = time.time()
-    done = subprocess.run([str(part) for part in command], cwd=ROOT, capture_output=True, text=True, encoding="utf-8",
-                          errors="replace", stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+    )
     ended = time.time()
     if done.returncode:
         raise UserError(f"train.py ended with code {done.returncode}: {(done.stderr.strip() or 'no output')[-300:]}")
     checkpoint = find_export(newest_run(save_dir)) / "model.pth"
     last_step = checkpoint.stat().st_mtime
     training_s = load_checkpoint(checkpoint).training_time_s
-    return dict(zip(SECTIONS, (last_step - started - training_s, training_s, ended - last_step, ended - started),
-                    strict=True)), done
+    return dict(
+        zip(SECTIONS, (last_step - started - training_s, training_s, ended - last_step, ended - started), strict=True)
+    ), done
 
 
 def import_seconds(importtime: str, most: int = 8) -> dict[str, float]:
@@ -87,9 +114,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     for package, package_s in imports.items():
         print(f"{'import of ' + package:<40}{package_s:6.1f} s")
     if options.out:
-        write_json(options.out, {
-            "hardware": hardware_name(), "data_dir": str(options.data_dir), "preset": options.preset,
-            "steps": options.steps, "seconds": runs, "import_seconds": imports})
+        write_json(
+            options.out,
+            {
+                "hardware": hardware_name(),
+                "data_dir": str(options.data_dir),
+                "preset": options.preset,
+                "steps": options.steps,
+                "seconds": runs,
+                "import_seconds": imports,
+            },
+        )
         print(f"{'results':<40}{options.out}")
     return 0
 

@@ -33,36 +33,66 @@ def newest_run(save_dir: Path) -> Path:
     return runs[-1]
 
 
-def train_and_measure(textures: TextureSet, data_dir: Path, save_dir: Path, preset: str, target_bpp: float,
-                      time_budget_s: float, flags: dict[str, object] | None = None) -> tuple[dict, np.ndarray]:
+def train_and_measure(
+    textures: TextureSet,
+    data_dir: Path,
+    save_dir: Path,
+    preset: str,
+    target_bpp: float,
+    time_budget_s: float,
+    flags: dict[str, object] | None = None,
+) -> tuple[dict, np.ndarray]:
     """Train with `train.py` in a process of its own and measure the export; returns the record and the finest mip.
 
     `flags` are further ones of train.py, by name. `encode_time_s` is the whole process's wall-clock time. Raises
     `UserError` with the trainer's last words.
     """
     require_writable_folder(save_dir)
-    arguments = ["--data_dir", str(data_dir.resolve()), "--save_dir", str(save_dir.resolve()), "--preset", preset,
-                 "--target_bpp", f"{target_bpp:g}", "--time_budget", f"{time_budget_s:g}"]
+    arguments = [
+        "--data_dir",
+        str(data_dir.resolve()),
+        "--save_dir",
+        str(save_dir.resolve()),
+        "--preset",
+        preset,
+        "--target_bpp",
+        f"{target_bpp:g}",
+        "--time_budget",
+        f"{time_budget_s:g}",
+    ]
     for name, value in (flags or {}).items():
         arguments += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
     named = "".join(f" {name} {value}" for name, value in (flags or {}).items())
     log_path = save_dir / "train.log"
     start = time.perf_counter()
     with log_path.open("w", encoding="utf-8") as log:
-        code = subprocess.run([sys.executable, "train.py", *arguments], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
-                              stdin=subprocess.DEVNULL).returncode
+        code = subprocess.run(
+            [sys.executable, "train.py", *arguments],
+            cwd=ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        ).returncode
     elapsed = time.perf_counter() - start
     if code:
         lines = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise UserError(f"train.py --preset {preset} --target_bpp {target_bpp:g} ended with code {code}: "
-                        f"{lines[-1] if lines else 'no output'} (see {log_path})")
+        raise UserError(
+            f"train.py --preset {preset} --target_bpp {target_bpp:g} ended with code {code}: "
+            f"{lines[-1] if lines else 'no output'} (see {log_path})"
+        )
     reader = NeuralTextureReader(find_export(newest_run(save_dir)))
     decoded = reader.decode_uint8(0)
     shown = ["python", "train.py", "--data_dir", str(data_dir), "--save_dir", str(save_dir), *arguments[4:]]
-    record = measure_export(textures, reader, decoded, codec=f"neural-{preset}",
-                            setting=toolkit_setting(target_bpp, time_budget_s, flags),
-                            label=f"neural {preset} {target_bpp:g} bpp {time_budget_s:g} s{named}", time_s=elapsed,
-                            command=" ".join(shown))
+    record = measure_export(
+        textures,
+        reader,
+        decoded,
+        codec=f"neural-{preset}",
+        setting=toolkit_setting(target_bpp, time_budget_s, flags),
+        label=f"neural {preset} {target_bpp:g} bpp {time_budget_s:g} s{named}",
+        time_s=elapsed,
+        command=" ".join(shown),
+    )
     return record, decoded
 
 

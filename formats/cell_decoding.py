@@ -61,9 +61,11 @@ class CellDecoding(Lattice):
         self.blended = [g for g, gathered in enumerate(model.gathered) if not gathered]
         self.u_repeats = self._repeats(self.encoded_u, cell_width)
         self.v_repeats = self._repeats(self.encoded_v, cell_height)
-        self.sharing = [(rows, columns, [self._offset(y, x) for y in rows for x in columns])
-                        for rows in self._sharing_taps(self.rows, cell_height)
-                        for columns in self._sharing_taps(self.columns, cell_width)]
+        self.sharing = [
+            (rows, columns, [self._offset(y, x) for y in rows for x in columns])
+            for rows in self._sharing_taps(self.rows, cell_height)
+            for columns in self._sharing_taps(self.columns, cell_width)
+        ]
         """Rows and columns in a cell whose texels read the same taps of all gathered grids, and these offsets."""
 
     @staticmethod
@@ -91,11 +93,13 @@ class CellDecoding(Lattice):
         columns = []
         for g in self.gathered:
             own, products = weights[:, model.tap_columns[g]], weights[:, model.product_columns[g]]
-            basis = model.basis(self.rows[g].weight[y:y + 1]) * model.basis(self.columns[g].weight[x:x + 1])[:, 0]
+            basis = model.basis(self.rows[g].weight[y : y + 1]) * model.basis(self.columns[g].weight[x : x + 1])[:, 0]
             products = products.reshape(len(weights), model.n_products, own.shape[1])
             columns.append(own + np.einsum("rkt,k->rt", products, basis.reshape(-1)[1:]))
-        for repeats, encoded, part in ((self.u_repeats, self.encoded_u[:, x], slice(0, n)),
-                                       (self.v_repeats, self.encoded_v[:, y], slice(n, 2 * n))):
+        for repeats, encoded, part in (
+            (self.u_repeats, self.encoded_u[:, x], slice(0, n)),
+            (self.v_repeats, self.encoded_v[:, y], slice(n, 2 * n)),
+        ):
             if repeats:
                 constant = constant + weights[:, part] @ encoded
             else:
@@ -120,18 +124,21 @@ class CellDecoding(Lattice):
             start = 0
             for g in self.gathered:
                 end = start + 4 * len(model.levels[g])
-                gather_taps(model.levels[g],
-                            part_of(self.rows[g], slice(block.start + rows[0], block.stop, self.cell_height)),
-                            part_of(self.columns[g], slice(columns[0], None, self.cell_width)), inputs[start:end])
+                gather_taps(
+                    model.levels[g],
+                    part_of(self.rows[g], slice(block.start + rows[0], block.stop, self.cell_height)),
+                    part_of(self.columns[g], slice(columns[0], None, self.cell_width)),
+                    inputs[start:end],
+                )
                 start = end
             for y, x, first_layer in offsets:
                 lines, across = slice(block.start + y, block.stop, self.cell_height), slice(x, None, self.cell_width)
                 varying = [] if self.u_repeats else [self.encoded_u[:, None, across]]
                 varying += [] if self.v_repeats else [self.encoded_v[:, lines, None]]
-                varying += [features[:, y::self.cell_height, across] for features in blended]
+                varying += [features[:, y :: self.cell_height, across] for features in blended]
                 at = start
                 for values in varying:
-                    inputs[at:at + len(values)] = values
+                    inputs[at : at + len(values)] = values
                     at += len(values)
                 outputs = run_layers([first_layer, *model.layers[1:]], inputs.reshape(len(inputs), -1), workspace)
                 store(outputs.reshape(-1, *cells), lines, across)

@@ -18,8 +18,9 @@ def container_format(bits: int, storage: str) -> int:
     channels, since DXGI has no plain container of four 2-bit channels. 16 bits need R16G16B16A16 either way.
     """
     if bits not in QUANTIZE_BITS:
-        raise UsageError(f"quantize_bits {bits} is not one of {', '.join(map(str, QUANTIZE_BITS))}; "
-                         "choose one of these")
+        raise UsageError(
+            f"quantize_bits {bits} is not one of {', '.join(map(str, QUANTIZE_BITS))}; choose one of these"
+        )
     if storage not in STORAGES:
         raise UsageError(f"storage {storage!r} is not one of {', '.join(STORAGES)}; choose one of these")
     if bits == 16:
@@ -36,9 +37,9 @@ def pack_codes(codes: np.ndarray, bits: int, storage: str) -> list[np.ndarray]:
     step = FORMATS[dxgi_format].channel_max // ((1 << bits) - 1)
     groups = []
     for first in range(0, codes.shape[-1], 4):
-        part = codes[..., first:first + 4]
+        part = codes[..., first : first + 4]
         channels = np.zeros(codes.shape[:-1] + (4,), np.int32)
-        channels[..., :part.shape[-1]] = part * step
+        channels[..., : part.shape[-1]] = part * step
         groups.append(pack_channels(channels, dxgi_format))
     return groups
 

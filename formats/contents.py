@@ -34,8 +34,10 @@ class StoredGrid:
     def codes(self) -> list[np.ndarray]:
         """Return the stored levels as int32 codes `[r, r, F]`; raises `UserError` where a value is no code."""
         try:
-            return [unpack_codes(level, self.entry["quantize_bits"], self.entry["n_features"], self.format.dxgi)
-                    for level in self.levels]
+            return [
+                unpack_codes(level, self.entry["quantize_bits"], self.entry["n_features"], self.format.dxgi)
+                for level in self.levels
+            ]
         except ValueError as error:
             raise UserError(f"{self.path} holds {error}; export the material again") from error
 
@@ -62,10 +64,15 @@ def read_grid(folder: Path, entry: dict, all_levels: bool | None) -> StoredGrid:
     for name in entry["files"]:
         header, levels = read_dds(folder / name)
         promised = {True: (entry["n_levels"],), False: (1,), None: (1, entry["n_levels"])}[all_levels]
-        if header.format.name != entry["format"] or header.mip_count not in promised \
-                or {header.width, header.height} != {entry["max_resolution"]}:
-            raise UserError(f"{folder / name} holds {header.width} x {header.height} {header.format.name} with "
-                            f"{header.mip_count} mips, which is not what its manifest says; export the material again")
+        if (
+            header.format.name != entry["format"]
+            or header.mip_count not in promised
+            or {header.width, header.height} != {entry["max_resolution"]}
+        ):
+            raise UserError(
+                f"{folder / name} holds {header.width} x {header.height} {header.format.name} with "
+                f"{header.mip_count} mips, which is not what its manifest says; export the material again"
+            )
         files.append(levels)
     if len({len(levels) for levels in files}) != 1:
         raise UserError(f"the files of {folder / entry['files'][0]}'s grid differ in mips; export the material again")
@@ -82,20 +89,19 @@ def read_layers(folder: Path, network: dict) -> list[Layer]:
         starts = layer["bias_offset"], layer.get("scale_offset") if eight_bits else None
         extents += [(start, count) for start in starts if start is not None]
     size = max(start + count for start, count in extents)
-    flat = read_flat_array(path, network["array"], network["precision"],
-                           size * np.dtype(network["precision"]).itemsize)
+    flat = read_flat_array(path, network["array"], network["precision"], size * np.dtype(network["precision"]).itemsize)
     if size > len(flat):
         raise UserError(f"{path} has {len(flat)} weights, too few for its manifest; export the material again")
 
     def part(first: int, count: int) -> np.ndarray:
         if eight_bits:
-            return flat[first:first + 2 * count].copy().view("<f2").astype(np.float32)
-        return flat[first:first + count].astype(np.float32)
+            return flat[first : first + 2 * count].copy().view("<f2").astype(np.float32)
+        return flat[first : first + count].astype(np.float32)
 
     layers = []
     for layer in network["layers"]:
         rows, cols, first = layer["rows"], layer["cols"], layer["offset"]
-        weights = flat[first:first + rows * cols].reshape(rows, cols).astype(np.float32)
+        weights = flat[first : first + rows * cols].reshape(rows, cols).astype(np.float32)
         if eight_bits:
             weights *= part(layer["scale_offset"], rows)[:, None]
         bias = None if layer["bias_offset"] is None else part(layer["bias_offset"], rows)

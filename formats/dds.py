@@ -37,11 +37,14 @@ class TexelFormat:
     """Trailing shape of a level array: (4,), or () where one integer packs the four channels."""
 
 
-FORMATS = {entry.dxgi: entry for entry in (
-    TexelFormat("R8G8B8A8_UNORM", R8G8B8A8_UNORM, 4, 255, "<u1", (4,)),
-    TexelFormat("B4G4R4A4_UNORM", B4G4R4A4_UNORM, 2, 15, "<u2", ()),
-    TexelFormat("R16G16B16A16_UNORM", R16G16B16A16_UNORM, 8, 65535, "<u2", (4,)),
-)}
+FORMATS = {
+    entry.dxgi: entry
+    for entry in (
+        TexelFormat("R8G8B8A8_UNORM", R8G8B8A8_UNORM, 4, 255, "<u1", (4,)),
+        TexelFormat("B4G4R4A4_UNORM", B4G4R4A4_UNORM, 2, 15, "<u2", ()),
+        TexelFormat("R16G16B16A16_UNORM", R16G16B16A16_UNORM, 8, 65535, "<u2", (4,)),
+    )
+}
 """The known formats by DXGI number."""
 
 HEADER_BYTES = 4 + 124 + 20
@@ -102,8 +105,9 @@ def unpack_channels(level: np.ndarray, dxgi_format: int) -> np.ndarray:
     return np.stack([level >> shift & 15 for shift in (8, 4, 0, 12)], axis=-1)
 
 
-def write_dds(path: str | os.PathLike, levels: Sequence[bytes | np.ndarray], width: int, height: int,
-              dxgi_format: int) -> None:
+def write_dds(
+    path: str | os.PathLike, levels: Sequence[bytes | np.ndarray], width: int, height: int, dxgi_format: int
+) -> None:
     """Write a 2D texture, whole or not at all.
 
     `levels`, finest first, are bytes or the arrays of `pack_channels`; each must have the size of its mip.
@@ -112,8 +116,10 @@ def write_dds(path: str | os.PathLike, levels: Sequence[bytes | np.ndarray], wid
     header = DdsHeader(width, height, len(levels), FORMATS[dxgi_format])
     if not 1 <= len(levels) <= max(width, height).bit_length():
         raise ValueError(f"{len(levels)} levels do not fit a {width} x {height} texture")
-    payload = [np.ascontiguousarray(level, header.format.dtype).tobytes() if isinstance(level, np.ndarray)
-               else bytes(level) for level in levels]
+    payload = [
+        np.ascontiguousarray(level, header.format.dtype).tobytes() if isinstance(level, np.ndarray) else bytes(level)
+        for level in levels
+    ]
     for mip, data in enumerate(payload):
         if len(data) != header.level_bytes(mip):
             raise ValueError(f"level {mip} has {len(data)} bytes, expected {header.level_bytes(mip)}")
@@ -122,23 +128,77 @@ def write_dds(path: str | os.PathLike, levels: Sequence[bytes | np.ndarray], wid
     if len(levels) > 1:
         flags |= _FLAG_MIP_COUNT
         caps |= _CAPS_COMPLEX | _CAPS_MIPMAP
-    start = _HEADER.pack(b"DDS ", 124, flags, height, width, width * header.format.texel_bytes, 0, len(levels),
-                         32, _PIXEL_FOURCC, b"DX10", 0, 0, 0, 0, 0, caps, 0, 0, 0, 0,
-                         dxgi_format, _DIMENSION_2D, 0, 1, 0)
+    start = _HEADER.pack(
+        b"DDS ",
+        124,
+        flags,
+        height,
+        width,
+        width * header.format.texel_bytes,
+        0,
+        len(levels),
+        32,
+        _PIXEL_FOURCC,
+        b"DX10",
+        0,
+        0,
+        0,
+        0,
+        0,
+        caps,
+        0,
+        0,
+        0,
+        0,
+        dxgi_format,
+        _DIMENSION_2D,
+        0,
+        1,
+        0,
+    )
     write_bytes(path, b"".join([start, *payload]))
 
 
 def _parse_header(data: bytes, path: Path) -> DdsHeader:
     if len(data) < HEADER_BYTES or data[:4] != b"DDS ":
         raise UserError(f"{path} is not a DDS file with a DX10 header; export it again")
-    (_, size, _, height, width, _, _, mip_count, pixel_size, pixel_flags, four_cc, _, _, _, _, _,
-     _, caps2, _, _, _, dxgi_format, dimension, misc, array_size, _) = _HEADER.unpack_from(data)
+    (
+        _,
+        size,
+        _,
+        height,
+        width,
+        _,
+        _,
+        mip_count,
+        pixel_size,
+        pixel_flags,
+        four_cc,
+        _,
+        _,
+        _,
+        _,
+        _,
+        _,
+        caps2,
+        _,
+        _,
+        _,
+        dxgi_format,
+        dimension,
+        misc,
+        array_size,
+        _,
+    ) = _HEADER.unpack_from(data)
     if size != 124 or pixel_size != 32:
-        raise UserError(f"{path} has a corrupt DDS header (sizes {size} and {pixel_size}, expected 124 and 32); "
-                        "export it again")
+        raise UserError(
+            f"{path} has a corrupt DDS header (sizes {size} and {pixel_size}, expected 124 and 32); export it again"
+        )
     if not pixel_flags & _PIXEL_FOURCC or four_cc != b"DX10":
-        raise UserError(f"{path} has no DX10 header; only DX10 files in "
-                        f"{', '.join(entry.name for entry in FORMATS.values())} can be read")
+        raise UserError(
+            f"{path} has no DX10 header; only DX10 files in "
+            f"{', '.join(entry.name for entry in FORMATS.values())} can be read"
+        )
     if dxgi_format not in FORMATS:
         known = ", ".join(f"{entry.name} ({entry.dxgi})" for entry in FORMATS.values())
         raise UserError(f"{path} has DXGI format {dxgi_format}, expected one of {known}; convert or export it again")
@@ -146,8 +206,9 @@ def _parse_header(data: bytes, path: Path) -> DdsHeader:
         raise UserError(f"{path} is not a single 2D texture (a cube map, volume or array); export it again")
     mip_count = max(mip_count, 1)
     if not (1 <= width <= _MAX_SIDE and 1 <= height <= _MAX_SIDE and mip_count <= max(width, height).bit_length()):
-        raise UserError(f"{path} has a corrupt DDS header ({width} x {height} texels, {mip_count} mips); "
-                        "export it again")
+        raise UserError(
+            f"{path} has a corrupt DDS header ({width} x {height} texels, {mip_count} mips); export it again"
+        )
     return DdsHeader(width, height, mip_count, FORMATS[dxgi_format])
 
 

@@ -37,7 +37,7 @@ def gather_taps(level: np.ndarray, rows: Taps, columns: Taps, out: np.ndarray) -
         for horizontal, taps in enumerate((columns.first, columns.second)):
             start = (2 * vertical + horizontal) * features
             # All indices are in range; "clip" spares `take` a buffer.
-            lines.take(taps, axis=2, out=out[start:start + features], mode="clip")
+            lines.take(taps, axis=2, out=out[start : start + features], mode="clip")
 
 
 def part_of(taps: Taps, part: slice) -> Taps:
@@ -79,7 +79,7 @@ class TexelDecoding(Lattice):
         height, width = block.stop - block.start, part.stop - part.start
         inputs = workspace.array("inputs", model.layers[0].weights.shape[1], height, width)
         inputs[:n] = self.encoded_u[:, None, part]
-        inputs[n:2 * n] = self.encoded_v[:, block, None]
+        inputs[n : 2 * n] = self.encoded_v[:, block, None]
         inputs[model.lod_column] = model.lod
         inputs[model.padding_columns] = 1
         for g, level in enumerate(model.levels):

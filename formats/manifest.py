@@ -25,19 +25,28 @@ def read_manifest(folder: Path) -> dict:
     path = folder / MANIFEST_NAME
     if not path.is_file():
         exports = _exports(folder)
-        raise UserError(f"{folder} has no {MANIFEST_NAME}; " + (
-            f"it is a run folder, name the export in it: {exports[max(exports)]}" if exports
-            else "name a folder that an export has written"))
+        raise UserError(
+            f"{folder} has no {MANIFEST_NAME}; "
+            + (
+                f"it is a run folder, name the export in it: {exports[max(exports)]}"
+                if exports
+                else "name a folder that an export has written"
+            )
+        )
     try:
         manifest = read_json(path)
     except RecursionError:
         manifest = None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise UserError(f"{path} does not describe a neural texture (its format is not \"{FORMAT}\"); "
-                        "name a folder that an export has written")
+        raise UserError(
+            f'{path} does not describe a neural texture (its format is not "{FORMAT}"); '
+            "name a folder that an export has written"
+        )
     if type(manifest.get("version")) is not int or manifest["version"] != VERSION:
-        raise UserError(f"{path} has version {str(manifest.get('version'))[:40]!r}, expected {VERSION}; "
-                        "use a matching release of this toolkit or export again")
+        raise UserError(
+            f"{path} has version {str(manifest.get('version'))[:40]!r}, expected {VERSION}; "
+            "use a matching release of this toolkit or export again"
+        )
     try:
         check_manifest(manifest)
     except ValueError as error:
@@ -76,8 +85,11 @@ def check_files(folder: Path, manifest: dict) -> None:
 
 def _exports(run_dir: Path) -> dict[int, Path]:
     """Return a run's exported folders by iteration."""
-    return {int(match[1]): path for path in (run_dir / "models").glob("train_result_*")
-            if (match := _EXPORT_NAME.fullmatch(path.name)) and (path / MANIFEST_NAME).is_file()}
+    return {
+        int(match[1]): path
+        for path in (run_dir / "models").glob("train_result_*")
+        if (match := _EXPORT_NAME.fullmatch(path.name)) and (path / MANIFEST_NAME).is_file()
+    }
 
 
 def find_export(run_dir: Path, load_iter: int = -1) -> Path:
@@ -89,9 +101,12 @@ def find_export(run_dir: Path, load_iter: int = -1) -> Path:
         return run_dir
     exports = _exports(run_dir)
     if not exports:
-        raise UsageError(f"{run_dir} holds no export (models/train_result_<iter>/manifest.json); give a run folder, or "
-                         "export its checkpoint with export.py")
+        raise UsageError(
+            f"{run_dir} holds no export (models/train_result_<iter>/manifest.json); give a run folder, or "
+            "export its checkpoint with export.py"
+        )
     if load_iter != -1 and load_iter not in exports:
-        raise UsageError(f"iteration {load_iter} of {run_dir} has no export; choose one of "
-                         f"{', '.join(map(str, sorted(exports)))}")
+        raise UsageError(
+            f"iteration {load_iter} of {run_dir} has no export; choose one of {', '.join(map(str, sorted(exports)))}"
+        )
     return exports[max(exports) if load_iter == -1 else load_iter]

@@ -10,14 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from configs import (
-    ACTIVATION_NAMES,
-    DIFFUSE_SPACES,
-    N_CHANNELS,
-    TEXTURE_CHANNELS,
-    Interpolation,
-    QuantizeBits,
-)
+from configs import ACTIVATION_NAMES, DIFFUSE_SPACES, N_CHANNELS, TEXTURE_CHANNELS, Interpolation, QuantizeBits
 from images.mips import mip_count
 
 MOST_SIDE = 1 << 16
@@ -91,8 +84,10 @@ class Grid(_Part):
     @model_validator(mode="after")
     def _agrees(self) -> Grid:
         if self.base_resolution << (self.n_levels - 1) != self.max_resolution:
-            raise ValueError(f"base_resolution {self.base_resolution}, n_levels {self.n_levels} and max_resolution "
-                             f"{self.max_resolution} disagree")
+            raise ValueError(
+                f"base_resolution {self.base_resolution}, n_levels {self.n_levels} and max_resolution "
+                f"{self.max_resolution} disagree"
+            )
         if len(self.files) != -(-self.n_features // 4):
             raise ValueError(f"{self.n_features} features have {len(self.files)} files, expected four to a file")
         return self
@@ -192,11 +187,14 @@ class Manifest(_Part):
     @model_validator(mode="after")
     def _fits_together(self) -> Manifest:
         if self.width * self.height > MOST_TEXELS:
-            raise ValueError(f"width and height are {self.width} and {self.height}, expected at most {MOST_TEXELS} "
-                             "texels")
+            raise ValueError(
+                f"width and height are {self.width} and {self.height}, expected at most {MOST_TEXELS} texels"
+            )
         if self.mips != mip_count(self.width, self.height):
-            raise ValueError(f"mips is {self.mips}, expected {mip_count(self.width, self.height)} for a "
-                             f"{self.width} x {self.height} texture")
+            raise ValueError(
+                f"mips is {self.mips}, expected {mip_count(self.width, self.height)} for a "
+                f"{self.width} x {self.height} texture"
+            )
         self._check_channels()
         self._check_levels()
         self._check_inputs()
@@ -227,8 +225,10 @@ class Manifest(_Part):
         inputs = 2 * encoding.n_frequencies * encoding.phases + sum(grid.inputs for grid in self.grids) + 1
         inputs += ((self.position_order + 1) ** 2 - 1) * gathered
         if (self.network.inputs, self.network.outputs) != (inputs, N_CHANNELS):
-            raise ValueError(f"the network has {self.network.inputs} inputs and {self.network.outputs} outputs, "
-                             f"expected {inputs} and {N_CHANNELS}")
+            raise ValueError(
+                f"the network has {self.network.inputs} inputs and {self.network.outputs} outputs, "
+                f"expected {inputs} and {N_CHANNELS}"
+            )
 
     def _check_file_names(self) -> None:
         listed = [entry.name for entry in self.files]
@@ -243,10 +243,19 @@ class Manifest(_Part):
 
 
 _EXPECTED = {
-    "int_type": "a whole number", "float_type": "a number", "string_type": "a text", "bool_type": "true or false",
-    "list_type": "a list", "dict_type": "an object", "model_type": "an object", "model_attributes_type": "an object",
-    "finite_number": "a finite number", "int_parsing_size": "a whole number", "string_pattern_mismatch":
-    "64 hexadecimal digits", "string_unicode": "a text"}
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+    "finite_number": "a finite number",
+    "int_parsing_size": "a whole number",
+    "string_pattern_mismatch": "64 hexadecimal digits",
+    "string_unicode": "a text",
+}
 
 
 def _shortened(text: str) -> str:
@@ -262,12 +271,23 @@ def _message(error: Mapping) -> str:
         return f"the key {where} is missing"
     if error["type"] == "value_error" and not isinstance(error["input"], str):
         return f"{where}: {context['error']}" if where else str(context["error"])
-    limits = {"greater_than_equal": "ge", "less_than_equal": "le", "too_short": "min_length", "too_long": "max_length",
-              "string_too_short": "min_length", "string_too_long": "max_length"}
+    limits = {
+        "greater_than_equal": "ge",
+        "less_than_equal": "le",
+        "too_short": "min_length",
+        "too_long": "max_length",
+        "string_too_short": "min_length",
+        "string_too_long": "max_length",
+    }
     if error["type"] in limits:
         bound = "at least" if limits[error["type"]] in ("ge", "min_length") else "at most"
-        unit = "" if limits[error["type"]] in ("ge", "le") else \
-            " characters" if error["type"].startswith("string") else " entries"
+        unit = (
+            ""
+            if limits[error["type"]] in ("ge", "le")
+            else " characters"
+            if error["type"].startswith("string")
+            else " entries"
+        )
         expected = f"{bound} {context[limits[error['type']]]}{unit}"
     elif error["type"] == "literal_error":
         expected = f"one of {context['expected'].replace(' or ', ', ')}"

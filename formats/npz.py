@@ -40,8 +40,10 @@ def read_flat_array(path: str | os.PathLike, name: str, dtype: str, most_bytes: 
         with zipfile.ZipFile(path) as archive:
             entry = archive.getinfo(f"{name}.npy")
             if entry.file_size > most_bytes + _HEADER_BYTES:
-                raise UserError(f"{path} holds an array of {entry.file_size} bytes, expected {most_bytes}; "
-                                "export the material again")
+                raise UserError(
+                    f"{path} holds an array of {entry.file_size} bytes, expected {most_bytes}; "
+                    "export the material again"
+                )
             data = archive.read(entry)
         stream = io.BytesIO(data)
         if np.lib.format.read_magic(stream) != (1, 0):
@@ -55,8 +57,9 @@ def read_flat_array(path: str | os.PathLike, name: str, dtype: str, most_bytes: 
     except (ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({error}); export the material again") from error
     if len(shape) != 1 or stored != np.dtype(dtype):
-        raise UserError(f"{path} holds {stored} weights of shape {shape}, expected a flat {dtype} array; "
-                        "export the material again")
+        raise UserError(
+            f"{path} holds {stored} weights of shape {shape}, expected a flat {dtype} array; export the material again"
+        )
     if len(data) - stream.tell() != shape[0] * stored.itemsize:
         raise UserError(f"{path} is damaged: its array {name!r} is not as long as it says; export the material again")
     return np.frombuffer(data, stored, offset=stream.tell())

@@ -12,11 +12,12 @@ def decode_points(model: MipModel, u: np.ndarray, v: np.ndarray, workspace: Work
     """Return the network's outputs `[11, N]` at points `[N]`, coordinates (float64) in [0, 1]."""
     inputs = workspace.array("inputs", model.layers[0].weights.shape[1], len(u))
     n = model.n_encoding
-    inputs[:n], inputs[n:2 * n] = model.encode(u), model.encode(v)
+    inputs[:n], inputs[n : 2 * n] = model.encode(u), model.encode(v)
     inputs[model.lod_column] = model.lod
     inputs[model.padding_columns] = 1
-    for level, gathered, columns, products in zip(model.levels, model.gathered, model.tap_columns,
-                                                  model.product_columns):
+    for level, gathered, columns, products in zip(
+        model.levels, model.gathered, model.tap_columns, model.product_columns
+    ):
         left, right, wx = model.point_taps(u, level.shape[1])
         above, below, wy = model.point_taps(v, level.shape[1])
         taps = [level[:, above, left], level[:, above, right], level[:, below, left], level[:, below, right]]
@@ -26,6 +27,9 @@ def decode_points(model: MipModel, u: np.ndarray, v: np.ndarray, workspace: Work
             continue
         inputs[columns] = np.concatenate(taps)
         basis = (model.basis(wy)[:, None] * model.basis(wx)[None]).reshape(-1, len(u))
-        np.multiply(inputs[columns], basis[1:, None], out=inputs[products].reshape(
-            model.n_products, columns.stop - columns.start, len(u)))
+        np.multiply(
+            inputs[columns],
+            basis[1:, None],
+            out=inputs[products].reshape(model.n_products, columns.stop - columns.start, len(u)),
+        )
     return run_layers(model.layers, inputs, workspace)

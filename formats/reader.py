@@ -57,8 +57,11 @@ class NeuralTextureReader:
     @property
     def stored_mips(self) -> list[int]:
         """Mips that can be decoded: all, or those that read stored levels where only the finest are in the files."""
-        return [mip for mip, levels in enumerate(self.manifest["mip_levels"])
-                if all(grid.index(level) >= 0 for grid, level in zip(self._grids, levels))]
+        return [
+            mip
+            for mip, levels in enumerate(self.manifest["mip_levels"])
+            if all(grid.index(level) >= 0 for grid, level in zip(self._grids, levels))
+        ]
 
     def mip_size(self, mip: int) -> tuple[int, int]:
         """Width and height of a mip in texels; raises `UserError` where the texture has no such mip."""
@@ -82,6 +85,7 @@ class NeuralTextureReader:
         def store(outputs: np.ndarray, rows: slice, columns: slice) -> None:
             self._limit(outputs)
             decoded[rows, columns] = outputs.transpose(1, 2, 0)
+
         decode_mip(model, store, progress)
         return decoded
 
@@ -89,8 +93,11 @@ class NeuralTextureReader:
         """Decode a mip to uint8 `[H, W, 11]` as image files hold it: diffuse sRGB-coded; missing maps are 0."""
         model = self._mip_model(mip)
         decoded = np.empty((model.height, model.width, N_CHANNELS), np.uint8)
-        linear = [slice(channel["first"], channel["first"] + channel["count"]) for channel in self.manifest["channels"]
-                  if channel["name"] == "diffuse" and channel["space"] == "linear"]
+        linear = [
+            slice(channel["first"], channel["first"] + channel["count"])
+            for channel in self.manifest["channels"]
+            if channel["name"] == "diffuse" and channel["space"] == "linear"
+        ]
 
         def store(outputs: np.ndarray, rows: slice, columns: slice) -> None:
             self._limit(outputs)
@@ -99,6 +106,7 @@ class NeuralTextureReader:
             outputs *= 255
             np.rint(outputs, out=outputs)
             decoded[rows, columns] = outputs.astype(np.uint8).transpose(1, 2, 0)
+
         decode_mip(model, store, progress)
         return decoded
 
@@ -124,7 +132,7 @@ class NeuralTextureReader:
             points = np.flatnonzero(weight)
             model = self._mip_model(int(mip))
             for start in range(0, len(points), POINTS_AT_ONCE):
-                part = points[start:start + POINTS_AT_ONCE]
+                part = points[start : start + POINTS_AT_ONCE]
                 with one_matrix_thread():
                     outputs = decode_points(model, u[part], v[part], workspace)
                 self._limit(outputs)
@@ -138,7 +146,7 @@ class NeuralTextureReader:
         np.fmin(outputs, 1, out=outputs)
         for channel in self.manifest["channels"]:
             if not channel["present"]:
-                outputs[channel["first"]:channel["first"] + channel["count"]] = 0
+                outputs[channel["first"] : channel["first"] + channel["count"]] = 0
 
     def _mip_model(self, mip: int) -> MipModel:
         """Gather all that decoding a mip needs; raises `UserError` where a level that it reads is not stored."""
@@ -148,14 +156,25 @@ class NeuralTextureReader:
         for g, level in enumerate(manifest["mip_levels"][mip]):
             index = self._grids[g].index(level)
             if index < 0:
-                raise UserError(f"mip {mip} needs level {level} of grid {g}, but {self._grids[g].path} "
-                                "holds the finest alone; export with --dds_mips True")
+                raise UserError(
+                    f"mip {mip} needs level {level} of grid {g}, but {self._grids[g].path} "
+                    "holds the finest alone; export with --dds_mips True"
+                )
             if (g, level) not in self._levels:
                 self._levels[g, level] = self._grids[g].values(index)
             levels.append(self._levels[g, level])
         encoding = manifest["positional_encoding"]
         cells = encoding["period_cells"]
-        return MipModel(width, height, mip / (manifest["mips"] - 1) if manifest["mips"] > 1 else 0.0, manifest["wrap"],
-                        levels, [grid["interpolation"] == "gather" for grid in manifest["grids"]],
-                        encoding["n_frequencies"], encoding["phases"], (levels[0].shape[1], cells) if cells else None,
-                        manifest.get("position_order", 0), self.layers)
+        return MipModel(
+            width,
+            height,
+            mip / (manifest["mips"] - 1) if manifest["mips"] > 1 else 0.0,
+            manifest["wrap"],
+            levels,
+            [grid["interpolation"] == "gather" for grid in manifest["grids"]],
+            encoding["n_frequencies"],
+            encoding["phases"],
+            (levels[0].shape[1], cells) if cells else None,
+            manifest.get("position_order", 0),
+            self.layers,
+        )

@@ -96,7 +96,7 @@ class MipModel:
         values = [np.ones_like(x), x]
         for n in range(1, self.position_order):
             values.append(((2 * n + 1) * x * values[n] - n * values[n - 1]) / (n + 1))
-        return np.stack(values[:self.position_order + 1]).astype(np.float32)
+        return np.stack(values[: self.position_order + 1]).astype(np.float32)
 
     def lattice_taps(self, size: int, resolution: int) -> Taps:
         """Return the taps of the `size` texel centres along one axis, in exact integer arithmetic."""
@@ -107,7 +107,7 @@ class MipModel:
         """Return the taps of coordinates `[N]` (float64) along one axis."""
         position = x * resolution - 0.5
         # Gathered taps jump where a position is a whole number; what is one but for rounding counts as one.
-        first = np.floor(position + 2.0 ** -30)
+        first = np.floor(position + 2.0**-30)
         return self._addressed(first.astype(np.int64), np.maximum(position - first, 0), resolution)
 
     def _addressed(self, first: np.ndarray, weight: np.ndarray, resolution: int) -> Taps:

@@ -22,5 +22,6 @@ def linear_to_srgb(linear: np.ndarray) -> np.ndarray:
     0.5
     """
     linear = np.asarray(linear, np.float32)
-    return np.where(linear <= 0.0031308, linear * 12.92,
-                    1.055 * np.maximum(linear, 1e-8) ** (1 / 2.4) - 0.055).astype(np.float32)
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 1e-8) ** (1 / 2.4) - 0.055).astype(
+        np.float32
+    )

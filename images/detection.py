@@ -11,8 +11,25 @@ from images.texture_types import TextureType
 from utils.errors import UserError, describe_os_error
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tga", ".bmp", ".tif", ".tiff", ".webp", ".exr")
-OTHER_IMAGE_SUFFIXES = (".hdr", ".dds", ".ktx", ".ktx2", ".psd", ".psb", ".gif", ".jp2", ".jfif", ".jxl", ".avif",
-                        ".heic", ".svg", ".ppm", ".pgm", ".xcf", ".kra")
+OTHER_IMAGE_SUFFIXES = (
+    ".hdr",
+    ".dds",
+    ".ktx",
+    ".ktx2",
+    ".psd",
+    ".psb",
+    ".gif",
+    ".jp2",
+    ".jfif",
+    ".jxl",
+    ".avif",
+    ".heic",
+    ".svg",
+    ".ppm",
+    ".pgm",
+    ".xcf",
+    ".kra",
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +62,8 @@ def detect_maps(file_name: str, types: Sequence[TextureType]) -> Detection | Non
     best, found = (0, 0), None
     for texture in types:
         words: list[tuple[str, int, int | None]] = [
-            (keyword, _keyword_end(stem, keyword), None) for keyword in (*texture.keywords, *texture.directx_keywords)]
+            (keyword, _keyword_end(stem, keyword), None) for keyword in (*texture.keywords, *texture.directx_keywords)
+        ]
         words += [(suffix, _suffix_end(stem, suffix), None) for suffix in texture.suffixes]
         words += [(keyword, _keyword_end(stem, keyword), channel) for keyword, channel in texture.packed.items()]
         for keyword, end, channel in words:
@@ -59,8 +77,12 @@ def detect_maps(file_name: str, types: Sequence[TextureType]) -> Detection | Non
 
 def _suffix_end(stem: str, suffix: str) -> int:
     """End of a short suffix such as the d of `wall_d` or `wall_d_2k`, 0 where the name has none."""
-    match = re.search(rf"(?:^|[_\-. ])({re.escape(suffix)})"
-                      r"(?:[_\-. ](?:\d+k?|\d+x\d+|png|jpe?g|tga|tiff?|exr))*$", stem, re.I | re.A)
+    match = re.search(
+        rf"(?:^|[_\-. ])({re.escape(suffix)})"
+        r"(?:[_\-. ](?:\d+k?|\d+x\d+|png|jpe?g|tga|tiff?|exr))*$",
+        stem,
+        re.I | re.A,
+    )
     return match.end(1) if match else 0
 
 
@@ -85,7 +107,7 @@ def _is_boundary(stem: str, index: int) -> bool:
         return True
     if before.islower() and after.isupper():
         return True
-    return before.isupper() and after.isupper() and stem[index + 1:index + 2].islower()
+    return before.isupper() and after.isupper() and stem[index + 1 : index + 2].islower()
 
 
 def _file_names(folder: Path) -> list[str]:
@@ -120,8 +142,10 @@ def choose_files(folder: Path, types: Sequence[TextureType]) -> tuple[dict[str, 
     if not any(candidates.values()):
         listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         known = ", ".join(texture.keywords[0] for texture in types)
-        raise UserError(f"no map found in {folder} ({listed or 'it is empty'}); name the images after their maps, "
-                        f"for example rock_albedo.png (known: {known}; get_texture_config() in dataset.py has all)")
+        raise UserError(
+            f"no map found in {folder} ({listed or 'it is empty'}); name the images after their maps, "
+            f"for example rock_albedo.png (known: {known}; get_texture_config() in dataset.py has all)"
+        )
     chosen = {}
     for type_name, sources in candidates.items():
         if sources:
@@ -134,8 +158,10 @@ def _best_source(type_name: str, sources: list[MapSource], notices: list[str]) -
     best, *others = sorted(sources, key=lambda source: (source.channel is not None, source.directx))
     for other in others:
         if (other.channel is None, other.directx) == (best.channel is None, best.directx):
-            raise UserError(f"two files for the {type_name} map: {best.path.name} and {other.path.name}; "
-                            "remove or rename one of them")
+            raise UserError(
+                f"two files for the {type_name} map: {best.path.name} and {other.path.name}; "
+                "remove or rename one of them"
+            )
         notices.append(f"{type_name}: {best} is used, {other} is not")
     return best
 
@@ -146,5 +172,8 @@ def _packed_notices(chosen: dict[str, MapSource]) -> list[str]:
     for type_name, source in chosen.items():
         if source.channel is not None:
             used.setdefault(source.path, {})[source.channel] = type_name
-    return [f"{path.name} is packed: " + ", ".join(f"{'RGB'[channel]} is {channels.get(channel, 'not used')}"
-                                                   for channel in range(3)) for path, channels in used.items()]
+    return [
+        f"{path.name} is packed: "
+        + ", ".join(f"{'RGB'[channel]} is {channels.get(channel, 'not used')}" for channel in range(3))
+        for path, channels in used.items()
+    ]

@@ -23,12 +23,16 @@ def map_texels(image: np.ndarray, texture: TextureType, source: MapSource) -> tu
     notices: list[str] = []
     if source.channel is not None:
         if channels == 1:
-            raise UserError(f"{name} has one channel, but its name says that it packs several maps; "
-                            f"rename it after the one it holds, for example {texture.name}")
-        image = image[..., source.channel:source.channel + 1]
+            raise UserError(
+                f"{name} has one channel, but its name says that it packs several maps; "
+                f"rename it after the one it holds, for example {texture.name}"
+            )
+        image = image[..., source.channel : source.channel + 1]
     elif texture.coding == "normal" and channels == 1:
-        raise UserError(f"the normal map {name} has one channel, a normal map needs three; "
-                        "if it holds heights, rename it to displacement")
+        raise UserError(
+            f"the normal map {name} has one channel, a normal map needs three; "
+            "if it holds heights, rename it to displacement"
+        )
     if image.dtype == np.float32:
         image = _float_texels(image, texture, name, notices)
     elif image.dtype == np.uint16:
@@ -53,8 +57,10 @@ def _float_texels(image: np.ndarray, texture: TextureType, name: str, notices: l
         else:
             notices.append(f"{texture.name}: {name} goes from {low:g} to {high:g}, clipped to 0 .. 1")
     coded = texture.coding == "srgb"
-    notices.append(f"{texture.name}: {name} is rounded from floating point to 8 bits"
-                   + (", its linear light coded as sRGB" if coded else ""))
+    notices.append(
+        f"{texture.name}: {name} is rounded from floating point to 8 bits"
+        + (", its linear light coded as sRGB" if coded else "")
+    )
     image = np.clip(image, 0, 1)
     return to_uint8(linear_to_srgb(image) if coded else image)
 
@@ -85,8 +91,10 @@ def _single_channel(image: np.ndarray, texture: TextureType, name: str, notices:
 
 def _deviation(channel: np.ndarray) -> float:
     """Standard deviation of uint8 values, from their histogram: no copy in floating point."""
-    counts = sum(np.bincount(channel[top:top + STRIP_ROWS].ravel(), minlength=256)
-                 for top in range(0, len(channel), STRIP_ROWS))
+    counts = sum(
+        np.bincount(channel[top : top + STRIP_ROWS].ravel(), minlength=256)
+        for top in range(0, len(channel), STRIP_ROWS)
+    )
     values = np.arange(256)
     mean = (counts * values).sum() / channel.size
     return float(np.sqrt((counts * (values - mean) ** 2).sum() / channel.size))

@@ -19,8 +19,17 @@ from utils.errors import UserError, describe_os_error
 
 MAX_SIDE = 16384
 
-_READ_ERRORS = (OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, OverflowError, struct.error,
-                zlib.error)
+_READ_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    EOFError,
+    LookupError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
 _BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _EXTRA_SAMPLES = 258, 284, 338
 """TIFF tags."""
 _pillow_limit = threading.Lock()
@@ -46,7 +55,7 @@ def _open_image(path: Path) -> ImageFile.ImageFile:
             image = Image.open(path)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-    if image.width * image.height > MAX_SIDE ** 2:
+    if image.width * image.height > MAX_SIDE**2:
         size = f"{image.width} x {image.height}"
         image.close()
         raise UserError(f"{path} is {size}; at most {MAX_SIDE} x {MAX_SIDE} is read, save a smaller copy")
@@ -87,8 +96,10 @@ def read_image(path: Path) -> DecodedImage:
             else:
                 texels = _texels(image)
                 if texels.dtype == np.uint8 and bits > 8:
-                    notices.append(f"{path.name} is read with 8 of its {bits} bits per sample; "
-                                   "save it as RGB or grey PNG to keep them")
+                    notices.append(
+                        f"{path.name} is read with 8 of its {bits} bits per sample; "
+                        "save it as RGB or grey PNG to keep them"
+                    )
     except (*_READ_ERRORS, RuntimeError) as error:
         raise _unreadable(path, error) from error
     return DecodedImage(texels[..., None] if texels.ndim == 2 else texels[..., :3], notices)
@@ -152,8 +163,9 @@ def _read_16bit_colour(path: Path, image: ImageFile.ImageFile) -> np.ndarray:
     try:
         import imagecodecs
     except ImportError:
-        raise UserError(f"reading the 16-bit colour of {path.name} needs imagecodecs: "
-                        "pip install -r requirements.txt") from None
+        raise UserError(
+            f"reading the 16-bit colour of {path.name} needs imagecodecs: pip install -r requirements.txt"
+        ) from None
     data = path.read_bytes()
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         texels = imagecodecs.tiff_decode(data)
@@ -170,8 +182,9 @@ def _open_exr(path: Path, header_only: bool = False) -> Iterator[Any]:
     try:
         import OpenEXR
     except ImportError:
-        raise UserError(f"reading {path} needs the OpenEXR package: pip install OpenEXR, or save the image as "
-                        "16-bit PNG") from None
+        raise UserError(
+            f"reading {path} needs the OpenEXR package: pip install OpenEXR, or save the image as 16-bit PNG"
+        ) from None
     try:
         with OpenEXR.File(str(path), header_only=header_only) as file:
             yield file

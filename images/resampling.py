@@ -91,8 +91,8 @@ def resize(texels: np.ndarray, width: int, height: int, coding: str) -> np.ndarr
             values[..., c] = Image.fromarray(table[texels[..., c]]).resize((width, height), Image.Resampling.LANCZOS)
     coded = np.empty(values.shape, np.uint8)
     for top in range(0, height, STRIP_ROWS):
-        strip = values[top:top + STRIP_ROWS]
-        coded[top:top + STRIP_ROWS] = encode(normalized(strip) if coding == "normal" else strip, coding)
+        strip = values[top : top + STRIP_ROWS]
+        coded[top : top + STRIP_ROWS] = encode(normalized(strip) if coding == "normal" else strip, coding)
     return coded
 
 
@@ -106,10 +106,10 @@ def fill_mips(mips: Sequence[np.ndarray], texels: np.ndarray, coding: str) -> No
     for index, mip in enumerate(mips[1:]):
         level = area_average(level, mip.shape[1], mip.shape[0], None if index else decode_table(coding))
         for top in range(0, len(mip), STRIP_ROWS):
-            strip = level[top:top + STRIP_ROWS]
+            strip = level[top : top + STRIP_ROWS]
             if coding == "normal":
                 strip[...] = normalized(strip)
-            _write_channels(mip[top:top + STRIP_ROWS], encode(strip, coding))
+            _write_channels(mip[top : top + STRIP_ROWS], encode(strip, coding))
 
 
 def _write_channels(target: np.ndarray, texels: np.ndarray) -> None:

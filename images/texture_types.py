@@ -27,14 +27,16 @@ class TextureType:
 
     def __post_init__(self) -> None:
         if self.name not in TEXTURE_CHANNELS:
-            raise UserError(f"get_texture_config() in dataset.py names a map {self.name!r}; the maps are "
-                            f"{', '.join(TEXTURE_CHANNELS)} (TEXTURE_CHANNELS in configs.py)")
+            raise UserError(
+                f"get_texture_config() in dataset.py names a map {self.name!r}; the maps are "
+                f"{', '.join(TEXTURE_CHANNELS)} (TEXTURE_CHANNELS in configs.py)"
+            )
 
     @property
     def first(self) -> int:
         """First channel in the canonical layout."""
         names = list(TEXTURE_CHANNELS)
-        return sum(TEXTURE_CHANNELS[name] for name in names[:names.index(self.name)])
+        return sum(TEXTURE_CHANNELS[name] for name in names[: names.index(self.name)])
 
     @property
     def count(self) -> int:

@@ -20,8 +20,15 @@ from utils.errors import run_command
 
 TORCH_INDEX = "https://download.pytorch.org/whl"
 TCNN_SOURCE = "git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch"
-ARCHITECTURES = {"75": "RTX 2000, T4", "80": "A100", "86": "RTX 3000", "89": "RTX 4000, L4", "90": "H100, H200",
-                 "100": "B200", "120": "RTX 5000"}
+ARCHITECTURES = {
+    "75": "RTX 2000, T4",
+    "80": "A100",
+    "86": "RTX 3000",
+    "89": "RTX 4000, L4",
+    "90": "H100, H200",
+    "100": "B200",
+    "120": "RTX 5000",
+}
 """Compute capabilities as TCNN_CUDA_ARCHITECTURES writes them."""
 FIRST_WITH_CPP20 = (2, 13)
 """First PyTorch whose headers need C++20; tiny-cuda-nn's build asks for C++17, and nvcc 13.2 fails on it with C++20."""
@@ -123,20 +130,29 @@ def tcnn_commands(windows: bool, arches: str, cuda: str | None, tag: str) -> lis
     """
     install = []
     if tag:
-        install.append(f'python -m pip install "torch<{FIRST_WITH_CPP20[0]}.{FIRST_WITH_CPP20[1]}" torchvision '
-                       f"--index-url {TORCH_INDEX}/{tag}")
+        install.append(
+            f'python -m pip install "torch<{FIRST_WITH_CPP20[0]}.{FIRST_WITH_CPP20[1]}" torchvision '
+            f"--index-url {TORCH_INDEX}/{tag}"
+        )
     # Its setup.py imports torch and pkg_resources, so it builds in this environment, with a setuptools that has it.
-    install += ['python -m pip install "setuptools<81" wheel ninja',
-               f'python -m pip install --no-build-isolation "{TCNN_SOURCE}"']
+    install += [
+        'python -m pip install "setuptools<81" wheel ninja',
+        f'python -m pip install --no-build-isolation "{TCNN_SOURCE}"',
+    ]
     if windows:
-        vcvars = find_vcvars() or (r"C:\Program Files\Microsoft Visual Studio\2022\Community"
-                                   r"\VC\Auxiliary\Build\vcvars64.bat")
+        vcvars = find_vcvars() or (
+            r"C:\Program Files\Microsoft Visual Studio\2022\Community"
+            r"\VC\Auxiliary\Build\vcvars64.bat"
+        )
         return [f'call "{vcvars}"', "set DISTUTILS_USE_SDK=1", f"set TCNN_CUDA_ARCHITECTURES={arches}", *install]
     home = f"/usr/local/cuda-{cuda}" if cuda else "/usr/local/cuda"
     # Where no driver is installed, its library is linked from the toolkit's stubs.
-    return [f"export PATH={home}/bin:$PATH LD_LIBRARY_PATH={home}/lib64:$LD_LIBRARY_PATH "
-            f"LIBRARY_PATH={home}/lib64/stubs:$LIBRARY_PATH",
-            f'export TCNN_CUDA_ARCHITECTURES="{arches}"', *install]
+    return [
+        f"export PATH={home}/bin:$PATH LD_LIBRARY_PATH={home}/lib64:$LD_LIBRARY_PATH "
+        f"LIBRARY_PATH={home}/lib64/stubs:$LIBRARY_PATH",
+        f'export TCNN_CUDA_ARCHITECTURES="{arches}"',
+        *install,
+    ]
 
 
 def examine(windows: bool) -> Report:
@@ -153,8 +169,10 @@ def examine(windows: bool) -> Report:
     cuda = _examine_torch(report)
     if "cuda" not in problems and "torch" not in problems:
         import torch
-        capabilities = [".".join(map(str, torch.cuda.get_device_capability(index)))
-                        for index in range(torch.cuda.device_count())]
+
+        capabilities = [
+            ".".join(map(str, torch.cuda.get_device_capability(index))) for index in range(torch.cuda.device_count())
+        ]
         found["compute capability"] = ", ".join(capabilities)
     nvcc = nvcc_version()
     found["nvcc"] = f"CUDA {nvcc}" if nvcc else "none"
@@ -184,9 +202,14 @@ def _examine_torch(report: Report) -> str | None:
     cuda = torch.version.cuda
     report.found["PyTorch"] = f"{torch.__version__}, built " + (f"with CUDA {cuda}" if cuda else "without CUDA")
     problem = cuda_problem()
-    report.found["GPU (PyTorch)"] = "none" if problem else "; ".join(
-        f"{torch.cuda.get_device_name(index)}, {torch.cuda.get_device_properties(index).total_memory / 2 ** 30:.1f} GiB"
-        for index in range(torch.cuda.device_count()))
+    report.found["GPU (PyTorch)"] = (
+        "none"
+        if problem
+        else "; ".join(
+            f"{torch.cuda.get_device_name(index)}, {torch.cuda.get_device_properties(index).total_memory / 2**30:.1f} GiB"
+            for index in range(torch.cuda.device_count())
+        )
+    )
     if problem:
         report.problems["cuda"] = problem
     device = choose_device("auto")
@@ -196,7 +219,8 @@ def _examine_torch(report: Report) -> str | None:
         width = int(str(settings.get("model", {}).get("n_neurons", ModelConfig().n_neurons)))
         by_precision.setdefault("bfloat16" if gains_from_bfloat16(device, width) else "float32", []).append(preset)
     report.uses["precision"] = ", ".join(
-        name if len(by_precision) == 1 else f"{name} ({', '.join(presets)})" for name, presets in by_precision.items())
+        name if len(by_precision) == 1 else f"{name} ({', '.join(presets)})" for name, presets in by_precision.items()
+    )
     if device.type != "cpu":
         report.uses["note"] = EXPERIMENTAL
     try:
@@ -213,6 +237,7 @@ def _examine_tinycudann(report: Report) -> None:
         report.found["tinycudann"] = "not looked at: it needs PyTorch"
         return
     from model.backends.tcnn_backend import tinycudann_problem
+
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         problem = tinycudann_problem()
@@ -227,33 +252,49 @@ def _examine_tinycudann(report: Report) -> None:
 
 def _add_commands(report: Report, driver_cuda: str | None, capabilities: list[str], cuda: str | None) -> None:
     problems = report.problems
+
     def add(purpose: str, commands: list[str]) -> None:
         report.commands.append({"for": purpose, "commands": commands})
+
     if "torch" in problems or "cuda" in problems:
         if not report.found["GPU (driver)"].startswith("none"):
             purpose = "PyTorch with CUDA for this driver, Windows and Linux"
         else:
-            purpose = ("An NVIDIA GPU needs its driver first (https://www.nvidia.com/drivers); "
-                       "then PyTorch with CUDA, Windows and Linux")
-        add(f"{purpose} (other versions: https://pytorch.org/get-started/locally)",
-            torch_commands(wheel_tag(driver_cuda, capabilities)))
+            purpose = (
+                "An NVIDIA GPU needs its driver first (https://www.nvidia.com/drivers); "
+                "then PyTorch with CUDA, Windows and Linux"
+            )
+        add(
+            f"{purpose} (other versions: https://pytorch.org/get-started/locally)",
+            torch_commands(wheel_tag(driver_cuda, capabilities)),
+        )
     if "torch" in problems:
         add("PyTorch without a GPU", [f"python -m pip install torch torchvision --index-url {TORCH_INDEX}/cpu"])
     if "tinycudann" not in problems or "torch" in problems:
         return
     import torch
+
     # Where PyTorch has no CUDA, the commands above have installed the newest by now.
     too_new = torch.version.cuda is None or _numbers(torch.__version__) >= FIRST_WITH_CPP20
     known = ", ".join(f"{number} {cards}" for number, cards in ARCHITECTURES.items())
     wanted = f"CUDA toolkit {cuda}" if cuda else "CUDA toolkit of PyTorch's version"
     if too_new:
         wanted += ", PyTorch 2.12 (the headers of later ones need C++20, tiny-cuda-nn asks for C++17)"
-    for windows, tools, first in ((True, "Visual Studio 2022 with C++, Git; in cmd", []),
-                                  (False, "g++, git", ["sudo apt-get install build-essential git"])):
-        add(f"tiny-cuda-nn on {'Windows' if windows else 'Linux'}: {wanted}, {tools}; no GPU needs to be visible "
+    for windows, tools, first in (
+        (True, "Visual Studio 2022 with C++, Git; in cmd", []),
+        (False, "g++, git", ["sudo apt-get install build-essential git"]),
+    ):
+        add(
+            f"tiny-cuda-nn on {'Windows' if windows else 'Linux'}: {wanted}, {tools}; no GPU needs to be visible "
             f"(architectures: {known})",
-            first + tcnn_commands(windows, architectures(capabilities), cuda,
-                                  wheel_tag(cuda or driver_cuda, capabilities) if too_new else ""))
+            first
+            + tcnn_commands(
+                windows,
+                architectures(capabilities),
+                cuda,
+                wheel_tag(cuda or driver_cuda, capabilities) if too_new else "",
+            ),
+        )
 
 
 def show(report: Report) -> None:

@@ -47,9 +47,13 @@ class ModelLayout(FeatureLayout):
     @property
     def n_weights(self) -> int:
         """Length of the flat network array, biases included."""
-        return max(max(layer.offset + layer.rows * layer.cols,
-                       layer.bias_offset + layer.rows if layer.bias_offset is not None else 0)
-                   for layer in self.layers)
+        return max(
+            max(
+                layer.offset + layer.rows * layer.cols,
+                layer.bias_offset + layer.rows if layer.bias_offset is not None else 0,
+            )
+            for layer in self.layers
+        )
 
     @property
     def macs_per_texel(self) -> int:
@@ -61,7 +65,7 @@ def network_precision(name: str, grids: tuple[GridLayout, ...], n_weights: int) 
     """Return how the decoder is stored; `auto` is float16, but int8 where that would cost over an eighth of the grids."""
     if name != "auto":
         return name
-    grid_bits = sum(grid.max_resolution ** 2 * grid.n_features * grid.quantize_bits for grid in grids)
+    grid_bits = sum(grid.max_resolution**2 * grid.n_features * grid.quantize_bits for grid in grids)
     return "int8" if 16 * n_weights > LARGE_DECODER * grid_bits else "float16"
 
 
@@ -69,14 +73,26 @@ def model_layout(config: ModelConfig, width: int, height: int) -> ModelLayout:
     """Lay out a model for a `width x height` texture; raises `UsageError` where the settings do not fit."""
     grids = tuple(grid_layout(grid, width, height) for grid in config.hash_grid_configs)
     if config.period_cells and grids[0].base_resolution % config.period_cells:
-        raise UsageError(f"period_cells {config.period_cells} does not divide grid 0's base resolution "
-                         f"{grids[0].base_resolution}; choose a divisor, or none")
+        raise UsageError(
+            f"period_cells {config.period_cells} does not divide grid 0's base resolution "
+            f"{grids[0].base_resolution}; choose a divisor, or none"
+        )
     features: dict[str, Any] = {
-        "width": width, "height": height, "mips": mip_count(width, height), "grids": grids,
-        "n_frequencies": config.n_frequencies, "period_cells": config.period_cells or 0, "phases": config.phases,
-        "position_order": config.position_order, "wrap": config.wrap}
-    widths = [pad16(FeatureLayout(**features).n_inputs), *[config.n_neurons] * config.n_hidden_layers,
-              pad16(N_CHANNELS)]
+        "width": width,
+        "height": height,
+        "mips": mip_count(width, height),
+        "grids": grids,
+        "n_frequencies": config.n_frequencies,
+        "period_cells": config.period_cells or 0,
+        "phases": config.phases,
+        "position_order": config.position_order,
+        "wrap": config.wrap,
+    }
+    widths = [
+        pad16(FeatureLayout(**features).n_inputs),
+        *[config.n_neurons] * config.n_hidden_layers,
+        pad16(N_CHANNELS),
+    ]
     offsets, end = [], 0
     for cols, rows in zip(widths, widths[1:]):
         offsets.append(end)
@@ -84,10 +100,22 @@ def model_layout(config: ModelConfig, width: int, height: int) -> ModelLayout:
     layers = []
     for index, (cols, rows) in enumerate(zip(widths, widths[1:])):
         last = index == len(widths) - 2
-        layers.append(LayerLayout(rows, cols, offsets[index], end if config.use_bias else None,
-                                  config.output_activation if last else config.activation))
+        layers.append(
+            LayerLayout(
+                rows,
+                cols,
+                offsets[index],
+                end if config.use_bias else None,
+                config.output_activation if last else config.activation,
+            )
+        )
         if config.use_bias:
             end += rows
-    return ModelLayout(**features, n_neurons=config.n_neurons, n_hidden_layers=config.n_hidden_layers,
-                       layers=tuple(layers), diffuse_space=config.diffuse_space,
-                       network_precision=network_precision(config.network_precision, grids, end))
+    return ModelLayout(
+        **features,
+        n_neurons=config.n_neurons,
+        n_hidden_layers=config.n_hidden_layers,
+        layers=tuple(layers),
+        diffuse_space=config.diffuse_space,
+        network_precision=network_precision(config.network_precision, grids, end),
+    )

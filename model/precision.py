@@ -18,8 +18,11 @@ def gains_from_bfloat16(device: torch.device, n_neurons: int) -> bool:
         return False
     if device.type == "cuda":
         # Emulated bfloat16 is slower than float32, and is_bf16_supported counts it where it can be told not to.
-        return torch.cuda.get_device_capability(device)[0] >= 8 if torch.version.hip is None \
+        return (
+            torch.cuda.get_device_capability(device)[0] >= 8
+            if torch.version.hip is None
             else torch.cuda.is_bf16_supported()
+        )
     if device.type == "cpu":
         probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)

@@ -54,8 +54,16 @@ def _label_log_axis(axis: Axis, low: float, high: float, base: int) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def line_chart(series: Sequence[Series], x_label: str, y_label: str, *, log_x: bool = False, log_y: bool = False,
-               markers: bool = True, size: tuple[float, float] = (8, 4.5)) -> bytes:
+def line_chart(
+    series: Sequence[Series],
+    x_label: str,
+    y_label: str,
+    *,
+    log_x: bool = False,
+    log_y: bool = False,
+    markers: bool = True,
+    size: tuple[float, float] = (8, 4.5),
+) -> bytes:
     """Draw lines over common axes and return the chart as SVG."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -65,9 +73,16 @@ def line_chart(series: Sequence[Series], x_label: str, y_label: str, *, log_x: b
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.add_subplot()
         for index, line in enumerate(series):
-            axes.plot(line.x, line.y, label=line.label, color=COLORS[index % len(COLORS)], linewidth=1.6,
-                      linestyle="--" if line.dashed else "-", marker="o" if markers or len(line.x) == 1 else "",
-                      markersize=4.5)
+            axes.plot(
+                line.x,
+                line.y,
+                label=line.label,
+                color=COLORS[index % len(COLORS)],
+                linewidth=1.6,
+                linestyle="--" if line.dashed else "-",
+                marker="o" if markers or len(line.x) == 1 else "",
+                markersize=4.5,
+            )
         if log_x:
             axes.set_xscale("log", base=2)
             _label_log_axis(axes.xaxis, *axes.get_xlim(), 2)

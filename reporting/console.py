@@ -20,8 +20,14 @@ def say(title: str, text: object) -> None:
 
 def training_bar(total: int, done: int, title: str = "training") -> tqdm:
     """Return the training bar: iteration, time left, loss and PSNR; it stays silent where there is no terminal."""
-    return tqdm(total=total, initial=done, desc=title, unit="it", dynamic_ncols=True,
-                disable=None if console.is_terminal else True)
+    return tqdm(
+        total=total,
+        initial=done,
+        desc=title,
+        unit="it",
+        dynamic_ncols=True,
+        disable=None if console.is_terminal else True,
+    )
 
 
 def decibels(value: float | None) -> str:

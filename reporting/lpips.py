@@ -72,8 +72,10 @@ def missing_weights(url: str) -> str:
         torch.hub.download_url_to_file(url, str(path), digits and digits[1], progress=sys.stderr.isatty())
         return ""
     except (OSError, RuntimeError) as error:
-        return (f"its weights could not be downloaded ({getattr(error, 'reason', None) or error}); download {url} to "
-                f"{folder}")
+        return (
+            f"its weights could not be downloaded ({getattr(error, 'reason', None) or error}); download {url} to "
+            f"{folder}"
+        )
     finally:
         socket.setdefaulttimeout(before)
 
@@ -130,8 +132,10 @@ class Lpips:
         import torch
 
         with torch.no_grad():
-            images = [torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)[None].float() / 255
-                      for image in (decoded, reference)]
+            images = [
+                torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)[None].float() / 255
+                for image in (decoded, reference)
+            ]
             return float(self._network(*images, normalize=True).mean())
 
 

@@ -41,7 +41,7 @@ def _row_blocks(reference: np.ndarray, decoded: np.ndarray) -> Iterator[tuple[np
         raise ValueError(f"shapes differ: reference {reference.shape}, decoded {decoded.shape}")
     rows = max(1, _BLOCK_VALUES // max(1, math.prod(reference.shape[1:])))
     for first in range(0, reference.shape[0], rows):
-        yield reference[first:first + rows], decoded[first:first + rows]
+        yield reference[first : first + rows], decoded[first : first + rows]
 
 
 def mean_squared_error(reference: np.ndarray, decoded: np.ndarray) -> np.ndarray:
@@ -121,7 +121,7 @@ def _mirrored(first: int, last: int, size: int) -> np.ndarray:
 
 def _filtered(values: np.ndarray, axis: int) -> np.ndarray:
     """Return float32 values after SSIM's window along one axis, which gets shorter by the window's reach."""
-    taps = np.exp(-0.5 * (np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2) ** 2 / SSIM_SIGMA ** 2)
+    taps = np.exp(-0.5 * (np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2) ** 2 / SSIM_SIGMA**2)
     taps = (taps / taps.sum()).astype(np.float32)
     count = values.shape[axis] - SSIM_WINDOW + 1
     shifted = [values[(slice(None),) * axis + (slice(shift, shift + count),)] for shift in range(SSIM_WINDOW)]
@@ -147,9 +147,12 @@ def _ssim_of_tile(reference: np.ndarray, decoded: np.ndarray) -> np.ndarray:
     squares += y * y
     mean_x, mean_y, squares, product = _filtered(_filtered(moments, 1), 2)
     mean_product, mean_squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
-    c1, c2 = np.float32(0.01 ** 2), np.float32(0.03 ** 2)
-    similarity = ((2 * mean_product + c1) * (2 * (product - mean_product) + c2)
-                  / ((mean_squares + c1) * (squares - mean_squares + c2)))
+    c1, c2 = np.float32(0.01**2), np.float32(0.03**2)
+    similarity = (
+        (2 * mean_product + c1)
+        * (2 * (product - mean_product) + c2)
+        / ((mean_squares + c1) * (squares - mean_squares + c2))
+    )
     return similarity.sum((0, 1), dtype=np.float64)
 
 
@@ -170,9 +173,10 @@ def material_ssim(reference: np.ndarray, decoded: np.ndarray, present: Mapping[s
     of_channels = ssim_of_channels(reference, decoded, wanted)
     if of_channels is None:
         return {"overall": None, **dict.fromkeys(ranges)}
-    values = {name: float(np.mean([of_channels[wanted.index(channel)]
-                                   for channel in range(channels.start, channels.stop)]))
-              for name, channels in ranges.items()}
+    values = {
+        name: float(np.mean([of_channels[wanted.index(channel)] for channel in range(channels.start, channels.stop)]))
+        for name, channels in ranges.items()
+    }
     return {"overall": sum(values.values()) / len(values), **values}
 
 

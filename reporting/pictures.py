@@ -58,8 +58,9 @@ def _fitted(image: Image.Image, max_side: int) -> Image.Image:
     return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
 
 
-def image_grid(rows: Sequence[Sequence[Image.Image]], row_labels: Sequence[str],
-               column_labels: Sequence[str]) -> Image.Image:
+def image_grid(
+    rows: Sequence[Sequence[Image.Image]], row_labels: Sequence[str], column_labels: Sequence[str]
+) -> Image.Image:
     """Lay out images as a table with a label before each row and one, of one or more lines, above each column."""
     font = _font()
     ruler = ImageDraw.Draw(Image.new("RGB", (1, 1)))
@@ -71,8 +72,9 @@ def image_grid(rows: Sequence[Sequence[Image.Image]], row_labels: Sequence[str],
     width = max(max(image.width for row in rows for image in row), text_width(column_labels))
     heights = [max(max(image.height for image in row), LABEL_HEIGHT) for row in rows]
     head = LABEL_HEIGHT * max(label.count("\n") + 1 for label in column_labels)
-    sheet = Image.new("RGB", (left + len(column_labels) * (width + GAP), head + sum(heights) + GAP * len(rows)),
-                      BACKGROUND)
+    sheet = Image.new(
+        "RGB", (left + len(column_labels) * (width + GAP), head + sum(heights) + GAP * len(rows)), BACKGROUND
+    )
     draw = ImageDraw.Draw(sheet)
     for column, label in enumerate(column_labels):
         draw.text((left + column * (width + GAP), 3), label, fill=INK, font=font)
@@ -85,8 +87,13 @@ def image_grid(rows: Sequence[Sequence[Image.Image]], row_labels: Sequence[str],
     return sheet
 
 
-def contact_sheet(reference: np.ndarray, decoded: np.ndarray, present: Mapping[str, bool], max_side: int = 256,
-                  error_factor: float = 8) -> Image.Image:
+def contact_sheet(
+    reference: np.ndarray,
+    decoded: np.ndarray,
+    present: Mapping[str, bool],
+    max_side: int = 256,
+    error_factor: float = 8,
+) -> Image.Image:
     """Draw one mip: a column per present map; rows reference, decoded and their error times `error_factor`.
 
     `reference` and `decoded` are uint8 `[H, W, 11]` in file coding; cells are at most `max_side` pixels a side.
@@ -100,9 +107,11 @@ def contact_sheet(reference: np.ndarray, decoded: np.ndarray, present: Mapping[s
     return image_grid(rows, ["reference", "decoded", f"error x {error_factor:g}"], list(ranges))
 
 
-def contact_sheets(references: Mapping[int, np.ndarray], decoded: Mapping[int, np.ndarray],
-                   present: Mapping[str, bool]) -> dict[int, bytes]:
+def contact_sheets(
+    references: Mapping[int, np.ndarray], decoded: Mapping[int, np.ndarray], present: Mapping[str, bool]
+) -> dict[int, bytes]:
     """Draw a `contact_sheet` of every decoded mip, on threads; returns mip -> PNG file."""
+
     def draw(mip: int) -> bytes:
         return png_bytes(contact_sheet(references[mip], decoded[mip], present))
 
@@ -120,14 +129,16 @@ def _window_means(values: np.ndarray, side_y: int, side_x: int, step: int) -> tu
     return sums / (side_y * side_x), tops, lefts
 
 
-def pick_regions(reference: np.ndarray, decoded: np.ndarray, present: Mapping[str, bool],
-                 side: int = 64) -> dict[str, tuple[slice, slice]]:
+def pick_regions(
+    reference: np.ndarray, decoded: np.ndarray, present: Mapping[str, bool], side: int = 64
+) -> dict[str, tuple[slice, slice]]:
     """Return the region with the largest mean squared error and one with the median, as (rows, columns)."""
     error = np.zeros(reference.shape[:2], np.float32)
     ranges = present_ranges(present).values()
     for channel in (c for channels in ranges for c in range(channels.start, channels.stop)):
         error += np.square(reference[..., channel].astype(np.float32) - decoded[..., channel])
-    height, width = (min(side, extent) for extent in error.shape)
+    rows, columns = reference.shape[:2]
+    height, width = min(side, rows), min(side, columns)
     means, tops, lefts = _window_means(error, height, width, max(1, side // 2))
     order = np.argsort(means, axis=None, kind="stable")
     regions = {}
@@ -137,8 +148,13 @@ def pick_regions(reference: np.ndarray, decoded: np.ndarray, present: Mapping[st
     return regions
 
 
-def zoom_crops(reference: np.ndarray, decoded: Mapping[str, np.ndarray], present: Mapping[str, bool],
-               side: int = 64, scale: int = 3) -> dict[str, Image.Image]:
+def zoom_crops(
+    reference: np.ndarray,
+    decoded: Mapping[str, np.ndarray],
+    present: Mapping[str, bool],
+    side: int = 64,
+    scale: int = 3,
+) -> dict[str, Image.Image]:
     """Draw the worst and a typical region of the first entry of `decoded`, for every codec side by side.
 
     `decoded` is label -> uint8 `[H, W, 11]`. Each picture has a row per present map and a column per codec after the
@@ -150,8 +166,9 @@ def zoom_crops(reference: np.ndarray, decoded: Mapping[str, np.ndarray], present
         rows = []
         for channels in ranges.values():
             crops = (map_image(texels[region][..., channels]) for texels in (reference, *decoded.values()))
-            rows.append([crop.resize((crop.width * scale, crop.height * scale), Image.Resampling.NEAREST)
-                         for crop in crops])
+            rows.append(
+                [crop.resize((crop.width * scale, crop.height * scale), Image.Resampling.NEAREST) for crop in crops]
+            )
         pictures[name] = image_grid(rows, list(ranges), ["reference", *decoded])
     return pictures
 

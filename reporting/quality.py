@@ -23,8 +23,14 @@ def _lists(per_mip: list[Figures]) -> dict[str, list[float | None]]:
     return {name: figure_list(values[name] for values in per_mip) for name in per_mip[0]}
 
 
-def _of_map(name: str, metric: Callable[[np.ndarray, np.ndarray], float | None], references: Mips, decoded: Mips,
-            present: Mapping[str, bool], min_side: int = 1) -> list[float | None]:
+def _of_map(
+    name: str,
+    metric: Callable[[np.ndarray, np.ndarray], float | None],
+    references: Mips,
+    decoded: Mips,
+    present: Mapping[str, bool],
+    min_side: int = 1,
+) -> list[float | None]:
     """Return a metric of one map for each mip whose sides are at least `min_side`; empty where the map is missing."""
     if not present.get(name):
         return []
@@ -33,15 +39,20 @@ def _of_map(name: str, metric: Callable[[np.ndarray, np.ndarray], float | None],
         return State.IDENTICAL if np.array_equal(reference, image) else metric(reference, image)
 
     channels = channel_ranges()[name]
-    return figure_list(value(references[mip][..., channels], image[..., channels])
-                       for mip, image in decoded.items() if min(image.shape[:2]) >= min_side)
+    return figure_list(
+        value(references[mip][..., channels], image[..., channels])
+        for mip, image in decoded.items()
+        if min(image.shape[:2]) >= min_side
+    )
 
 
 def _ssim(reference: np.ndarray, image: np.ndarray, present: Mapping[str, bool]) -> Figures:
     """Return SSIM overall and of each map."""
     values = material_ssim(reference, image, present)
-    identical = {name: np.array_equal(reference[..., channels], image[..., channels])
-                 for name, channels in present_ranges(present).items()}
+    identical = {
+        name: np.array_equal(reference[..., channels], image[..., channels])
+        for name, channels in present_ranges(present).items()
+    }
     identical["overall"] = all(identical.values())
     return {name: State.IDENTICAL if identical[name] and value is not None else value for name, value in values.items()}
 

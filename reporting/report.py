@@ -94,8 +94,13 @@ def write_report(path: str | Path, title: str, sections: Sequence[Section]) -> N
     """Write one HTML file with everything inside; raises `UserError` where it cannot be written."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True,
-                              lstrip_blocks=True, undefined=StrictUndefined)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
     environment.filters.update(cell=format_cell, data_uri=_data_uri)
     page = environment.get_template("report.html.j2").render(title=title, sections=sections)
     write_bytes(path, page.encode("utf-8"))

@@ -15,8 +15,10 @@ from reporting.pictures import contact_sheets, zoom_crops
 from reporting.report import Block, Command, Picture, Section, Table
 from reporting.summary import mip_label, present_maps, summary_lines
 
-CROP_CAPTIONS = {"worst": "The region with the largest error of the first column beside the reference.",
-                 "typical": "A region with the median of that error."}
+CROP_CAPTIONS = {
+    "worst": "The region with the largest error of the first column beside the reference.",
+    "typical": "A region with the median of that error.",
+}
 
 
 @dataclass
@@ -39,24 +41,38 @@ def quality_tables(manifest: Mapping) -> list[Block]:
     names = list(manifest["psnr"])
     if not names:
         return ["Quality was not measured: the images were not there."]
-    extra = [("normal_angle_deg", "normal", "normal angle, degrees", 2), ("flip", "diffuse", "FLIP of diffuse", 4),
-             ("lpips", "diffuse", "LPIPS of diffuse", 4)]
+    extra = [
+        ("normal_angle_deg", "normal", "normal angle, degrees", 2),
+        ("flip", "diffuse", "FLIP of diffuse", 4),
+        ("lpips", "diffuse", "LPIPS of diffuse", 4),
+    ]
     extra = [column for column in extra if manifest.get(column[0])]
     mips = range(manifest["mips"])
 
     def row(mip: int, cells: list[tuple[str, str, int]]) -> list[str]:
-        return [f"{mip}: {mip_label(manifest, mip)}",
-                *(show(figure(manifest, kind, name, mip), decimals) for kind, name, decimals in cells)]
+        return [
+            f"{mip}: {mip_label(manifest, mip)}",
+            *(show(figure(manifest, kind, name, mip), decimals) for kind, name, decimals in cells),
+        ]
 
     psnr = [("psnr", name, 2) for name in names] + [(kind, name, decimals) for kind, name, _, decimals in extra]
-    tables: list[Block] = [Table(
-        ["mip", *names, *(title for _, _, title, _ in extra)], [row(mip, psnr) for mip in mips],
-        "PSNR in dB, 8-bit output in the file's coding, read back from the exported files. Overall: from the mean "
-        "squared error over all channels.")]
+    tables: list[Block] = [
+        Table(
+            ["mip", *names, *(title for _, _, title, _ in extra)],
+            [row(mip, psnr) for mip in mips],
+            "PSNR in dB, 8-bit output in the file's coding, read back from the exported files. Overall: from the mean "
+            "squared error over all channels.",
+        )
+    ]
     ssim = [mip for mip in mips if figure(manifest, "ssim", "overall", mip) is not State.NOT_MEASURED]
     if manifest.get("ssim") and ssim:
-        tables.append(Table(["mip", *names], [row(mip, [("ssim", name, 4) for name in names]) for mip in ssim],
-                            "SSIM, of mips with at least 11 texels a side. Overall: mean over the maps."))
+        tables.append(
+            Table(
+                ["mip", *names],
+                [row(mip, [("ssim", name, 4) for name in names]) for mip in ssim],
+                "SSIM, of mips with at least 11 texels a side. Overall: mean over the maps.",
+            )
+        )
     return tables
 
 
@@ -64,14 +80,29 @@ def training_section(history: Sequence[Mapping[str, float]]) -> Section:
     """Draw PSNR of the finest mip and the loss over iterations; `history` has one entry per evaluation."""
     section = Section("Training")
     for key, y_label, log_y, caption in (
-            ("psnr_db", "PSNR, dB", False, "PSNR of the finest mip, overall, at the evaluations on the way."),
-            ("loss", "loss", True, "Loss of the batch at those iterations.")):
-        points = [(entry["iteration"], entry[key]) for entry in history if math.isfinite(entry.get(key, math.nan))
-                  and (entry[key] > 0 or not log_y)]
+        ("psnr_db", "PSNR, dB", False, "PSNR of the finest mip, overall, at the evaluations on the way."),
+        ("loss", "loss", True, "Loss of the batch at those iterations."),
+    ):
+        points = [
+            (entry["iteration"], entry[key])
+            for entry in history
+            if math.isfinite(entry.get(key, math.nan)) and (entry[key] > 0 or not log_y)
+        ]
         if len(points) > 1:
             x, y = zip(*points)
-            section.blocks.append(Picture(line_chart([Series(y_label, x, y)], "iteration", y_label, log_y=log_y,
-                                                     markers=len(points) < 50, size=(8, 2.8)), caption))
+            section.blocks.append(
+                Picture(
+                    line_chart(
+                        [Series(y_label, x, y)],
+                        "iteration",
+                        y_label,
+                        log_y=log_y,
+                        markers=len(points) < 50,
+                        size=(8, 2.8),
+                    ),
+                    caption,
+                )
+            )
     if not section.blocks:
         section.blocks.append("There is no training curve: fewer than two evaluations were recorded.")
     return section
@@ -92,16 +123,26 @@ def origin_section(manifest: Mapping, record: RunRecord) -> Section:
         section.blocks.append("Resumed from " + ", which was resumed from ".join(reversed(record.lineage)) + ".")
     if manifest.get("sources"):
         section.blocks.append(Table(["map", "source file"], list(manifest["sources"].items()), is_text=True))
-    rows = [[f"{group}.{name}", _setting(value)] for group, values in record.config.items()
-            for name, value in values.items()]
+    rows = [
+        [f"{group}.{name}", _setting(value)]
+        for group, values in record.config.items()
+        for name, value in values.items()
+    ]
     if rows:
         section.blocks.append(Table(["setting", "value"], rows, "Settings", is_text=True))
     return section
 
 
-def run_sections(manifest: Mapping, references: Mapping[int, np.ndarray], decoded: Mapping[int, np.ndarray],
-                 record: RunRecord | None = None, *, others: Mapping[str, np.ndarray] | None = None,
-                 label: str = "neural texture", sheets: Mapping[int, bytes] | None = None) -> list[Section]:
+def run_sections(
+    manifest: Mapping,
+    references: Mapping[int, np.ndarray],
+    decoded: Mapping[int, np.ndarray],
+    record: RunRecord | None = None,
+    *,
+    others: Mapping[str, np.ndarray] | None = None,
+    label: str = "neural texture",
+    sheets: Mapping[int, bytes] | None = None,
+) -> list[Section]:
     """Describe one exported run.
 
     `manifest` holds the figures; `references` and `decoded` are mip -> uint8 `[H, W, 11]`, read from the files;
@@ -114,8 +155,13 @@ def run_sections(manifest: Mapping, references: Mapping[int, np.ndarray], decode
     crops = Section("Zoomed crops of the finest mip")
     for name, image in zoom_crops(references[0], {label: decoded[0], **(others or {})}, present).items():
         crops.blocks.append(Picture(image, CROP_CAPTIONS[name], texels=True))
-    contact = Section("Contact sheets", [Picture(sheet, f"mip {mip}, {mip_label(manifest, mip)}") for mip, sheet in
-                                         (sheets or contact_sheets(references, decoded, present)).items()])
+    contact = Section(
+        "Contact sheets",
+        [
+            Picture(sheet, f"mip {mip}, {mip_label(manifest, mip)}")
+            for mip, sheet in (sheets or contact_sheets(references, decoded, present)).items()
+        ],
+    )
     missing = [str(mip) for mip in range(manifest["mips"]) if mip not in decoded]
     if missing:
         contact.blocks.append(f"Not stored in the exported files: mip {', '.join(missing)}.")

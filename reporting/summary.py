@@ -35,28 +35,40 @@ def time_text(times: Mapping[str, float]) -> str:
 def summary_lines(manifest: Mapping, times: Mapping[str, float] | None = None) -> list[tuple[str, str]]:
     """Return titles and texts with units of an export; `times` are seconds by what they were spent on."""
     raw_bpp = 8 * sum(channel["count"] for channel in manifest["channels"] if channel["present"])
-    lines = [("texels", f"{manifest['width']} x {manifest['height']}, {manifest['mips']} mips"),
-             ("maps", ", ".join(name for name, there in present_maps(manifest).items() if there))]
+    lines = [
+        ("texels", f"{manifest['width']} x {manifest['height']}, {manifest['mips']} mips"),
+        ("maps", ", ".join(name for name, there in present_maps(manifest).items() if there)),
+    ]
     psnr = figure(manifest, "psnr", "overall", 0)
     if psnr is not State.NOT_MEASURED:
         lines.append(("PSNR", show_db(psnr) + ("" if isinstance(psnr, State) else " dB") + ", overall, finest mip"))
     for title, kind, name, decimals, text in (
-            ("SSIM", "ssim", "overall", 4, ", mean over the maps, finest mip"),
-            ("normal error", "normal_angle_deg", "normal", 2, " degrees, mean over the finest mip"),
-            ("FLIP", "flip", "diffuse", 4, ", diffuse, finest mip (0 is equal)"),
-            ("LPIPS", "lpips", "diffuse", 4, ", diffuse, finest mip (0 is equal)")):
+        ("SSIM", "ssim", "overall", 4, ", mean over the maps, finest mip"),
+        ("normal error", "normal_angle_deg", "normal", 2, " degrees, mean over the finest mip"),
+        ("FLIP", "flip", "diffuse", 4, ", diffuse, finest mip (0 is equal)"),
+        ("LPIPS", "lpips", "diffuse", 4, ", diffuse, finest mip (0 is equal)"),
+    ):
         value = figure(manifest, kind, name, 0)
         if not isinstance(value, State):
             lines.append((title, show(value, decimals) + text))
     obstacles = "; ".join(manifest.get("ue5_plugin_obstacles", [])) or "another format"
     lines += [
-        ("size", f"{sum(entry['bytes'] for entry in manifest['files']):,} bytes: {manifest['bpp']:.2f} bits per texel "
-                 f"with the finest levels alone, {manifest['bpp_mips']:.2f} with all mips"),
-        ("compression ratio", f"{raw_bpp / manifest['bpp']:.1f} : 1 against the {raw_bpp} bits per texel of the 8-bit "
-                              "maps"),
-        ("runtime cost", f"{manifest['network']['macs_per_texel']:,} multiply-adds and "
-                         f"{manifest.get('bytes_per_texel', 0):g} bytes fetched per texel"),
-        ("UE5 plugin", "reads these files" if manifest["ue5_plugin"] else f"does not read these files: {obstacles}")]
+        (
+            "size",
+            f"{sum(entry['bytes'] for entry in manifest['files']):,} bytes: {manifest['bpp']:.2f} bits per texel "
+            f"with the finest levels alone, {manifest['bpp_mips']:.2f} with all mips",
+        ),
+        (
+            "compression ratio",
+            f"{raw_bpp / manifest['bpp']:.1f} : 1 against the {raw_bpp} bits per texel of the 8-bit maps",
+        ),
+        (
+            "runtime cost",
+            f"{manifest['network']['macs_per_texel']:,} multiply-adds and "
+            f"{manifest.get('bytes_per_texel', 0):g} bytes fetched per texel",
+        ),
+        ("UE5 plugin", "reads these files" if manifest["ue5_plugin"] else f"does not read these files: {obstacles}"),
+    ]
     if times:
         lines.append(("time", time_text(times)))
     return lines
@@ -74,8 +86,10 @@ def quality_table(manifest: Mapping) -> Table:
         cells = []
         for name in manifest["psnr"]:
             similarity = figure(manifest, "ssim", name, mip)
-            cells.append(show_db(figure(manifest, "psnr", name, mip))
-                         + ("" if isinstance(similarity, State) else f" ({similarity:.4f})"))
+            cells.append(
+                show_db(figure(manifest, "psnr", name, mip))
+                + ("" if isinstance(similarity, State) else f" ({similarity:.4f})")
+            )
         table.add_row(str(mip), mip_label(manifest, mip), *cells)
     return table
 

@@ -29,8 +29,13 @@ def workspace(tmp_path_factory):
 @pytest.fixture(scope="session")
 def finished(workspace):
     """The manual's first command line, cut short: the finished process and its run folder."""
-    process = run_train(*"--mode train --data_dir ./data/test --save_dir ./outputs --quantize True --quantize_bits 4 "
-                        "--save_bits 32".split(), *SHORT, *ON, cwd=workspace)
+    process = run_train(
+        *"--mode train --data_dir ./data/test --save_dir ./outputs --quantize True --quantize_bits 4 "
+        "--save_bits 32".split(),
+        *SHORT,
+        *ON,
+        cwd=workspace,
+    )
     assert process.returncode == 0, process.stderr
     return process, run_folder(workspace / "outputs")
 
@@ -38,6 +43,7 @@ def finished(workspace):
 @pytest.fixture
 def call(monkeypatch, capsys):
     """Run train.py's entry point in this process: (exit code, stdout, stderr)."""
+
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
         capsys.readouterr()
@@ -45,4 +51,5 @@ def call(monkeypatch, capsys):
             run_command(train.run)
         out, err = capsys.readouterr()
         return end.value.code, out, err
+
     return run

@@ -27,8 +27,20 @@ from training.evaluate import decode_mip
 from training.loss import present_channels
 
 ROOT = Path(__file__).resolve().parent.parent
-SHORT = ["--max_iter", "40", "--eval_interval", "10", "--early_stop_interval", "20", "--save_interval", "20",
-         "--tile_size", "16", "--batch_size", "1024"]
+SHORT = [
+    "--max_iter",
+    "40",
+    "--eval_interval",
+    "10",
+    "--early_stop_interval",
+    "20",
+    "--save_interval",
+    "20",
+    "--tile_size",
+    "16",
+    "--batch_size",
+    "1024",
+]
 ON = ["--early_stop_psnr_threshold", "-100"]
 """Early stopping watches, but never stops."""
 STAMP = re.compile(r"\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d")
@@ -40,19 +52,31 @@ def make_material(folder, width=64, height=64, constant=False):
     """A smooth tiling material: albedo, normals, roughness."""
     folder.mkdir(parents=True)
     y, x = np.mgrid[:height, :width]
+
     def wave(fx, fy):
         return 0.5 + (0 if constant else 0.35) * np.sin(2 * np.pi * (fx * x / width + fy * y / height))
-    maps = {"albedo": np.stack([wave(1, 2), wave(3, 0), wave(0, 2)], -1), "roughness": wave(2, 1),
-            "normal": np.stack([wave(1, 0), wave(0, 1), np.ones_like(wave(0, 0))], -1)}
+
+    maps = {
+        "albedo": np.stack([wave(1, 2), wave(3, 0), wave(0, 2)], -1),
+        "roughness": wave(2, 1),
+        "normal": np.stack([wave(1, 0), wave(0, 1), np.ones_like(wave(0, 0))], -1),
+    }
     for name, values in maps.items():
         Image.fromarray((values * 255).astype(np.uint8)).save(folder / f"wall_{name}.png")
     return folder
 
 
 def run_train(*arguments, cwd, **environment):
-    return subprocess.run([sys.executable, str(ROOT / "train.py"), *map(str, arguments)], cwd=cwd, text=True,
-                          encoding="utf-8", errors="replace", capture_output=True, timeout=300,
-                          env={**os.environ, **OFFLINE, "TORCH_HOME": str(cwd), **environment})
+    return subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *map(str, arguments)],
+        cwd=cwd,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        capture_output=True,
+        timeout=300,
+        env={**os.environ, **OFFLINE, "TORCH_HOME": str(cwd), **environment},
+    )
 
 
 def run_folder(save_dir):
@@ -112,7 +136,9 @@ def assert_export_agrees(folder, data_dir):
     for mip, texels in enumerate(decoded):
         assert np.abs(texels.astype(int) - reader.decode_uint8(mip)).max() <= 1
     overall = reader.manifest["psnr"]["overall"]
-    measured = [material_psnr(reference, texels, texture_set.present)["overall"]
-                for reference, texels in zip(texture_set.mips, decoded)]
+    measured = [
+        material_psnr(reference, texels, texture_set.present)["overall"]
+        for reference, texels in zip(texture_set.mips, decoded)
+    ]
     assert overall == pytest.approx(measured, abs=0.05)
     return checkpoint, overall[0]

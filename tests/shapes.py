@@ -32,7 +32,7 @@ def check(what: str, tensor: torch.Tensor, details: tuple, sizes: dict[str, int]
             continue
         dims, shape = list(detail.dims), list(tensor.shape)
         if dims and dims[0].size is ...:
-            dims, shape = dims[1:], shape[max(len(shape) - len(dims) + 1, 0):]
+            dims, shape = dims[1:], shape[max(len(shape) - len(dims) + 1, 0) :]
         if len(dims) != len(shape):
             raise TypeError(f"{what} has shape {tuple(tensor.shape)}, declared {detail}")
         for dim, size in zip(dims, shape):
@@ -57,4 +57,5 @@ def checked(function: Callable) -> Callable:
         for details in tensor_hints(hints.get("return")):
             check("the result", result, details, sizes)
         return result
+
     return run

@@ -11,19 +11,30 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PRODUCT = sorted(path for path in ROOT.rglob("*.py") if not any(
-    part.startswith(".") or part in ("tests", "data", "benchmarks", "venv", "outputs") for part in
-    path.relative_to(ROOT).parts))
-MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PRODUCT
-           if path.name != "__init__.py"}
+PRODUCT = sorted(
+    path
+    for path in ROOT.rglob("*.py")
+    if not any(
+        part.startswith(".") or part in ("tests", "data", "benchmarks", "venv", "outputs")
+        for part in path.relative_to(ROOT).parts
+    )
+)
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PRODUCT if path.name != "__init__.py"
+}
 
 
 def imports(path: Path) -> set[str]:
     """Modules of the project that a file imports anywhere, those for type checkers alone left out."""
     found = set()
     tree = ast.parse(path.read_text("utf-8"))
-    hidden = {node for branch in ast.walk(tree) if isinstance(branch, ast.If)
-              and ast.unparse(branch.test) == "TYPE_CHECKING" for part in branch.body for node in ast.walk(part)}
+    hidden = {
+        node
+        for branch in ast.walk(tree)
+        if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
+        for part in branch.body
+        for node in ast.walk(part)
+    }
     for node in ast.walk(tree):
         if node in hidden:
             continue
@@ -65,14 +76,22 @@ def test_settings_import_no_project_module():
 
 
 def test_one_file_alone_imports_tiny_cuda_nn():
-    found = [name for name, path in MODULES.items() if any(
-        isinstance(node, ast.Import) and any(alias.name == "tinycudann" for alias in node.names)
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))))]
+    found = [
+        name
+        for name, path in MODULES.items()
+        if any(
+            isinstance(node, ast.Import) and any(alias.name == "tinycudann" for alias in node.names)
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        )
+    ]
     assert found == ["model.backends.tcnn_backend"]
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("formats.")] + [
-    "configs", "dataset", "images.reading", "utils.files", "reporting.console"])
+@pytest.mark.parametrize(
+    "name",
+    [name for name in MODULES if name.startswith("formats.")]
+    + ["configs", "dataset", "images.reading", "utils.files", "reporting.console"],
+)
 def test_what_reads_files_does_not_load_torch(name):
     code = f"import sys, {name}; sys.exit('torch' in sys.modules or 'benchmarks' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
@@ -80,9 +99,17 @@ def test_what_reads_files_does_not_load_torch(name):
 
 def test_the_product_does_not_import_the_benchmarks_or_the_tests():
     for name, path in MODULES.items():
-        roots = {module.split(".")[0] for node in ast.walk(ast.parse(path.read_text("utf-8")))
-                 for module in ([alias.name for alias in node.names] if isinstance(node, ast.Import)
-                                else [node.module or ""] if isinstance(node, ast.ImportFrom) else [])}
+        roots = {
+            module.split(".")[0]
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            for module in (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+        }
         assert not roots & {"benchmarks", "tests"}, name
 
 

@@ -42,18 +42,28 @@ UNFIT = {
     "no choice": ({"model": {"activation": "swish"}}, "activation is 'swish'; choose none, relu, leaky_relu"),
     "an unknown key": ({"train": {"iterations": 3}}, "unknown setting 'iterations' in train; known are max_iter, "),
     "an unknown section": ({"rum": {}}, "unknown section 'rum'; known are run, model"),
-    "an unknown key of a grid": ({"model": {"hash_grid_configs": [{}, {"bits": 4}]}},
-                                 "unknown setting 'bits' in hash_grid_configs[1]; known are max_resolution, "),
-    "bits of a grid": ({"model": {"hash_grid_configs": [{}, {"quantize_bits": 3}]}},
-                       "hash_grid_configs[1].quantize_bits is 3; choose 2, 4, 8 or 16"),
-    "a text for a grid's number": ({"model": {"hash_grid_configs": [{"max_resolution": "8"}]}},
-                                   "hash_grid_configs[0].max_resolution is '8', expected a whole number"),
+    "an unknown key of a grid": (
+        {"model": {"hash_grid_configs": [{}, {"bits": 4}]}},
+        "unknown setting 'bits' in hash_grid_configs[1]; known are max_resolution, ",
+    ),
+    "bits of a grid": (
+        {"model": {"hash_grid_configs": [{}, {"quantize_bits": 3}]}},
+        "hash_grid_configs[1].quantize_bits is 3; choose 2, 4, 8 or 16",
+    ),
+    "a text for a grid's number": (
+        {"model": {"hash_grid_configs": [{"max_resolution": "8"}]}},
+        "hash_grid_configs[0].max_resolution is '8', expected a whole number",
+    ),
     "no grids": ({"model": {"hash_grid_configs": []}}, "hash_grid_configs is empty; give at least one"),
     "a number for a grid": ({"model": {"hash_grid_configs": [3]}}, "hash_grid_configs[0] is 3, expected an object"),
-    "an unknown map": ({"train": {"texture_loss_weights": {"glow": 1}}},
-                       "texture_loss_weights has 'glow'; known are diffuse, normal, "),
-    "a weight below zero": ({"train": {"texture_loss_weights": {"normal": -1}}},
-                            "texture_loss_weights.normal is -1, expected at least 0"),
+    "an unknown map": (
+        {"train": {"texture_loss_weights": {"glow": 1}}},
+        "texture_loss_weights has 'glow'; known are diffuse, normal, ",
+    ),
+    "a weight below zero": (
+        {"train": {"texture_loss_weights": {"normal": -1}}},
+        "texture_loss_weights.normal is -1, expected at least 0",
+    ),
 }
 
 
@@ -70,13 +80,29 @@ def test_whole_numbers_stand_for_numbers():
 
 
 def test_zeros_and_empty_texts_of_older_records_mean_none():
-    config = config_from_dict({
-        "run": {"config": "", "load_dir": ""}, "train": {"time_budget": 0.0},
-        "model": {"target_bpp": 0.0, "target_psnr": 0, "period_cells": 0,
-                  "hash_grid_configs": [{"max_resolution": 0, "n_levels": 0}]}})
-    grid, = config.model.hash_grid_configs
-    assert (config.run.config, config.run.load_dir, config.train.time_budget, config.model.target_bpp,
-            config.model.target_psnr, config.model.period_cells, grid.max_resolution, grid.n_levels) == (None,) * 8
+    config = config_from_dict(
+        {
+            "run": {"config": "", "load_dir": ""},
+            "train": {"time_budget": 0.0},
+            "model": {
+                "target_bpp": 0.0,
+                "target_psnr": 0,
+                "period_cells": 0,
+                "hash_grid_configs": [{"max_resolution": 0, "n_levels": 0}],
+            },
+        }
+    )
+    (grid,) = config.model.hash_grid_configs
+    assert (
+        config.run.config,
+        config.run.load_dir,
+        config.train.time_budget,
+        config.model.target_bpp,
+        config.model.target_psnr,
+        config.model.period_cells,
+        grid.max_resolution,
+        grid.n_levels,
+    ) == (None,) * 8
 
 
 def test_settings_survive_json_copies_and_replacement():
@@ -107,10 +133,20 @@ def test_the_decoders_learning_rate_follows_the_optimiser():
     assert config_from_dict({"train": {"optimizer": "adam"}}).train.learning_rate == 0.005
 
 
-@pytest.mark.parametrize("settings, interval", [
-    ({}, 2000), ({"max_iter": 40000}, 5000), ({"eval_interval": 1500}, 1500), ({"max_iter": 100}, 1000),
-    ({"max_iter": 100, "eval_interval": 10}, 20), ({"early_stop": False}, 5000), ({"time_budget": 5.0}, 5000),
-    ({"early_stop_interval": 4000}, 4000), ({"early_stop_interval": 4000, "eval_interval": 1500}, 1500)])
+@pytest.mark.parametrize(
+    "settings, interval",
+    [
+        ({}, 2000),
+        ({"max_iter": 40000}, 5000),
+        ({"eval_interval": 1500}, 1500),
+        ({"max_iter": 100}, 1000),
+        ({"max_iter": 100, "eval_interval": 10}, 20),
+        ({"early_stop": False}, 5000),
+        ({"time_budget": 5.0}, 5000),
+        ({"early_stop_interval": 4000}, 4000),
+        ({"early_stop_interval": 4000, "eval_interval": 1500}, 1500),
+    ],
+)
 def test_an_interval_of_early_stop_that_was_not_given_can_act(settings, interval):
     assert effective_early_stop_interval(Config(train=TrainConfig(**settings))) == interval
 
@@ -123,11 +159,17 @@ def test_an_interval_of_early_stop_that_was_given_holds():
         validate(unfit)
 
 
-@pytest.mark.parametrize("model, words", [
-    (ModelConfig(target_bpp=1.0, target_psnr=30.0), ("target_bpp", "target_psnr")),
-    (ModelConfig(hash_grid_configs=[HashGridConfig(), HashGridConfig(quantize_bits=16, save_bits=8)]),
-     ("save_bits 8", "quantize_bits 16", "grid 1")),
-    (ModelConfig(n_neurons=20), ("n_neurons is 20", "16"))])
+@pytest.mark.parametrize(
+    "model, words",
+    [
+        (ModelConfig(target_bpp=1.0, target_psnr=30.0), ("target_bpp", "target_psnr")),
+        (
+            ModelConfig(hash_grid_configs=[HashGridConfig(), HashGridConfig(quantize_bits=16, save_bits=8)]),
+            ("save_bits 8", "quantize_bits 16", "grid 1"),
+        ),
+        (ModelConfig(n_neurons=20), ("n_neurons is 20", "16")),
+    ],
+)
 def test_settings_that_cannot_both_hold_are_named_together(model, words):
     with pytest.raises(ConfigError) as caught:
         validate(Config(model=model))

@@ -20,8 +20,8 @@ def test_two_bits_give_the_four_levels_worked_by_hand():
 @pytest.mark.parametrize("bits", QUANTIZE_BITS)
 def test_levels_are_symmetric_equally_spaced_and_end_at_the_clamp_range(bits):
     values = level_values(bits).astype(np.float64)
-    assert len(values) == 2 ** bits
-    assert (np.diff(values) == 2.0 ** -bits).all()
+    assert len(values) == 2**bits
+    assert (np.diff(values) == 2.0**-bits).all()
     assert (values == -values[::-1]).all()
     assert (values[0], values[-1]) == clamp_range(bits)
 
@@ -49,7 +49,7 @@ def uniform(count, seed=0):
 @pytest.mark.parametrize("bits", QUANTIZE_BITS)
 def test_rounded_values_are_exactly_levels(bits):
     x = torch.rand(10000, generator=torch.Generator().manual_seed(bits)) * 1.2 - 0.6
-    rounded = quantize_ste(x, bits, 2.0 ** -bits, uniform(10000, 1)).numpy()
+    rounded = quantize_ste(x, bits, 2.0**-bits, uniform(10000, 1)).numpy()
     assert np.isin(rounded, level_values(bits)).all()
 
 
@@ -58,8 +58,8 @@ def test_rounding_errs_by_at_most_half_a_step_inside_the_range(bits):
     low, high = clamp_range(bits)
     x = torch.linspace(low, high, 9973)
     error = (quantize_ste(x, bits) - x).abs().max().item()
-    assert error <= 0.5 * 2.0 ** -bits + 1e-7
-    assert error > 0.4 * 2.0 ** -bits
+    assert error <= 0.5 * 2.0**-bits + 1e-7
+    assert error > 0.4 * 2.0**-bits
 
 
 def test_gradient_passes_unchanged_inside_the_range_and_stops_outside():
@@ -91,18 +91,17 @@ def test_noise_does_not_enter_the_gradient():
 def test_noise_reaches_its_bounds_and_stays_within_them():
     # 16-bit rounding is fine enough to show the noise itself.
     noise = quantize_ste(torch.zeros(200_000), 16, 0.125, uniform(200_000))
-    half_step = 2.0 ** -17
+    half_step = 2.0**-17
     assert noise.abs().max() <= 0.125 + half_step
     assert noise.max() > 0.1249 and noise.min() < -0.1249
     assert noise.mean().abs() < 1e-3
-    assert noise.std().item() == pytest.approx(0.125 / 3 ** 0.5, rel=0.01)
+    assert noise.std().item() == pytest.approx(0.125 / 3**0.5, rel=0.01)
 
 
 def test_noise_of_half_a_step_moves_a_value_by_at_most_one_level():
     low, high = clamp_range(4)
     x = torch.linspace(low, high, 5001)
-    moved = (values_to_codes(quantize_ste(x, 4, 2.0 ** -5, uniform(5001)), 4)
-             - values_to_codes(x, 4)).abs()
+    moved = (values_to_codes(quantize_ste(x, 4, 2.0**-5, uniform(5001)), 4) - values_to_codes(x, 4)).abs()
     assert moved.max() == 1
 
 

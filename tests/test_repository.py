@@ -80,9 +80,13 @@ def test_both_manuals_have_the_same_headings_tables_and_code():
 
 def test_both_manuals_give_the_same_formulas():
     """Lines of the indented blocks that are not prose agree but for the comments."""
+
     def formulas(name: str) -> list[str]:
-        return [line.partition("#")[0].rstrip() for line in manual(name).splitlines()
-                if line.startswith("    ") and "OUT/" not in line]
+        return [
+            line.partition("#")[0].rstrip()
+            for line in manual(name).splitlines()
+            if line.startswith("    ") and "OUT/" not in line
+        ]
 
     lines = [[line for line in formulas(name) if re.search(r"append|for |clamp|floor", line)] for name in MANUALS]
     assert len(lines[0]) > 10
@@ -119,8 +123,11 @@ def test_every_flag_in_the_text_of_a_manual_exists(name, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", MANUALS)
 def test_defaults_in_a_manual_are_those_of_the_code(name):
-    defaults = {field: value for section in configs.config_to_dict(configs.Config()).values()
-                for field, value in section.items()}
+    defaults = {
+        field: value
+        for section in configs.config_to_dict(configs.Config()).values()
+        for field, value in section.items()
+    }
     checked = 0
     for line in manual(name).splitlines():
         cells = [cell.strip().replace("`", "") for cell in line.strip("|").split(" | ")]
@@ -153,14 +160,17 @@ def test_a_manual_lists_every_preset_and_every_keyword(name):
 @pytest.mark.parametrize("name", MANUALS)
 def test_the_code_map_of_a_manual_is_the_listing(name):
     """Folders under tests/ are those of what they test, and stand for themselves."""
-    section, = (part for part in re.split(r"^## ", manual(name), flags=re.M) if "| `train.py` |" in part)
+    (section,) = (part for part in re.split(r"^## ", manual(name), flags=re.M) if "| `train.py` |" in part)
     rows = [line for line in section.splitlines() if line.startswith("| `")]
     places = [place for row in rows for place in re.findall(r"`([^`]+)`", row.split("|")[1])]
     files = [path.relative_to(ROOT) for path in ROOT.rglob("*.py")]
     ignored = (".", "venv", "outputs", "save_batch", "data_batch")
     files = [path for path in files if not path.parts[0].startswith(ignored)]
-    expected = {path.name if len(path.parts) == 1 else f"{path.parent.as_posix()}/" for path in files
-                if not (path.parts[0] == "tests" and len(path.parts) > 2)}
+    expected = {
+        path.name if len(path.parts) == 1 else f"{path.parent.as_posix()}/"
+        for path in files
+        if not (path.parts[0] == "tests" and len(path.parts) > 2)
+    }
     assert len(expected) > 15
     assert expected <= set(places), expected - set(places)
     assert len(places) == len(set(places))
@@ -224,7 +234,7 @@ def test_vs_code_runs_the_tests_with_pytest():
 
 
 def test_the_check_script_runs_the_test_command_of_the_manual():
-    command, = (line for line in command_lines(manual("README.md")) if "pytest" in line)
+    (command,) = (line for line in command_lines(manual("README.md")) if "pytest" in line)
     assert command in manual(".ci/run").splitlines()
 
 
@@ -242,12 +252,15 @@ def test_requirements_are_ranges_without_index_urls():
     assert "2.9.0" in found["torch"] and "2.13.0" not in found["torch"] and "2.13.0+cpu" not in found["torch"]
     assert "tinycudann" not in found
     for name in MANUALS:
-        listed = set(re.findall(r"[\w-]+", " ".join(
-            line.split("|")[1] for line in manual(name).splitlines() if line.startswith("| "))))
+        listed = set(
+            re.findall(
+                r"[\w-]+", " ".join(line.split("|")[1] for line in manual(name).splitlines() if line.startswith("| "))
+            )
+        )
         assert set(found) <= listed, set(found) - listed
 
 
 def test_the_sample_material_stays_small():
     files = [path for path in (ROOT / "data" / "test").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     assert any(path.suffix in (".jpg", ".png") for path in files)
-    assert sum(path.stat().st_size for path in files) < 2 * 1024 ** 2
+    assert sum(path.stat().st_size for path in files) < 2 * 1024**2

@@ -33,9 +33,14 @@ def test_the_shapes_that_are_declared_are_those_that_come(name):
 
 def test_other_shapes_and_types_than_the_declared_ones_are_refused():
     values, target = torch.zeros(4, 3), torch.zeros(4, 3, dtype=torch.uint8)
-    wrong = [(values[:3], target, False, None, None), (values, target[:, :2], False, None, None),
-             (values, target.float(), False, None, None), (values, target, False, torch.ones(4), None),
-             (values, target, False, None, torch.ones(3, 1)), (values, target, False, None, torch.ones(4, 2))]
+    wrong = [
+        (values[:3], target, False, None, None),
+        (values, target[:, :2], False, None, None),
+        (values, target.float(), False, None, None),
+        (values, target, False, torch.ones(4), None),
+        (values, target, False, None, torch.ones(3, 1)),
+        (values, target, False, None, torch.ones(4, 2)),
+    ]
     checked(loss.texture_loss)(values, target, False, torch.ones(3), torch.ones(4, 1))
     for arguments in wrong:
         with pytest.raises(TypeError):

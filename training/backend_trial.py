@@ -26,9 +26,17 @@ def faster_backend(names: list[str], config: Config, open_with: Callable[[str], 
     `open_with` sets a training up with a backend. One that fails is out, unless all do. Models that are alike are tried
     once in a process, on the first material.
     """
-    alike = (*names, config.train.device, config.train.precision, config.train.batch_size, config.train.tile_size,
-             config.model.n_neurons, config.model.n_hidden_layers, config.model.activation,
-             len(config.model.hash_grid_configs))
+    alike = (
+        *names,
+        config.train.device,
+        config.train.precision,
+        config.train.batch_size,
+        config.train.tile_size,
+        config.model.n_neurons,
+        config.model.n_hidden_layers,
+        config.model.activation,
+        len(config.model.hash_grid_configs),
+    )
     if alike not in _faster:
         rates, failures = {}, {}
         for name in names:

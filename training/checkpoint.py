@@ -11,6 +11,7 @@ import re
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ConfigDict, ValidationError, create_model
@@ -52,7 +53,7 @@ class Checkpoint:
     """Run folders this run goes back to, the oldest first."""
     fingerprint: str = ""
     """`TextureSet.fingerprint` of the material; empty in files of version 1."""
-    schedule: dict[str, object] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
     """Fields of `training.schedule.Schedule`; empty in files of version 1."""
 
 
@@ -121,8 +122,10 @@ def find_checkpoint(load_dir: str | Path, load_iter: int | None) -> Path:
         raise UsageError(f"{run_dir} holds no checkpoint (models/train_result_<iter>/model.pth); give a run folder")
     wanted = iterations[-1] if load_iter in (None, -1) else load_iter
     if wanted not in iterations:
-        raise UsageError(f"load_iter {wanted} does not exist in {run_dir}; there are "
-                         f"{', '.join(map(str, iterations))} (-1: the newest)")
+        raise UsageError(
+            f"load_iter {wanted} does not exist in {run_dir}; there are "
+            f"{', '.join(map(str, iterations))} (-1: the newest)"
+        )
     return checkpoint_folder(run_dir, wanted) / "model.pth"
 
 
@@ -134,13 +137,16 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     except OSError as error:
         raise UserError(describe_os_error(error, path)) from error
     except Exception as error:  # damaged bytes fail in many ways, and no code of the file has run
-        raise UserError(f"{path} is damaged or no checkpoint of this toolkit; load another iteration "
-                        "or train anew") from error
+        raise UserError(
+            f"{path} is damaged or no checkpoint of this toolkit; load another iteration or train anew"
+        ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is no checkpoint of this toolkit; give a model.pth that train.py wrote")
     if content.get("version") not in (1, VERSION):
-        raise UserError(f"{path} has checkpoint version {content.get('version')}, this toolkit reads {VERSION}; "
-                        "use the toolkit that wrote it")
+        raise UserError(
+            f"{path} has checkpoint version {content.get('version')}, this toolkit reads {VERSION}; "
+            "use the toolkit that wrote it"
+        )
     damaged = f"{path} is damaged: {{}}; load another iteration or train anew"
     if content["version"] >= 2 and "sha256" not in content:
         raise UserError(damaged.format("it has no content hash"))
@@ -154,12 +160,16 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         first = error.errors()[0]
         raise UserError(damaged.format(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")) from error
     except ConfigError as error:
-        raise UserError(f"{path} was written with other settings than this toolkit knows: {error}; use the toolkit "
-                        "that wrote it") from error
+        raise UserError(
+            f"{path} was written with other settings than this toolkit knows: {error}; use the toolkit that wrote it"
+        ) from error
     return Checkpoint(**values)
 
 
+_FIELDS: dict[str, Any] = {
+    name: (hint, None if name in ("fingerprint", "schedule") else ...)
+    for name, hint in typing.get_type_hints(Checkpoint).items()
+}
 _Fields = create_model(
-    "Checkpoint", __config__=ConfigDict(arbitrary_types_allowed=True, extra="forbid", strict=True),
-    **{name: (hint, None if name in ("fingerprint", "schedule") else ...)
-       for name, hint in typing.get_type_hints(Checkpoint).items()})
+    "Checkpoint", __config__=ConfigDict(arbitrary_types_allowed=True, extra="forbid", strict=True), **_FIELDS
+)

@@ -23,20 +23,25 @@ def refuse_ineffective(config: Config) -> None:
     model, given = config.model, config.given
     gathered = any(grid.interpolation == "gather" for grid in model.hash_grid_configs)
     if "position_order" in given and model.position_order and not gathered:
-        raise ConfigError(f"position_order {model.position_order} has no effect with interpolation bilinear in all "
-                          "grids; add --interpolation gather, or leave it out")
+        raise ConfigError(
+            f"position_order {model.position_order} has no effect with interpolation bilinear in all "
+            "grids; add --interpolation gather, or leave it out"
+        )
     for name, none in (("period_cells", None), ("phases", 1)):
         value = getattr(model, name)
         if name in given and value != none and not model.n_frequencies:
-            raise ConfigError(f"{name} {value} has no effect with n_frequencies 0; give --n_frequencies, or leave it "
-                              "out")
+            raise ConfigError(
+                f"{name} {value} has no effect with n_frequencies 0; give --n_frequencies, or leave it out"
+            )
     target = "target_bpp" if model.target_bpp else "target_psnr" if model.target_psnr else None
     if target and "hash_grid_configs" in given:
         for index, grid in enumerate(model.hash_grid_configs):
             if grid.max_resolution:
-                raise ConfigError(f"{target} {getattr(model, target):g} chooses the resolutions, but grid {index} of "
-                                  f"hash_grid_configs has max_resolution {grid.max_resolution}; leave one of them out "
-                                  f"(--{target} none)")
+                raise ConfigError(
+                    f"{target} {getattr(model, target):g} chooses the resolutions, but grid {index} of "
+                    f"hash_grid_configs has max_resolution {grid.max_resolution}; leave one of them out "
+                    f"(--{target} none)"
+                )
 
 
 def ineffective(config: Config) -> list[str]:
@@ -56,12 +61,20 @@ def ineffective(config: Config) -> list[str]:
         idle(batch, "without groups_batching")
     if run.mode == "infer":
         sections = (QuantizeConfig, TrainConfig, ExportConfig)
-        idle({field.name for section in sections for field in dataclasses.fields(section)} - _COMPARED - {"device"}
-             | {"grid_learning_rate"}, "with mode infer")
+        idle(
+            {field.name for section in sections for field in dataclasses.fields(section)} - _COMPARED - {"device"}
+            | {"grid_learning_rate"},
+            "with mode infer",
+        )
         idle({"save_dir"}, "with mode infer: results go to <load_dir>/infer")
         return lines
-    if any(grid.max_resolution and grid.texels_per_cell != HashGridConfig.texels_per_cell
-           for grid in config.model.hash_grid_configs) and not config.model.target_bpp:
+    if (
+        any(
+            grid.max_resolution and grid.texels_per_cell != HashGridConfig.texels_per_cell
+            for grid in config.model.hash_grid_configs
+        )
+        and not config.model.target_bpp
+    ):
         idle({"hash_grid_configs"}, "by its texels_per_cell where it gives max_resolution")
     if run.load_dir:
         idle({"seed", "start"}, "on a run that goes on from a checkpoint")

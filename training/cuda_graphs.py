@@ -22,13 +22,15 @@ class StaticInputs:
         self.starts = [sum(sizes[:index]) for index in range(len(sizes))]
         self.buffer = torch.empty(sum(sizes), dtype=torch.uint8, device=device)
         types = [torch.from_numpy(np.empty(0, array.dtype)).dtype for array in arrays]
-        self.tensors = [self.buffer[start:start + array.nbytes].view(dtype).view(array.shape)
-                        for start, array, dtype in zip(self.starts, arrays, types)]
+        self.tensors = [
+            self.buffer[start : start + array.nbytes].view(dtype).view(array.shape)
+            for start, array, dtype in zip(self.starts, arrays, types)
+        ]
 
     def pack(self, arrays: list[np.ndarray], out: np.ndarray) -> None:
         """Write arrays like those of the constructor into the uint8 host buffer `out` as they lie in `buffer`."""
         for start, array in zip(self.starts, arrays):
-            out[start:start + array.nbytes].view(array.dtype).reshape(array.shape)[...] = array
+            out[start : start + array.nbytes].view(array.dtype).reshape(array.shape)[...] = array
 
 
 @lru_cache
@@ -56,7 +58,7 @@ class CudaGraphs:
         if len(host) < len(inputs.buffer):
             host = torch.empty(len(inputs.buffer), dtype=torch.uint8, pin_memory=True)
         inputs.pack(arrays, host.numpy())
-        inputs.buffer.copy_(host[:len(inputs.buffer)], non_blocking=True)
+        inputs.buffer.copy_(host[: len(inputs.buffer)], non_blocking=True)
         copied.record(torch.cuda.current_stream(self.device))
         self.slots.append((host, copied))
 

@@ -21,6 +21,7 @@ def decode_coded(texture: NeuralTexture, mip: int, quantize: bool) -> torch.Tens
 
     def coding(values: torch.Tensor) -> torch.Tensor:
         return to_file_coding(values.clamp(0, 1), linear).mul_(255).round_().to(torch.uint8)
+
     return texture.decode(mip, quantize, dtype=torch.uint8, coding=coding)
 
 
@@ -41,8 +42,9 @@ def _squared_error(coded: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return total
 
 
-def evaluate_psnr(texture: NeuralTexture, sampler: TileSampler, present: dict[str, bool], quantize: bool,
-                  n_mips: int | None = None) -> list[dict[str, float]]:
+def evaluate_psnr(
+    texture: NeuralTexture, sampler: TileSampler, present: dict[str, bool], quantize: bool, n_mips: int | None = None
+) -> list[dict[str, float]]:
     """Return, for the `n_mips` finest mips (default: all), PSNR in dB: `overall` and of each present map (`inf` where
     identical). All of it is worked out on the device, where the sampler holds the texels.
     """

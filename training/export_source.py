@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -40,8 +41,13 @@ def checkpoint_source(saved: Checkpoint) -> ExportSource:
     config = config_from_dict(saved.config)
     return ExportSource(
         model_layout(config.model, saved.width, saved.height),
-        [[level.cpu().numpy() for level in levels] for levels in saved.grids], saved.network.cpu().numpy(),
-        saved.present, saved.normal_convention, config.export.storage, config.export.dds_mips)
+        [[level.cpu().numpy() for level in levels] for levels in saved.grids],
+        saved.network.cpu().numpy(),
+        saved.present,
+        saved.normal_convention,
+        config.export.storage,
+        config.export.dds_mips,
+    )
 
 
 def source_from_checkpoint(run_dir: str | os.PathLike, load_iter: int) -> tuple[ExportSource, TextureSet | None]:
@@ -49,14 +55,16 @@ def source_from_checkpoint(run_dir: str | os.PathLike, load_iter: int) -> tuple[
 
     Raises `UserError` where there is no such checkpoint.
     """
-    path = find_checkpoint(run_dir, load_iter)
+    path = find_checkpoint(Path(run_dir), load_iter)
     checkpoint = load_checkpoint(path)
     source = checkpoint_source(checkpoint)
-    data_dir = checkpoint.config["run"]["data_dir"]
+    data_dir = str(checkpoint.config["run"]["data_dir"])
     try:
         reference = load_texture_set(data_dir)
-        if (reference.width, reference.height) != (source.layout.width, source.layout.height) \
-                or reference.present != checkpoint.present:
+        if (reference.width, reference.height) != (
+            source.layout.width,
+            source.layout.height,
+        ) or reference.present != checkpoint.present:
             raise UserError(f"{data_dir} is not the material that was trained")
         note = other_images_note(checkpoint, reference, path)
         if note:

@@ -117,15 +117,17 @@ def _exported_network(source: ExportSource) -> tuple[np.ndarray, list[dict]]:
     for texture in get_texture_config():
         if not source.present[texture.name]:
             start = last.offset + texture.first * last.cols
-            network[start:start + texture.count * last.cols] = 0
+            network[start : start + texture.count * last.cols] = 0
             if last.bias_offset is not None:
-                network[last.bias_offset + texture.first:last.bias_offset + texture.first + texture.count] = 0
+                network[last.bias_offset + texture.first : last.bias_offset + texture.first + texture.count] = 0
     precision = source.layout.network_precision
     with np.errstate(over="ignore"):
         finite = np.isfinite(network.astype("float32" if precision == "float32" else "float16"))
     if not finite.all():
-        raise UserError(f"the network holds weights that {precision} cannot store (training diverged?); "
-                        "train again with a lower --learning_rate")
+        raise UserError(
+            f"the network holds weights that {precision} cannot store (training diverged?); "
+            "train again with a lower --learning_rate"
+        )
     return pack_network(network, source.layout)
 
 
@@ -138,11 +140,14 @@ def _write_grid(source: ExportSource, g: int, folder: Path, names: list[str]) ->
     for level in range(grid.n_levels - 1, -1 if source.dds_mips else grid.n_levels - 2, -1):
         values, side = np.asarray(source.grids[g][level], np.float32), grid.resolution(level)
         if values.shape != (side, side, grid.n_features):
-            raise ValueError(f"level {level} of grid {g} has shape {values.shape}, "
-                             f"expected {(side, side, grid.n_features)}")
+            raise ValueError(
+                f"level {level} of grid {g} has shape {values.shape}, expected {(side, side, grid.n_features)}"
+            )
         if not np.isfinite(values).all():
-            raise UserError(f"grid {g} holds features that are not finite (training diverged?); "
-                            "train again with a lower learning rate for it")
+            raise UserError(
+                f"grid {g} holds features that are not finite (training diverged?); "
+                "train again with a lower learning rate for it"
+            )
         codes = np.asarray(values_to_codes(values, grid.quantize_bits))
         packed.append(pack_codes(codes, grid.quantize_bits, source.storage))
     dxgi_format = container_format(grid.quantize_bits, source.storage)
@@ -155,8 +160,9 @@ def _info(layout: ModelLayout) -> np.ndarray:
     values = [len(layout.grids)]
     for grid in layout.grids:
         values += [grid.base_resolution, grid.n_levels, grid.n_features, grid.quantize_bits, grid.save_bits]
-    return np.array(values + [layout.n_frequencies, layout.n_neurons, layout.n_hidden_layers, layout.layers[-1].rows],
-                    np.int32)
+    return np.array(
+        values + [layout.n_frequencies, layout.n_neurons, layout.n_hidden_layers, layout.layers[-1].rows], np.int32
+    )
 
 
 def _plain_text(text: str) -> str:
@@ -168,9 +174,11 @@ def _origin(reference: TextureSet | None) -> dict[str, object]:
     """Return a manifest's keys about the images: the material's name, the file of each map, what detection noticed."""
     if reference is None:
         return {}
-    return {"name": _plain_text(reference.name),
-            "sources": {name: _plain_text(file) for name, file in reference.files.items()},
-            "notices": [_plain_text(notice) for notice in reference.notices]}
+    return {
+        "name": _plain_text(reference.name),
+        "sources": {name: _plain_text(file) for name, file in reference.files.items()},
+        "notices": [_plain_text(notice) for notice in reference.notices],
+    }
 
 
 def _manifest(source: ExportSource, offsets: list[dict], reference: TextureSet | None) -> dict:
@@ -179,30 +187,68 @@ def _manifest(source: ExportSource, offsets: list[dict], reference: TextureSet |
     for g, grid in enumerate(layout.grids):
         steps = 1 << grid.quantize_bits
         files = [f"hash_grid_{g}.dds"] + [f"hash_grid_{g}_{j}.dds" for j in range(1, -(-grid.n_features // 4))]
-        grids.append({
-            "files": files, "format": FORMATS[container_format(grid.quantize_bits, source.storage)].name,
-            "max_resolution": grid.max_resolution, "base_resolution": grid.base_resolution, "n_levels": grid.n_levels,
-            "n_features": grid.n_features, "quantize_bits": grid.quantize_bits, "save_bits": grid.save_bits,
-            "interpolation": grid.interpolation, "scale": (steps - 1) / steps, "offset": -(steps - 1) / 2 / steps})
+        grids.append(
+            {
+                "files": files,
+                "format": FORMATS[container_format(grid.quantize_bits, source.storage)].name,
+                "max_resolution": grid.max_resolution,
+                "base_resolution": grid.base_resolution,
+                "n_levels": grid.n_levels,
+                "n_features": grid.n_features,
+                "quantize_bits": grid.quantize_bits,
+                "save_bits": grid.save_bits,
+                "interpolation": grid.interpolation,
+                "scale": (steps - 1) / steps,
+                "offset": -(steps - 1) / 2 / steps,
+            }
+        )
     obstacles = plugin_obstacles(source.layout, source.storage)
     return {
-        "format": FORMAT, "version": MANIFEST_VERSION, "toolkit_version": VERSION, **_origin(reference),
-        "width": layout.width, "height": layout.height, "mips": layout.mips,
-        "wrap": layout.wrap, "normal_convention": source.normal_convention, "ue5_plugin": not obstacles,
+        "format": FORMAT,
+        "version": MANIFEST_VERSION,
+        "toolkit_version": VERSION,
+        **_origin(reference),
+        "width": layout.width,
+        "height": layout.height,
+        "mips": layout.mips,
+        "wrap": layout.wrap,
+        "normal_convention": source.normal_convention,
+        "ue5_plugin": not obstacles,
         "ue5_plugin_obstacles": obstacles,
-        "channels": [{"name": texture.name, "first": texture.first, "count": texture.count,
-                      "present": bool(source.present[texture.name]),
-                      "space": layout.diffuse_space if texture.name == "diffuse" else "data"}
-                     for texture in get_texture_config()],
-        "grids": grids, "dds_mips": source.dds_mips, "mip_levels": layout.mip_levels(),
-        "positional_encoding": {"n_frequencies": layout.n_frequencies, "period_cells": layout.period_cells,
-                                "phases": layout.phases},
+        "channels": [
+            {
+                "name": texture.name,
+                "first": texture.first,
+                "count": texture.count,
+                "present": bool(source.present[texture.name]),
+                "space": layout.diffuse_space if texture.name == "diffuse" else "data",
+            }
+            for texture in get_texture_config()
+        ],
+        "grids": grids,
+        "dds_mips": source.dds_mips,
+        "mip_levels": layout.mip_levels(),
+        "positional_encoding": {
+            "n_frequencies": layout.n_frequencies,
+            "period_cells": layout.period_cells,
+            "phases": layout.phases,
+        },
         **({"position_order": layout.position_order} if layout.position_order else {}),
-        "network": {"file": NETWORK_NAME, "array": "network", "inputs": layout.n_inputs, "outputs": N_CHANNELS,
-                    "precision": source.layout.network_precision, "macs_per_texel": layout.macs_per_texel,
-                    "layers": [{"rows": layer.rows, "cols": layer.cols, **offset, "activation": layer.activation}
-                               for layer, offset in zip(layout.layers, offsets)]},
-        "bytes_per_texel": layout.bytes_per_texel, "psnr": {}}
+        "network": {
+            "file": NETWORK_NAME,
+            "array": "network",
+            "inputs": layout.n_inputs,
+            "outputs": N_CHANNELS,
+            "precision": source.layout.network_precision,
+            "macs_per_texel": layout.macs_per_texel,
+            "layers": [
+                {"rows": layer.rows, "cols": layer.cols, **offset, "activation": layer.activation}
+                for layer, offset in zip(layout.layers, offsets)
+            ],
+        },
+        "bytes_per_texel": layout.bytes_per_texel,
+        "psnr": {},
+    }
 
 
 def _file_entry(path: Path) -> dict:
@@ -225,8 +271,10 @@ def _decode(folder: Path, reference: TextureSet) -> dict[int, np.ndarray]:
     """Decode every mip that the files in `folder` hold: uint8 `[H, W, 11]` by mip."""
     reader = NeuralTextureReader(folder)
     if (reference.width, reference.height) != (reader.manifest["width"], reader.manifest["height"]):
-        raise ValueError(f"the reference is {reference.width} x {reference.height} texels, the model "
-                         f"{reader.manifest['width']} x {reader.manifest['height']}")
+        raise ValueError(
+            f"the reference is {reference.width} x {reference.height} texels, the model "
+            f"{reader.manifest['width']} x {reader.manifest['height']}"
+        )
     return {mip: reader.decode_uint8(mip) for mip in reader.stored_mips}
 
 

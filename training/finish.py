@@ -46,18 +46,32 @@ def finish(session: Session, folder: Path, log: RunLog, watch: Stopwatch) -> dic
     config, texture_set, layout, run_dir = session.config, session.texture_set, session.layout, session.run_dir
     present = texture_set.present
     watch.enter("export")
-    export = export_material(ExportSource(
-        layout, [[level.numpy() for level in levels] for levels in session.host_grids()],
-        canonical_weights(session.texture.decoder).numpy(), present, texture_set.normal_convention,
-        config.export.storage, config.export.dds_mips), folder, texture_set)
+    export = export_material(
+        ExportSource(
+            layout,
+            [[level.numpy() for level in levels] for levels in session.host_grids()],
+            canonical_weights(session.texture.decoder).numpy(),
+            present,
+            texture_set.normal_convention,
+            config.export.storage,
+            config.export.dds_mips,
+        ),
+        folder,
+        texture_set,
+    )
     watch.enter(REPORT)
     add_similarity(export, folder, texture_set)
     log.figures(session.iteration, export.manifest)
     report = None
     if config.export.report and run_dir:
         sheets = contact_sheets(dict(enumerate(texture_set.mips)), export.decoded, present)
-        record = RunRecord(config_to_dict(config), command_line(), session.lineage, session.history,
-                           {phase: time_s for phase, time_s in watch.seconds().items() if phase != REPORT})
+        record = RunRecord(
+            config_to_dict(config),
+            command_line(),
+            session.lineage,
+            session.history,
+            {phase: time_s for phase, time_s in watch.seconds().items() if phase != REPORT},
+        )
         report = write_run_report(run_dir, export, texture_set, session.iteration, record, sheets)
         log.pictures(session.iteration, sheets)
     if not config.quantize.quantize:
@@ -86,7 +100,7 @@ def infer(config: Config, saved: Checkpoint, path: Path) -> Path:
     """
     texture_set = load_texture_set(config.run.data_dir)
     check_same_material(saved, texture_set, path)
-    folder = require_writable_folder(Path(config.run.load_dir) / "infer")
+    folder = require_writable_folder(path.parent.parent.parent / "infer")
     say("checkpoint", path)
     source = checkpoint_source(saved)
     source.storage, source.dds_mips = config.export.storage, config.export.dds_mips
@@ -100,15 +114,24 @@ def infer(config: Config, saved: Checkpoint, path: Path) -> Path:
         if mip not in export.decoded:
             say(f"mip {mip}", f"{width} x {height}, not stored: the export holds the finest levels alone")
             continue
-        say(f"mip {mip}", f"{width} x {height}, PSNR {show_db(psnr)}" + ("" if isinstance(psnr, State) else " dB")
-            + ("" if isinstance(ssim, State) else f", SSIM {show(ssim, 4)}"))
+        say(
+            f"mip {mip}",
+            f"{width} x {height}, PSNR {show_db(psnr)}"
+            + ("" if isinstance(psnr, State) else " dB")
+            + ("" if isinstance(ssim, State) else f", SSIM {show(ssim, 4)}"),
+        )
         for name, image in map_images(export.decoded[mip], present):
             write_bytes(folder / f"mip{mip}_{name}.png", png_bytes(image))
         write_bytes(folder / f"mip{mip}_compare.png", sheets[mip])
-    write_json(folder / "metrics.json", {
-        "iteration": saved.iteration, "checkpoint": str(path),
-        "null": "identical to the original; a figure that was not measured is left out",
-        "mips": [_mip_metrics(export, texture_set, mip) for mip in references]})
+    write_json(
+        folder / "metrics.json",
+        {
+            "iteration": saved.iteration,
+            "checkpoint": str(path),
+            "null": "identical to the original; a figure that was not measured is left out",
+            "mips": [_mip_metrics(export, texture_set, mip) for mip in references],
+        },
+    )
     say("files", folder)
     return folder
 
@@ -121,8 +144,11 @@ def _mip_metrics(export: Export, texture_set: TextureSet, mip: int) -> dict[str,
         listed = export.manifest.get(kind, {})
         names = listed if isinstance(listed, Mapping) else ["normal"]
         found = {name: figure(export.manifest, kind, name, mip) for name in names}
-        values = {name: None if value is State.IDENTICAL else value for name, value in found.items()
-                  if value not in (State.NOT_STORED, State.NOT_MEASURED)}
+        values = {
+            name: None if value is State.IDENTICAL else value
+            for name, value in found.items()
+            if value not in (State.NOT_STORED, State.NOT_MEASURED)
+        }
         if values:
             entry[kind] = values if isinstance(listed, Mapping) else values["normal"]
     return entry

@@ -76,14 +76,17 @@ def _json_or_file(text: str) -> object:
             return json.loads(text)
         except ValueError as error:
             raise argparse.ArgumentTypeError(
-                f"not valid JSON ({error}); quote it, or give the name of a JSON file") from error
+                f"not valid JSON ({error}); quote it, or give the name of a JSON file"
+            ) from error
     return read_json(text)
 
 
 def _or_none(kind: type) -> Callable[[str], object]:
     """Return a reader of values of a plain type that takes `none` too."""
+
     def read(text: str) -> object:
         return None if text.lower() == "none" else kind(text)
+
     read.__name__ = kind.__name__
     return read
 
@@ -104,15 +107,22 @@ def _argument(annotation: typing.Any) -> dict[str, typing.Any]:
     if origin in (list, dict):
         return {"type": _json_or_file, "metavar": "JSON"}
     kind = type(arguments[0]) if origin is typing.Literal else annotation
-    return {"type": _or_none(kind) if optional else kind, "metavar": kind.__name__.upper(),
-            **({"choices": arguments} if origin is typing.Literal else {})}
+    return {
+        "type": _or_none(kind) if optional else kind,
+        "metavar": kind.__name__.upper(),
+        **({"choices": arguments} if origin is typing.Literal else {}),
+    }
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Make the parser; a flag that is not given leaves no trace in the namespace."""
-    parser = OneLineParser(prog="train.py", description="Compress a PBR material into a neural texture.",
-                           argument_default=argparse.SUPPRESS, allow_abbrev=False,
-                           formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=120))
+    parser = OneLineParser(
+        prog="train.py",
+        description="Compress a PBR material into a neural texture.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=36, width=120),
+    )
     parser.add_argument("--version", action="version", version=f"neural-texture {VERSION}", help="print the version")
 
     def add(group: argparse._ArgumentGroup, flag: str, entry: typing.Any) -> None:
@@ -149,8 +159,11 @@ def _flag_layer(flags: dict[str, object]) -> Layer:
             layer.setdefault(fields[name], {})[name] = value
         elif name not in GRID_FLAGS:
             near = difflib.get_close_matches(name, [*fields, *GRID_FLAGS], 1)
-            raise ConfigError(f"unknown setting {name!r}; " + (f"did you mean {near[0]}?" if near else "")
-                              + " python train.py --help lists all")
+            raise ConfigError(
+                f"unknown setting {name!r}; "
+                + (f"did you mean {near[0]}?" if near else "")
+                + " python train.py --help lists all"
+            )
     return layer
 
 
@@ -172,8 +185,10 @@ def read_config_file(flags: dict[str, object]) -> tuple[Layer, bool]:
         values = {**values, "run": _settings_of_run(values.get("run", {}))}
         recorded = values["run"].get("preset")
         if recorded and flags.get("preset", recorded) != recorded:
-            raise UsageError(f"--preset {flags['preset']} contradicts {flags['config']}, the settings of a run with "
-                             f"preset {recorded}; leave one of them out")
+            raise UsageError(
+                f"--preset {flags['preset']} contradicts {flags['config']}, the settings of a run with "
+                f"preset {recorded}; leave one of them out"
+            )
     return values, is_record
 
 
@@ -224,8 +239,9 @@ def _config_over(base: Layer, flags: dict[str, object]) -> Config:
         config = config_from_dict({"model": {"hash_grid_configs": grids}}, config)
     train = config.train
     if "max_iter" in flags and flags.get("time_budget"):
-        raise ConfigError(f"--max_iter {train.max_iter} and --time_budget {train.time_budget:g} exclude each other; "
-                          "leave one out")
+        raise ConfigError(
+            f"--max_iter {train.max_iter} and --time_budget {train.time_budget:g} exclude each other; leave one out"
+        )
     # A run's record must name its material from every working folder.
     config.run.data_dir = os.path.abspath(config.run.data_dir)
     by_hand = [] if is_record else [name for section in values.values() for name in section]
@@ -252,21 +268,31 @@ def resume_config(saved: Layer, flags: dict[str, object], checkpoint: Path) -> C
     """
     try:
         # Checkpoints from before there was a choice fell along a cosine.
-        stored = config_from_dict({**saved, "run": _settings_of_run(saved.get("run", {})),
-                                   "train": {"learning_rate_schedule": "cosine", **saved.get("train", {})}})
+        stored = config_from_dict(
+            {
+                **saved,
+                "run": _settings_of_run(saved.get("run", {})),
+                "train": {"learning_rate_schedule": "cosine", **saved.get("train", {})},
+            }
+        )
         config = _config_over(config_to_dict(stored), flags)
         # A run on the clock has not used its interval yet.
         if stored.train.time_budget or config.train.early_stop_interval % config.train.eval_interval:
             config.train.early_stop_interval = effective_early_stop_interval(config)
-        fixed = [("run", "preset"), ("quantize", "quantize"), ("train", "optimizer"),
-                 *(("model", field.name) for field in dataclasses.fields(ModelConfig))]
+        fixed = [
+            ("run", "preset"),
+            ("quantize", "quantize"),
+            ("train", "optimizer"),
+            *(("model", field.name) for field in dataclasses.fields(ModelConfig)),
+        ]
         for section, name in sorted(fixed, key=lambda entry: entry[1] not in config.given):
             asked, trained = getattr(getattr(config, section), name), getattr(getattr(stored, section), name)
             if name == "hash_grid_configs":
                 _check_same_grids(asked, trained, checkpoint)
             elif asked != trained:
-                raise ConfigError(f"--{name} {asked} contradicts {checkpoint}, trained with {name} {trained}; "
-                                  "leave it out")
+                raise ConfigError(
+                    f"--{name} {asked} contradicts {checkpoint}, trained with {name} {trained}; leave it out"
+                )
         validate(config)
         return config
     except ConfigError as error:
@@ -276,11 +302,15 @@ def resume_config(saved: Layer, flags: dict[str, object], checkpoint: Path) -> C
 def _check_same_grids(asked: list[HashGridConfig], stored: list[HashGridConfig], checkpoint: Path) -> None:
     """Raise `ConfigError` where grids differ from a checkpoint's in more than their learning rate."""
     if len(asked) != len(stored):
-        raise ConfigError(f"--hash_grid_configs has {len(asked)} grids, which contradicts {checkpoint}, trained with "
-                          f"{len(stored)}; leave it out")
+        raise ConfigError(
+            f"--hash_grid_configs has {len(asked)} grids, which contradicts {checkpoint}, trained with "
+            f"{len(stored)}; leave it out"
+        )
     for index, (ours, theirs) in enumerate(zip(asked, stored, strict=True)):
         for field in dataclasses.fields(HashGridConfig):
             new, old = getattr(ours, field.name), getattr(theirs, field.name)
             if field.name != "learning_rate" and new != old:
-                raise ConfigError(f"{field.name} {new} of grid {index} contradicts {checkpoint}, trained with "
-                                  f"{field.name} {old}; leave it out")
+                raise ConfigError(
+                    f"{field.name} {new} of grid {index} contradicts {checkpoint}, trained with "
+                    f"{field.name} {old}; leave it out"
+                )

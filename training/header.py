@@ -32,19 +32,31 @@ def describe(session: Session) -> None:
         say("resumed", f"from {session.lineage[-1]} at iteration {session.iteration}")
     if config.run.config:
         say("settings", f"of {config.run.config}, flags laid over them")
-    say("material", f"{texture_set.name}, {texture_set.width} x {texture_set.height}, {layout.mips} mips: "
-                    + ", ".join(name for name, there in texture_set.present.items() if there))
+    say(
+        "material",
+        f"{texture_set.name}, {texture_set.width} x {texture_set.height}, {layout.mips} mips: "
+        + ", ".join(name for name, there in texture_set.present.items() if there),
+    )
     for index, grid in enumerate(layout.grids):
-        say(f"grid {index}", f"{grid.max_resolution} x {grid.max_resolution}, {grid.n_levels} levels, "
-                             f"{grid.n_features} features of {grid.quantize_bits} bits, {grid.interpolation}")
-    say("decoder", f"{layout.n_inputs} inputs, {layout.n_hidden_layers} x {layout.n_neurons} "
-                   f"{config.model.activation}, {layout.n_weights} weights, {layout.macs_per_texel} "
-                   "multiply-adds")
+        say(
+            f"grid {index}",
+            f"{grid.max_resolution} x {grid.max_resolution}, {grid.n_levels} levels, "
+            f"{grid.n_features} features of {grid.quantize_bits} bits, {grid.interpolation}",
+        )
+    say(
+        "decoder",
+        f"{layout.n_inputs} inputs, {layout.n_hidden_layers} x {layout.n_neurons} "
+        f"{config.model.activation}, {layout.n_weights} weights, {layout.macs_per_texel} "
+        "multiply-adds",
+    )
     if config.model.target_bpp:
         say("rate", planned_rate(layout, config.model.target_bpp, config.export.storage))
     say("UE5 plugin", plugin_forecast(config, layout, texture_set))
-    say("training on", f"{session.device} with backend {session.backend.name}, {session.backend.arithmetic}, "
-                       f"{torch.get_num_threads()} threads")
+    say(
+        "training on",
+        f"{session.device} with backend {session.backend.name}, {session.backend.arithmetic}, "
+        f"{torch.get_num_threads()} threads",
+    )
     if session.backend_note:
         say("backend", session.backend_note)
     say("ends after", planned_end(config))
@@ -58,14 +70,19 @@ def planned_end(config: Config) -> str:
         return f"{train.time_budget:g} s"
     return f"{train.max_iter} iterations" + (
         f", or when PSNR stalls over {train.early_stop_interval}"
-        if early_stop_acts(train) and 2 * train.early_stop_interval < train.max_iter else "")
+        if early_stop_acts(train) and 2 * train.early_stop_interval < train.max_iter
+        else ""
+    )
 
 
 def planned_rate(layout: ModelLayout, target: float, storage: str) -> str:
     """Return the estimated rate of a planned model beside the one that was asked for, bits per texel."""
     rate = estimated_bpp(layout, storage)
-    short = "" if rate >= NEAR[0] * target else \
-        "; that is the most that fits, since a grid's side comes in steps and all grids are scaled alike"
+    short = (
+        ""
+        if rate >= NEAR[0] * target
+        else "; that is the most that fits, since a grid's side comes in steps and all grids are scaled alike"
+    )
     return f"about {rate:.2f} bits per texel, {target:.4g} asked{short}"
 
 
@@ -91,7 +108,9 @@ def _cure(config: Config, obstacles: list[str], texture_set: TextureSet) -> str:
     culprits = []
     for name in sorted(config.given):
         plain = _without(config, name)
-        if plain and len(_obstacles(plain, model_layout(plain.model, texture_set.width, texture_set.height))) < len(obstacles):
+        if plain and len(_obstacles(plain, model_layout(plain.model, texture_set.width, texture_set.height))) < len(
+            obstacles
+        ):
             culprits.append(f"--{name}")
     return "--preset ue5 " + (f"without {', '.join(culprits)} " if culprits else "") + "is read"
 

@@ -33,6 +33,7 @@ def stalled(history: list[dict[str, float]], interval: int, threshold_db: float)
     def mean(first: float, last: float) -> float | None:
         values = [entry["psnr_db"] for entry in history if first < entry["iteration"] <= last]
         return sum(values) / len(values) if values else None
+
     before, after = mean(end - 2 * interval, end - interval), mean(end - interval, end)
     if before is None or after is None:
         return None
@@ -40,8 +41,10 @@ def stalled(history: list[dict[str, float]], interval: int, threshold_db: float)
     gain = 0.0 if after == before else after - before
     if not gain < threshold_db:
         return None
-    return (f"mean PSNR of iterations {end - interval} to {end} is {after:.3f} dB, {gain:+.3f} dB on the "
-            f"{interval} before, below early_stop_psnr_threshold {threshold_db}")
+    return (
+        f"mean PSNR of iterations {end - interval} to {end} is {after:.3f} dB, {gain:+.3f} dB on the "
+        f"{interval} before, below early_stop_psnr_threshold {threshold_db}"
+    )
 
 
 def optimize(session: Session, schedule: Schedule | None = None, recorder: Recorder | None = None) -> None:
@@ -58,8 +61,10 @@ def optimize(session: Session, schedule: Schedule | None = None, recorder: Recor
     def read_loss() -> float:
         value = loss.item()
         if not math.isfinite(value):
-            raise UserError(f"the loss is {value} at iteration {session.iteration}; lower --learning_rate or "
-                            "use --precision float32; checkpoints so far are kept")
+            raise UserError(
+                f"the loss is {value} at iteration {session.iteration}; lower --learning_rate or "
+                "use --precision float32; checkpoints so far are kept"
+            )
         if recorder:
             recorder.loss(value)
         return value
@@ -73,8 +78,11 @@ def optimize(session: Session, schedule: Schedule | None = None, recorder: Recor
                 if schedule.fraction >= 1 and session.iteration > first:
                     break
                 whole = False
-                loss = step(session.sampler.draw(), session.noise(schedule.noise_fraction(
-                    session.config.quantize.noise_anneal_fraction)), schedule.rates(settings))
+                loss = step(
+                    session.sampler.draw(),
+                    session.noise(schedule.noise_fraction(session.config.quantize.noise_anneal_fraction)),
+                    schedule.rates(settings),
+                )
                 session.iteration += 1
                 whole = True
 
@@ -87,8 +95,9 @@ def optimize(session: Session, schedule: Schedule | None = None, recorder: Recor
                 if recorder and evaluates:
                     progress.psnr_db = recorder.evaluate(loss_value)
                     if settings.early_stop and not clock.budget:
-                        stop_reason = stalled(session.history, settings.early_stop_interval,
-                                              settings.early_stop_psnr_threshold)
+                        stop_reason = stalled(
+                            session.history, settings.early_stop_interval, settings.early_stop_psnr_threshold
+                        )
                 clock.read()
                 if recorder and saves and not stop_reason and schedule.fraction < 1:
                     recorder.save(schedule)

@@ -13,14 +13,22 @@ from dataset import get_texture_config
 
 def present_channels(present: dict[str, bool]) -> list[int]:
     """Return the canonical channel numbers of the maps that are present."""
-    return [channel for texture in get_texture_config() if present.get(texture.name)
-            for channel in range(texture.first, texture.first + texture.count)]
+    return [
+        channel
+        for texture in get_texture_config()
+        if present.get(texture.name)
+        for channel in range(texture.first, texture.first + texture.count)
+    ]
 
 
 def channel_weights(weights: Mapping[Any, float], present: dict[str, bool]) -> torch.Tensor | None:
     """Return the loss weight of each present channel, float32 [C] of mean 1, or None where all are equal."""
-    per_channel = [weights.get(texture.name, 1.0) for texture in get_texture_config() if present.get(texture.name)
-                   for _ in range(texture.count)]
+    per_channel = [
+        weights.get(texture.name, 1.0)
+        for texture in get_texture_config()
+        if present.get(texture.name)
+        for _ in range(texture.count)
+    ]
     values = torch.tensor(per_channel)
     if values.sum() == 0:
         raise ValueError("every present map has loss weight 0")
@@ -29,8 +37,7 @@ def channel_weights(weights: Mapping[Any, float], present: dict[str, bool]) -> t
 
 def linear_to_srgb(linear: torch.Tensor) -> torch.Tensor:
     """Code linear light as sRGB (IEC 61966-2-1) with a gradient everywhere: below 0 the line of slope 12.92 goes on."""
-    return torch.where(linear <= 0.0031308, linear * 12.92,
-                       1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
+    return torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
 
 
 def to_file_coding(values: TensorType[..., "C"], linear_diffuse: bool) -> TensorType[..., "C"]:
@@ -40,8 +47,13 @@ def to_file_coding(values: TensorType[..., "C"], linear_diffuse: bool) -> Tensor
     return torch.cat([linear_to_srgb(values[..., :3]), values[..., 3:]], -1)
 
 
-def texture_loss(values: TensorType["N", "C", float], target: TensorType["N", "C", torch.uint8], linear_diffuse: bool,
-                 weights: TensorType["C"] | None, texel_weights: TensorType["N", 1] | None = None) -> TensorType[()]:
+def texture_loss(
+    values: TensorType["N", "C", float],
+    target: TensorType["N", "C", torch.uint8],
+    linear_diffuse: bool,
+    weights: TensorType["C"] | None,
+    texel_weights: TensorType["N", 1] | None = None,
+) -> TensorType[()]:
     """Return the mean squared error between outputs [N, C] and target texels uint8 [N, C], both in file coding.
 
     `linear_diffuse`: the first three channels are linear light. `weights` [C] weigh the channels, `texel_weights` [N, 1]

@@ -60,12 +60,24 @@ class Muon:
         by_shape: dict[tuple[int, int], list[int]] = {}
         for index in sorted(range(len(self.matrices)), key=lambda index: -self.matrices[index].numel()):
             rows, cols = _wide(self.matrices[index]).shape
-            shape = next((shape for shape in by_shape if rows <= shape[0] and cols <= shape[1]
-                          and shape[0] ** 2 * shape[1] <= SMALL_PRODUCT), (rows, cols))
+            shape = next(
+                (
+                    shape
+                    for shape in by_shape
+                    if rows <= shape[0] and cols <= shape[1] and shape[0] ** 2 * shape[1] <= SMALL_PRODUCT
+                ),
+                (rows, cols),
+            )
             by_shape.setdefault(shape, []).append(index)
         device = self.matrices[0].device
-        self.groups = [(members, torch.zeros(len(members), *shape, device=device),
-                        torch.zeros(len(members), *shape, device=device)) for shape, members in by_shape.items()]
+        self.groups = [
+            (
+                members,
+                torch.zeros(len(members), *shape, device=device),
+                torch.zeros(len(members), *shape, device=device),
+            )
+            for shape, members in by_shape.items()
+        ]
         """Members, their gradients and their momentum, padded."""
 
     def begin_step(self, lr_scale: float) -> dict[str, float]:
@@ -78,12 +90,12 @@ class Muon:
         for members, gradients, momentum in self.groups:
             for index, slot in zip(members, gradients):
                 gradient = _wide(gradient_of(self.matrices[index]))
-                slot[:gradient.shape[0], :gradient.shape[1]] = gradient
+                slot[: gradient.shape[0], : gradient.shape[1]] = gradient
             momentum.lerp_(gradients, 1 - self.momentum)
             directions = orthogonalize(torch.lerp(gradients, momentum, self.momentum))
             for index, direction in zip(members, directions):
                 wide = _wide(self.matrices[index])
-                wide.addcmul_(direction[:wide.shape[0], :wide.shape[1]], length, value=-self.factors[index])
+                wide.addcmul_(direction[: wide.shape[0], : wide.shape[1]], length, value=-self.factors[index])
 
     def _buffers(self) -> dict[int, torch.Tensor]:
         """Return the momentum of each matrix, wide side first, views by the matrix's number."""
@@ -102,7 +114,7 @@ class Muon:
         """Restore what `state` gave, or the padded stack that checkpoints of version 1 have."""
         for index, buffer in self._buffers().items():
             stored = state["momentum"][index] if "momentum" in state else state[f"momentum_{index}"]
-            buffer.copy_(stored[:buffer.shape[0], :buffer.shape[1]])
+            buffer.copy_(stored[: buffer.shape[0], : buffer.shape[1]])
 
 
 class Adam:
@@ -118,7 +130,7 @@ class Adam:
         """Return the second moment's bias correction and the step length; `lr_scale` is the schedule's factor."""
         self.count += 1
         beta1, beta2 = self.betas
-        return {"correction": 1 - beta2 ** self.count, "length": self.lr * lr_scale / (1 - beta1 ** self.count)}
+        return {"correction": 1 - beta2**self.count, "length": self.lr * lr_scale / (1 - beta1**self.count)}
 
     @torch.no_grad()
     def apply(self, correction: torch.Tensor, length: torch.Tensor) -> None:
@@ -201,11 +213,14 @@ class Optimizers:
         decoder = texture.decoder
         muon = name == "muon"
         self.decoder: dict[str, Muon | Adam] = {
-            "matrices": (Muon if muon else Adam)(list(decoder.matrices), learning_rate)}
+            "matrices": (Muon if muon else Adam)(list(decoder.matrices), learning_rate)
+        }
         if decoder.vectors():
             self.decoder["vectors"] = Adam(decoder.vectors(), learning_rate / MUON_SHARE if muon else learning_rate)
-        self.grids = [TouchedAdam(table.detach(), grid.learning_rate, clamp_range(grid.quantize_bits))
-                      for grid, table in zip(texture.layout.grids, texture.grids.tables)]
+        self.grids = [
+            TouchedAdam(table.detach(), grid.learning_rate, clamp_range(grid.quantize_bits))
+            for grid, table in zip(texture.layout.grids, texture.grids.tables)
+        ]
         self.parameters = [*decoder.matrices, *decoder.vectors()]
 
     @property
@@ -215,11 +230,15 @@ class Optimizers:
 
     def begin_step(self, lr_scale: float) -> dict[str, float]:
         """Count a step and return the numbers that `apply` needs for it, as `member.number`."""
-        return {f"{member}.{number}": value for member, optimizer in self.members.items()
-                for number, value in optimizer.begin_step(lr_scale).items()}
+        return {
+            f"{member}.{number}": value
+            for member, optimizer in self.members.items()
+            for number, value in optimizer.begin_step(lr_scale).items()
+        }
 
-    def apply(self, numbers: Mapping[str, torch.Tensor], touched: Sequence[TouchedTexels],
-              allowed: torch.Tensor | None = None) -> None:
+    def apply(
+        self, numbers: Mapping[str, torch.Tensor], touched: Sequence[TouchedTexels], allowed: torch.Tensor | None = None
+    ) -> None:
         """Make the step of `begin_step`, whose numbers are given as 0-dim float32 tensors on the device.
 
         `allowed`, a 0-dim bool on the device, undoes the step where it is false; the host does not wait to know.
@@ -230,8 +249,9 @@ class Optimizers:
         undo = self._undo(by_grid) if allowed is not None else None
         for member, optimizer in self.decoder.items():
             prefix = f"{member}."
-            optimizer.apply(**{number.removeprefix(prefix): value for number, value in numbers.items()
-                               if number.startswith(prefix)})
+            optimizer.apply(
+                **{number.removeprefix(prefix): value for number, value in numbers.items() if number.startswith(prefix)}
+            )
         for grid, reads in by_grid.items():
             self.grids[grid].apply(reads, numbers[f"grid_{grid}.length"])
         if undo:
@@ -241,12 +261,22 @@ class Optimizers:
     @torch.no_grad()
     def _undo(self, by_grid: Mapping[int, Sequence[TouchedTexels]]):
         """Keep everything that a step changes; returns a function that puts it back where its argument is false."""
-        whole = [*self.parameters, *(tensor for optimizer in self.decoder.values()
-                                     for tensor in optimizer.state().values() if tensor.device == self.parameters[0].device)]
+        whole = [
+            *self.parameters,
+            *(
+                tensor
+                for optimizer in self.decoder.values()
+                for tensor in optimizer.state().values()
+                if tensor.device == self.parameters[0].device
+            ),
+        ]
         before = [tensor.clone() for tensor in whole]
-        rows = [(tensor, index, tensor.index_select(0, index)) for grid, reads in by_grid.items()
-                for index in [touched_rows(reads)]
-                for tensor in (self.grids[grid].values, *self.grids[grid].state().values())]
+        rows = [
+            (tensor, index, tensor.index_select(0, index))
+            for grid, reads in by_grid.items()
+            for index in [touched_rows(reads)]
+            for tensor in (self.grids[grid].values, *self.grids[grid].state().values())
+        ]
 
         @torch.no_grad()
         def undo(allowed: torch.Tensor) -> None:
@@ -254,6 +284,7 @@ class Optimizers:
                 tensor.copy_(torch.where(allowed, tensor, old))
             for tensor, index, old in rows:
                 tensor.index_copy_(0, index, torch.where(allowed, tensor.index_select(0, index), old))
+
         return undo
 
     def gradients(self, touched: Iterable[TouchedTexels]) -> list[torch.Tensor]:

@@ -46,8 +46,9 @@ class Progress:
     def __init__(self, session: Session, schedule: Schedule, shown: bool) -> None:
         self.session, self.schedule = session, schedule
         self.first, self.first_position = session.iteration, schedule.position
-        self.bar: tqdm = training_bar(session.config.train.max_iter, session.iteration,
-                                      "training" if shown else "trial")
+        self.bar: tqdm = training_bar(
+            session.config.train.max_iter, session.iteration, "training" if shown else "trial"
+        )
         self.psnr_db: float | None = None
         """Of the last evaluation."""
         self.part_db, self.looked_at_s = math.nan, -math.inf

@@ -27,7 +27,7 @@ def finest_level_bytes(grid: GridLayout, storage: str) -> int:
     """Return the bytes of a grid's DDS files as if they held the finest level alone, headers included."""
     texel_bytes = FORMATS[container_format(grid.quantize_bits, storage)].texel_bytes
     files = -(-grid.n_features // 4)
-    return files * (HEADER_BYTES + grid.max_resolution ** 2 * texel_bytes)
+    return files * (HEADER_BYTES + grid.max_resolution**2 * texel_bytes)
 
 
 def estimated_bpp(layout: ModelLayout, storage: str) -> float:
@@ -73,41 +73,59 @@ def splits(model: ModelConfig, preset: str, given: Collection[str] = ()) -> Iter
 
 def _gathered(*cells_and_bits: tuple[float, Literal[32, 64]]) -> list[HashGridConfig]:
     """Return 4-bit grids: all gathered but the last, which is blended; (texels per cell, bits per grid texel) each."""
-    return [HashGridConfig(texels_per_cell=cells, quantize_bits=4, save_bits=bits, learning_rate=0.15,
-                           interpolation="bilinear" if index == len(cells_and_bits) - 1 else "gather")
-            for index, (cells, bits) in enumerate(cells_and_bits)]
+    return [
+        HashGridConfig(
+            texels_per_cell=cells,
+            quantize_bits=4,
+            save_bits=bits,
+            learning_rate=0.15,
+            interpolation="bilinear" if index == len(cells_and_bits) - 1 else "gather",
+        )
+        for index, (cells, bits) in enumerate(cells_and_bits)
+    ]
 
 
 _QUALITY_LADDER = (
-    _gathered((8, 32), (16, 32)),                # 0.6 bits per texel
-    _gathered((8, 64), (16, 32)),                # 1.1
-    _gathered((4, 32), (8, 32)),                 # 2.5
-    _gathered((4, 32), (4, 32)),                 # 4
-    _gathered((4, 64), (16, 32)),                # 4.1
-    _gathered((4, 64), (4, 32)),                 # 6
-    _gathered((4, 64), (4, 32), (4, 32)),        # 8
-    _gathered((2, 32), (4, 32)),                 # 10
-    _gathered((2, 32), (4, 64), (8, 32)),        # 12.5
-    _gathered((2, 64), (4, 32)),                 # 18
+    _gathered((8, 32), (16, 32)),  # 0.6 bits per texel
+    _gathered((8, 64), (16, 32)),  # 1.1
+    _gathered((4, 32), (8, 32)),  # 2.5
+    _gathered((4, 32), (4, 32)),  # 4
+    _gathered((4, 64), (16, 32)),  # 4.1
+    _gathered((4, 64), (4, 32)),  # 6
+    _gathered((4, 64), (4, 32), (4, 32)),  # 8
+    _gathered((2, 32), (4, 32)),  # 10
+    _gathered((2, 32), (4, 64), (8, 32)),  # 12.5
+    _gathered((2, 64), (4, 32)),  # 18
 )
 RATE_LADDER: dict[str, tuple[list[HashGridConfig], ...]] = {"quality": _QUALITY_LADDER, "fast": _QUALITY_LADDER}
 """Per preset, grid sets from few bits to many. Cells are whole texels where they can be: others are
 slower to train and give less (`python -m benchmarks.ablation`, "cells of 3.9 texels")."""
 
 
-def plan_for_bpp(model: ModelConfig, preset: str, width: int, height: int, target_bpp: float, storage: str,
-                 given: Collection[str] = ()) -> ModelConfig:
+def plan_for_bpp(
+    model: ModelConfig,
+    preset: str,
+    width: int,
+    height: int,
+    target_bpp: float,
+    storage: str,
+    given: Collection[str] = (),
+) -> ModelConfig:
     """Return `model` with grids whose export costs at most about `target_bpp` on a `width x height` texture.
 
     Of the preset's grid sets (`splits`) the one nearest in rate is taken; where it is not `NEAR`, its sides are fitted.
     Raises `UsageError` where the decoder alone costs more, or the flags that were `given` leave no grids that fit.
     """
+
     def cost(candidate: ModelConfig) -> float:
         return estimated_bpp(model_layout(candidate, width, height), storage)
+
     decoder = decoder_bpp(model, width, height, storage)
     if target_bpp <= decoder * 1.05:
-        raise UsageError(f"target_bpp {target_bpp:g} leaves no room for grids: the decoder alone takes {decoder:.2f} "
-                         f"bits per texel at {width} x {height}; ask for more, or use fewer n_neurons")
+        raise UsageError(
+            f"target_bpp {target_bpp:g} leaves no room for grids: the decoder alone takes {decoder:.2f} "
+            f"bits per texel at {width} x {height}; ask for more, or use fewer n_neurons"
+        )
     nearest = min(splits(model, preset, given), key=lambda candidate: abs(math.log(cost(candidate) / target_bpp)))
     if NEAR[0] * target_bpp <= cost(nearest) <= NEAR[1] * target_bpp:
         return nearest
@@ -117,7 +135,10 @@ def plan_for_bpp(model: ModelConfig, preset: str, width: int, height: int, targe
     fitting = [candidate for candidate in candidates if cost(candidate) <= 1.002 * target_bpp]
     if not fitting:
         held = [f"--{flag}" for flag in (*GRID_FLAGS, "hash_grid_configs") if flag in given]
-        raise UsageError(f"target_bpp {target_bpp:g} is too little for a {width} x {height} texture"
-                         + (f" with {', '.join(held)}" if held else "") + "; ask for more"
-                         + (", or leave them out" if held else ""))
+        raise UsageError(
+            f"target_bpp {target_bpp:g} is too little for a {width} x {height} texture"
+            + (f" with {', '.join(held)}" if held else "")
+            + "; ask for more"
+            + (", or leave them out" if held else "")
+        )
     return max(fitting, key=cost)

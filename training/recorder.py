@@ -23,7 +23,9 @@ EVALUATION_SHARE = 0.02
 class Recorder:
     """Evaluates, logs and saves a session as its settings ask for."""
 
-    def __init__(self, session: Session, run_dir: Path, log: RunLog, writer: CheckpointWriter, watch: Stopwatch) -> None:
+    def __init__(
+        self, session: Session, run_dir: Path, log: RunLog, writer: CheckpointWriter, watch: Stopwatch
+    ) -> None:
         self.session, self.run_dir, self.log, self.writer, self.watch = session, run_dir, log, writer, watch
         self.started, self.evaluations_s = time.perf_counter(), 0.0
 
@@ -46,15 +48,19 @@ class Recorder:
         """Add an evaluation of this iteration to the history, log and say it; returns the finest mip's PSNR, dB."""
         session, began = self.session, time.perf_counter()
         self.watch.enter("evaluation")
-        psnr = evaluate_psnr(session.texture, session.sampler, session.texture_set.present,
-                             session.config.quantize.quantize)
+        psnr = evaluate_psnr(
+            session.texture, session.sampler, session.texture_set.present, session.config.quantize.quantize
+        )
         latest_db = psnr[0]["overall"]
-        session.history.append({"iteration": session.iteration, "psnr_db": latest_db, "loss": loss,
-                                "time_s": session.training_time_s})
+        session.history.append(
+            {"iteration": session.iteration, "psnr_db": latest_db, "loss": loss, "time_s": session.training_time_s}
+        )
         self.log.psnr(session.iteration, [mip["overall"] for mip in psnr])
         if not console.is_terminal:
-            say(f"iteration {session.iteration}", f"loss {loss:.6f}, PSNR {decibels(latest_db)} dB (finest mip), "
-                                                  f"{session.training_time_s:.1f} s")
+            say(
+                f"iteration {session.iteration}",
+                f"loss {loss:.6f}, PSNR {decibels(latest_db)} dB (finest mip), {session.training_time_s:.1f} s",
+            )
         self.evaluations_s += time.perf_counter() - began
         self.watch.enter("training")
         return latest_db

@@ -17,12 +17,16 @@ def check_same_material(saved: Checkpoint, texture_set: TextureSet, path: Path) 
     """
     found, expected = (texture_set.width, texture_set.height), (saved.width, saved.height)
     if found != expected:
-        raise UsageError(f"data_dir holds a {found[0]} x {found[1]} material, {path} was trained on "
-                         f"{expected[0]} x {expected[1]}; give the data_dir it was trained on")
+        raise UsageError(
+            f"data_dir holds a {found[0]} x {found[1]} material, {path} was trained on "
+            f"{expected[0]} x {expected[1]}; give the data_dir it was trained on"
+        )
     if texture_set.present != saved.present:
-        raise UsageError(f"data_dir holds the maps {', '.join(k for k, v in texture_set.present.items() if v)}, {path} "
-                         f"was trained on {', '.join(k for k, v in saved.present.items() if v)}; "
-                         "give the data_dir it was trained on")
+        raise UsageError(
+            f"data_dir holds the maps {', '.join(k for k, v in texture_set.present.items() if v)}, {path} "
+            f"was trained on {', '.join(k for k, v in saved.present.items() if v)}; "
+            "give the data_dir it was trained on"
+        )
     note = other_images_note(saved, texture_set, path)
     if note:
         say("note", note)
@@ -32,4 +36,6 @@ def other_images_note(saved: Checkpoint, texture_set: TextureSet, path: Path) ->
     """Return a line that says that the images are not those of the checkpoint; None where they are, or it is not known."""
     if not saved.fingerprint or saved.fingerprint == texture_set.fingerprint:
         return None
-    return f"the images of {texture_set.name} are not those that {path} was trained on, though of the same size and maps"
+    return (
+        f"the images of {texture_set.name} are not those that {path} was trained on, though of the same size and maps"
+    )

@@ -30,8 +30,14 @@ SEARCH = "search for the rate"
 """Phase of the trials of `target_psnr`, which no time budget counts."""
 
 
-def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path | None = None, *,
-          texture_set: TextureSet | None = None, started: float | None = None) -> Path:
+def train(
+    config: Config,
+    resumed: Checkpoint | None = None,
+    resumed_path: Path | None = None,
+    *,
+    texture_set: TextureSet | None = None,
+    started: float | None = None,
+) -> Path:
     """Train, evaluate and export one material; returns the folder of the last checkpoint and its exports.
 
     `texture_set`: the images of `data_dir`, where they have been loaded. A time budget counts from `started`
@@ -47,8 +53,7 @@ def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path 
             config = config_for_psnr(config, texture_set, optimize)
             watch.enter("start-up")
         config = planned_config(config, texture_set)
-        config = replace(config, train=replace(
-            config.train, early_stop_interval=effective_early_stop_interval(config)))
+        config = replace(config, train=replace(config.train, early_stop_interval=effective_early_stop_interval(config)))
     session = open_session(config, texture_set, resumed, resumed_path)
     # Last, since what has been spent by now is left out of a time budget.
     schedule, notes = planned_schedule(session, watch, resumed, resumed_path)
@@ -67,16 +72,24 @@ def train(config: Config, resumed: Checkpoint | None = None, resumed_path: Path 
         log.close()
     reached = manifest["psnr"]["overall"][0]
     if target_psnr and reached is not None:
-        say("target", f"{reached:.2f} dB reached, {target_psnr:g} asked" + (
-            "" if reached >= target_psnr else f"; --target_psnr {2 * target_psnr - reached:.1f} or a longer run gets there"))
+        say(
+            "target",
+            f"{reached:.2f} dB reached, {target_psnr:g} asked"
+            + (
+                ""
+                if reached >= target_psnr
+                else f"; --target_psnr {2 * target_psnr - reached:.1f} or a longer run gets there"
+            ),
+        )
     seconds = watch.seconds()
     if SEARCH in seconds and config.train.time_budget:
         say("note", f"the search for a rate took {seconds[SEARCH]:.1f} s on top of the time_budget")
     return folder
 
 
-def planned_schedule(session: Session, watch: Stopwatch, resumed: Checkpoint | None, resumed_path: Path | None
-                     ) -> tuple[Schedule, list[tuple[str, str]]]:
+def planned_schedule(
+    session: Session, watch: Stopwatch, resumed: Checkpoint | None, resumed_path: Path | None
+) -> tuple[Schedule, list[tuple[str, str]]]:
     """Return from where to where learning rates and noise fall, and titled lines on what is not as usual about it.
 
     A time budget is that of the whole command, and of what a checkpoint had used; its end is left out of it by
@@ -86,8 +99,11 @@ def planned_schedule(session: Session, watch: Stopwatch, resumed: Checkpoint | N
     seconds = 0.0
     if settings.time_budget:
         spent = watch.seconds()
-        seconds, note = training_seconds(settings.time_budget - session.training_time_s,
-                                         sum(spent.values()) - spent.get(SEARCH, 0.0), finish_estimate_s(session))
+        seconds, note = training_seconds(
+            settings.time_budget - session.training_time_s,
+            sum(spent.values()) - spent.get(SEARCH, 0.0),
+            finish_estimate_s(session),
+        )
         if note:
             notes.append(("time budget", note))
     if not resumed:
@@ -127,5 +143,6 @@ def memory_error(error: Exception) -> UserError | None:
     text = str(error)
     if not isinstance(error, MemoryError) and not any(words in text for words in ("out of memory", "allocate memory")):
         return None
-    return UserError("not enough memory; lower n_neurons, the grids' max_resolution or batch_size, or use smaller "
-                     "images")
+    return UserError(
+        "not enough memory; lower n_neurons, the grids' max_resolution or batch_size, or use smaller images"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -31,11 +32,14 @@ def start_run(session: Session) -> Path:
     """Create the run's folder, record its settings and return it."""
     save_dir = require_writable_folder(session.config.run.save_dir)
     session.run_dir = new_run_folder(save_dir)
-    write_json(session.run_dir / "config.json", config_to_dict(session.config) | {"version": VERSION, "lineage": session.lineage})
+    write_json(
+        session.run_dir / "config.json",
+        config_to_dict(session.config) | {"version": VERSION, "lineage": session.lineage},
+    )
     return session.run_dir
 
 
-def _snapshot(value: object) -> object:
+def _snapshot(value: Any) -> Any:
     """Return nested plain values and tensors as they are now, on the host, whatever training changes afterwards."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
@@ -48,12 +52,26 @@ def _snapshot(value: object) -> object:
 
 def session_checkpoint(session: Session, schedule: Schedule) -> Checkpoint:
     """Return a checkpoint of this moment that shares no memory with the session."""
-    return Checkpoint(**_snapshot({
-        "config": config_to_dict(session.config), "width": session.layout.width, "height": session.layout.height,
-        "present": dict(session.texture_set.present), "normal_convention": session.texture_set.normal_convention,
-        "iteration": session.iteration, "training_time_s": session.training_time_s,
-        "grids": [session.texture.grids.levels(grid) for grid in range(len(session.layout.grids))],
-        "network": canonical_weights(session.texture.decoder), "backend": session.backend.name,
-        "precision": session.precision, "optimizer": session.training_state(),
-        "sampler": session.sampler.state(), "noise_rng": session.noise_generator.get_state(),
-        "history": session.history, "lineage": session.lineage, "schedule": plain_values(schedule)}))
+    return Checkpoint(
+        **_snapshot(
+            {
+                "config": config_to_dict(session.config),
+                "width": session.layout.width,
+                "height": session.layout.height,
+                "present": dict(session.texture_set.present),
+                "normal_convention": session.texture_set.normal_convention,
+                "iteration": session.iteration,
+                "training_time_s": session.training_time_s,
+                "grids": [session.texture.grids.levels(grid) for grid in range(len(session.layout.grids))],
+                "network": canonical_weights(session.texture.decoder),
+                "backend": session.backend.name,
+                "precision": session.precision,
+                "optimizer": session.training_state(),
+                "sampler": session.sampler.state(),
+                "noise_rng": session.noise_generator.get_state(),
+                "history": session.history,
+                "lineage": session.lineage,
+                "schedule": plain_values(schedule),
+            }
+        )
+    )

@@ -24,8 +24,10 @@ SHOWN_MIPS = 4
 """Finest mips that get a picture."""
 FLUSH_S = 10.0
 """Longest time that what was logged may stay unseen, seconds."""
-MEAN_TEXT = (f"Mean over the mips with both sides at least {MEAN_MIN_SIDE} texels. The finest mip alone, which the "
-             "console shows, is {tag}_LOD0/train.")
+MEAN_TEXT = (
+    f"Mean over the mips with both sides at least {MEAN_MIN_SIDE} texels. The finest mip alone, which the "
+    "console shows, is {tag}_LOD0/train."
+)
 MIP_TEXT = "Mip {mip}, {width} x {height} texels, over all present maps."
 
 
@@ -89,8 +91,9 @@ class RunLog:
             if value is None or math.isinf(value):
                 continue
             height, width = self.texture_set.mips[mip].shape[:2]
-            self._scalar(f"{tag}_LOD{mip}/train", value, iteration, MIP_TEXT.format(mip=mip, width=width,
-                                                                                   height=height))
+            self._scalar(
+                f"{tag}_LOD{mip}/train", value, iteration, MIP_TEXT.format(mip=mip, width=width, height=height)
+            )
             if min(height, width) >= MEAN_MIN_SIDE:
                 large.append(value)
         if large:

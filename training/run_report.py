@@ -29,19 +29,32 @@ def read_export(folder: Path, texture_set: TextureSet) -> Export:
 def add_similarity(export: Export, folder: Path, texture_set: TextureSet) -> None:
     """Take SSIM, FLIP and LPIPS of an export's decoded mips and add them to its manifest."""
     references = dict(enumerate(texture_set.mips))
-    export.manifest = update_manifest(folder, {
-        **similarity_figures(references, export.decoded, texture_set.present),
-        **perceptual_figures(references, export.decoded, texture_set.present)})
+    export.manifest = update_manifest(
+        folder,
+        {
+            **similarity_figures(references, export.decoded, texture_set.present),
+            **perceptual_figures(references, export.decoded, texture_set.present),
+        },
+    )
 
 
-def write_run_report(run_dir: Path, export: Export, texture_set: TextureSet, iteration: int, record: RunRecord,
-                     sheets: Mapping[int, bytes]) -> Path:
+def write_run_report(
+    run_dir: Path,
+    export: Export,
+    texture_set: TextureSet,
+    iteration: int,
+    record: RunRecord,
+    sheets: Mapping[int, bytes],
+) -> Path:
     """Write the contact sheets, PNG by mip, into `media`, and report.html; returns the report's path."""
     for mip, png in sheets.items():
         write_bytes(run_dir / "media" / f"iteration_{iteration}_mip{mip}.png", png)
     path = run_dir / "report.html"
-    write_report(path, f"{texture_set.name} as a neural texture", run_sections(
-        export.manifest, dict(enumerate(texture_set.mips)), export.decoded, record, sheets=sheets))
+    write_report(
+        path,
+        f"{texture_set.name} as a neural texture",
+        run_sections(export.manifest, dict(enumerate(texture_set.mips)), export.decoded, record, sheets=sheets),
+    )
     return path
 
 

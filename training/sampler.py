@@ -51,8 +51,18 @@ class TileSampler:
     from (seed, mip, round) alone, so the sampler's whole state is a few counters.
     """
 
-    def __init__(self, texture_set: TextureSet, layout: FeatureLayout, channels: list[int], *, batch_size: int,
-                 tile_size: int, mip_floor: float, seed: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        texture_set: TextureSet,
+        layout: FeatureLayout,
+        channels: list[int],
+        *,
+        batch_size: int,
+        tile_size: int,
+        mip_floor: float,
+        seed: int,
+        device: torch.device,
+    ) -> None:
         self.layout, self.seed, self.device = layout, seed, device
         self.batch_size, self.tile_size = batch_size, tile_size
         self.sizes = [(mip.shape[1], mip.shape[0]) for mip in texture_set.mips]
@@ -81,7 +91,7 @@ class TileSampler:
     def mip_texels(self, mip: int) -> torch.Tensor:
         """Return a mip's texels, uint8 [H, W, C], on the device."""
         width, height = self.sizes[mip]
-        return self.texels[self.starts[mip]:self.starts[mip] + width * height].view(height, width, -1)
+        return self.texels[self.starts[mip] : self.starts[mip] + width * height].view(height, width, -1)
 
     def draw(self) -> TileBatch:
         """Draw one batch."""
@@ -103,17 +113,22 @@ class TileSampler:
         count = max(1, round(texels / (tile_w * tile_h)))
         count = min(count, self._tiles_per_axis(width, tile_w) * self._tiles_per_axis(height, tile_h))
         origins = self._next_origins(mip, count, tile_w, tile_h)
-        return TileGroup(mip, origins[:, :1] + np.arange(tile_w), origins[:, 1:] + np.arange(tile_h),
-                         self._alignment(mip, tile_w, tile_h))
+        return TileGroup(
+            mip,
+            origins[:, :1] + np.arange(tile_w),
+            origins[:, 1:] + np.arange(tile_h),
+            self._alignment(mip, tile_w, tile_h),
+        )
 
     def _alignment(self, mip: int, tile_w: int, tile_h: int) -> tuple[Alignment, Alignment]:
         """Return how the first texels of a mip's tiles are aligned on x and y: to cells, where tiles are whole cells."""
         key = mip, tile_w, tile_h
         if key not in self._alignments:
             # Without wrapping, a tile as long as its axis has one place alone.
-            x, y = (alignment if tile % alignment.step == 0 and (self.layout.wrap or tile < size) else Alignment()
-                    for alignment, tile, size in zip(cell_alignment(self.layout, mip), (tile_w, tile_h),
-                                                     self.sizes[mip]))
+            x, y = (
+                alignment if tile % alignment.step == 0 and (self.layout.wrap or tile < size) else Alignment()
+                for alignment, tile, size in zip(cell_alignment(self.layout, mip), (tile_w, tile_h), self.sizes[mip])
+            )
             self._alignments[key] = x, y
         return self._alignments[key]
 
@@ -130,7 +145,7 @@ class TileSampler:
             round_index, position = divmod(self.drawn[mip], per_round)
             if self._rounds.get(mip, (-1, None))[0] != round_index:
                 self._rounds[mip] = (round_index, self._partition(mip, round_index, tile_w, tile_h))
-            parts.append(self._rounds[mip][1][position:position + count])
+            parts.append(self._rounds[mip][1][position : position + count])
             self.drawn[mip] += len(parts[-1])
             count -= len(parts[-1])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)

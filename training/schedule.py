@@ -30,7 +30,7 @@ def rate_factor(fraction: float, final: float, kind: str = "power", first: float
     """
     left = max(1 - fraction, 0.0)
     # A cosine is low for too long at the end: latents and decoder still have a way to go then.
-    return final + (first - final) * (left ** DECAY_POWER if kind == "power" else 0.5 * (1 - math.cos(math.pi * left)))
+    return final + (first - final) * (left**DECAY_POWER if kind == "power" else 0.5 * (1 - math.cos(math.pi * left)))
 
 
 @dataclass
@@ -82,8 +82,9 @@ def saved_schedule(saved: Checkpoint, train: TrainConfig) -> Schedule:
     return schedule
 
 
-def resumed_schedule(saved: Checkpoint, before: TrainConfig, now: TrainConfig, anneal: float, seconds: float
-                     ) -> tuple[Schedule, str | None]:
+def resumed_schedule(
+    saved: Checkpoint, before: TrainConfig, now: TrainConfig, anneal: float, seconds: float
+) -> tuple[Schedule, str | None]:
     """Return how a resumed run goes on, and a line that says so where its schedule is a new one.
 
     With the end that the checkpoint's run had it goes on as if it had never stopped. With another end it falls anew
@@ -105,8 +106,10 @@ def resumed_schedule(saved: Checkpoint, before: TrainConfig, now: TrainConfig, a
     new.rate = max(standing, RESTART_RATE) if beyond else standing
     end = f"{new.end - new.start:.0f} s" if now.time_budget else f"iterations {new.start} to {new.end}"
     noise = "without noise" if new.noise == 0 else f"noise from {new.noise:.2g}"
-    return new, (f"a new one over {end}, since the run was to end at {old.end:g} {old.unit}: learning rates from "
-                 f"{new.rate:.2g} of their full size (it stood at {standing:.2g}), {noise}")
+    return new, (
+        f"a new one over {end}, since the run was to end at {old.end:g} {old.unit}: learning rates from "
+        f"{new.rate:.2g} of their full size (it stood at {standing:.2g}), {noise}"
+    )
 
 
 def plain_values(schedule: Schedule) -> dict[str, object]:

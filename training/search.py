@@ -36,10 +36,14 @@ LEAST_GRIDS_BPP = 1.0
 def _trial_config(config: Config, target_bpp: float, share: float) -> Config:
     """Return the settings of a shorter run at a rate."""
     budget_s = config.train.time_budget
-    train = dataclasses.replace(config.train, max_iter=max(100, round(config.train.max_iter * share)),
-                                time_budget=budget_s * share if budget_s else None)
-    return dataclasses.replace(config, train=train, model=dataclasses.replace(
-        config.model, target_psnr=None, target_bpp=target_bpp))
+    train = dataclasses.replace(
+        config.train,
+        max_iter=max(100, round(config.train.max_iter * share)),
+        time_budget=budget_s * share if budget_s else None,
+    )
+    return dataclasses.replace(
+        config, train=train, model=dataclasses.replace(config.model, target_psnr=None, target_bpp=target_bpp)
+    )
 
 
 def _psnr(session: Session) -> float:
@@ -50,7 +54,7 @@ def _psnr(session: Session) -> float:
 
 def _nearly_exact(session: Session) -> float:
     """Return the PSNR of a finest mip in which a single byte is wrong by one, dB."""
-    return 10 * math.log10(255 ** 2 * session.layout.width * session.layout.height * len(session.channels))
+    return 10 * math.log10(255**2 * session.layout.width * session.layout.height * len(session.channels))
 
 
 def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[[Session], None]) -> Config:
@@ -72,8 +76,11 @@ def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[
     def attempt(bpp: float, share: float) -> float:
         # Every trial from scratch: one that went on from another's decoder would look better than its rate is.
         settings = _trial_config(config, bpp, share)
-        length = f"{settings.train.time_budget:.1f} s" if settings.train.time_budget else \
-            f"{settings.train.max_iter} iterations"
+        length = (
+            f"{settings.train.time_budget:.1f} s"
+            if settings.train.time_budget
+            else f"{settings.train.max_iter} iterations"
+        )
         say("trial", f"{bpp:.2f} bits per texel for {length}")
         session = open_session(planned_config(settings, texture_set), texture_set)
         optimize(session)
@@ -83,8 +90,10 @@ def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[
     def foretold() -> dict[float, float]:
         """PSNR of whole runs by rate, from the trials so far."""
         known = sorted(gains)
-        return {bpp: psnr + float(np.interp(math.log(bpp), np.log(known), [gains[rate] for rate in known]))
-                for bpp, psnr in short.items()}
+        return {
+            bpp: psnr + float(np.interp(math.log(bpp), np.log(known), [gains[rate] for rate in known]))
+            for bpp, psnr in short.items()
+        }
 
     bpp = max(FIRST_BPP, 2 * decoder)
     for trial in range(MOST_TRIALS):
@@ -103,8 +112,10 @@ def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[
     reaching = [rate for rate, psnr in foretold().items() if psnr >= target - TOLERANCE_DB]
     if not reaching:
         best = max(foretold().values())
-        raise UserError(f"target_psnr {asked:g} is out of reach: the best trial gives about "
-                        f"{best:.1f} dB; lower it, train longer, or use --preset quality")
+        raise UserError(
+            f"target_psnr {asked:g} is out of reach: the best trial gives about "
+            f"{best:.1f} dB; lower it, train longer, or use --preset quality"
+        )
     chosen = dataclasses.replace(config.model, target_psnr=None, target_bpp=min(reaching))
     say("search", f"trains at {min(reaching):.2f} bits per texel for {asked:g} dB")
     return dataclasses.replace(config, model=chosen)

@@ -72,8 +72,10 @@ class Session:
         quantize = self.config.quantize
         if not quantize.quantize:
             return None
-        return [noise_amplitude(fraction, 1, quantize.noise_std, quantize.noise_anneal_fraction, grid.quantize_bits)
-                for grid in self.layout.grids]
+        return [
+            noise_amplitude(fraction, 1, quantize.noise_std, quantize.noise_anneal_fraction, grid.quantize_bits)
+            for grid in self.layout.grids
+        ]
 
     def training_step(self, graphs: bool = True) -> TrainingStep:
         """Return the step that trains the backend, with CUDA graphs where `graphs`, device and backend allow them."""
@@ -81,9 +83,16 @@ class Session:
         if captures and CudaGraphs.failed:
             say("note", "training goes on without CUDA graphs, which have failed before in this process")
             captures = False
-        return TrainingStep(self.backend, self.optimizers, self.sampler.texels, self.noise_generator,
-                            quantize=self.config.quantize.quantize, linear_diffuse=self.linear_diffuse,
-                            loss_weights=self.loss_weights, capture=CudaGraphs(self.device) if captures else None)
+        return TrainingStep(
+            self.backend,
+            self.optimizers,
+            self.sampler.texels,
+            self.noise_generator,
+            quantize=self.config.quantize.quantize,
+            linear_diffuse=self.linear_diffuse,
+            loss_weights=self.loss_weights,
+            capture=CudaGraphs(self.device) if captures else None,
+        )
 
     def host_grids(self) -> list[list[torch.Tensor]]:
         """Return the master values [r, r, F] of every grid's levels on the host; on the CPU they are the grids' own."""
@@ -98,8 +107,15 @@ def planned_config(config: Config, texture_set: TextureSet) -> Config:
     """Return the settings with the grids that `target_bpp` asks for, if it is set."""
     if not config.model.target_bpp:
         return config
-    model = plan_for_bpp(config.model, config.run.preset, texture_set.width, texture_set.height,
-                         config.model.target_bpp, config.export.storage, config.given)
+    model = plan_for_bpp(
+        config.model,
+        config.run.preset,
+        texture_set.width,
+        texture_set.height,
+        config.model.target_bpp,
+        config.export.storage,
+        config.given,
+    )
     return dataclasses.replace(config, model=model)
 
 
@@ -108,13 +124,16 @@ def checked_layout(config: Config, texture_set: TextureSet) -> ModelLayout:
     layout = model_layout(config.model, texture_set.width, texture_set.height)
     for index, grid in enumerate(layout.grids):
         if grid.max_resolution > MAX_GRID_SIDE:
-            raise UsageError(f"grid {index} has max_resolution {grid.max_resolution}, GPUs take {MAX_GRID_SIDE} at "
-                             "most; lower max_resolution or raise texels_per_cell")
+            raise UsageError(
+                f"grid {index} has max_resolution {grid.max_resolution}, GPUs take {MAX_GRID_SIDE} at "
+                "most; lower max_resolution or raise texels_per_cell"
+            )
     return layout
 
 
-def open_session(config: Config, texture_set: TextureSet, resumed: Checkpoint | None = None,
-                 resumed_path: Path | None = None) -> Session:
+def open_session(
+    config: Config, texture_set: TextureSet, resumed: Checkpoint | None = None, resumed_path: Path | None = None
+) -> Session:
     """Set a training up, from the start or from a checkpoint; raises `UsageError` where settings do not fit.
 
     `config` is what `planned_config` gives. Nothing is written.
@@ -123,11 +142,15 @@ def open_session(config: Config, texture_set: TextureSet, resumed: Checkpoint | 
     if resumed and resumed_path:
         check_same_material(resumed, texture_set, resumed_path)
         if not settings.time_budget and resumed.iteration >= settings.max_iter:
-            raise UsageError(f"{resumed_path} has done {resumed.iteration} iterations, max_iter is "
-                             f"{settings.max_iter}; raise --max_iter, the absolute end")
+            raise UsageError(
+                f"{resumed_path} has done {resumed.iteration} iterations, max_iter is "
+                f"{settings.max_iter}; raise --max_iter, the absolute end"
+            )
         if settings.time_budget and resumed.training_time_s >= settings.time_budget:
-            raise UsageError(f"{resumed_path} has used {resumed.training_time_s:.1f} s of the time_budget "
-                             f"{settings.time_budget:g}; raise --time_budget")
+            raise UsageError(
+                f"{resumed_path} has used {resumed.training_time_s:.1f} s of the time_budget "
+                f"{settings.time_budget:g}; raise --time_budget"
+            )
     layout = checked_layout(config, texture_set)
     channels = present_channels(texture_set.present)
     try:
@@ -140,9 +163,11 @@ def open_session(config: Config, texture_set: TextureSet, resumed: Checkpoint | 
     if resumed and resumed.backend in names:
         names = [resumed.backend]
     if len(names) > 1:
+
         def try_backend(name: str) -> Session:
             trial = dataclasses.replace(settings, backend=name, start="random")  # type: ignore[arg-type]
             return open_session(dataclasses.replace(config, train=trial), texture_set)
+
         backend_name, note = faster_backend(names, config, try_backend)
     else:
         backend_name = names[0]
@@ -153,11 +178,31 @@ def open_session(config: Config, texture_set: TextureSet, resumed: Checkpoint | 
     texture = NeuralTexture(layout, channels, device, generator)
     backend = make_backend(backend_name, texture, precision)
     optimizers = Optimizers(texture, settings.optimizer, settings.learning_rate or LEARNING_RATES[settings.optimizer])
-    sampler = TileSampler(texture_set, layout, channels, batch_size=settings.batch_size, tile_size=settings.tile_size,
-                          mip_floor=settings.mip_floor, seed=settings.seed, device=device)
-    session = Session(config, texture_set, layout, channels, device, texture, backend, note, precision, optimizers,
-                      sampler, torch.Generator(device).manual_seed(settings.seed),
-                      None if weights is None else weights.to(device))
+    sampler = TileSampler(
+        texture_set,
+        layout,
+        channels,
+        batch_size=settings.batch_size,
+        tile_size=settings.tile_size,
+        mip_floor=settings.mip_floor,
+        seed=settings.seed,
+        device=device,
+    )
+    session = Session(
+        config,
+        texture_set,
+        layout,
+        channels,
+        device,
+        texture,
+        backend,
+        note,
+        precision,
+        optimizers,
+        sampler,
+        torch.Generator(device).manual_seed(settings.seed),
+        None if weights is None else weights.to(device),
+    )
     if resumed and resumed_path:
         _restore(session, resumed, resumed_path)
     elif settings.start == "pca":
@@ -166,8 +211,9 @@ def open_session(config: Config, texture_set: TextureSet, resumed: Checkpoint | 
     return session
 
 
-def _precision(config: Config, layout: ModelLayout, device: torch.device, backend_name: str,
-               resumed: Checkpoint | None) -> str:
+def _precision(
+    config: Config, layout: ModelLayout, device: torch.device, backend_name: str, resumed: Checkpoint | None
+) -> str:
     """Return the arithmetic of the decoder while training."""
     if config.train.precision == "auto" and resumed and resumed.backend == backend_name:
         return resumed.precision
@@ -195,8 +241,7 @@ def _start_images(sampler: TileSampler) -> Iterator[torch.Tensor]:
     """Yield the mips' texels where latents are to be started from: on the device if it has room for it, or the host."""
     for mip in range(len(sampler.sizes)):
         texels = sampler.mip_texels(mip)
-        full = texels.device.type == "cuda" and \
-            torch.cuda.mem_get_info(texels.device)[0] < START_BYTES * texels.numel()
+        full = texels.device.type == "cuda" and torch.cuda.mem_get_info(texels.device)[0] < START_BYTES * texels.numel()
         # Apple's GPUs cannot average areas of sizes that do not divide.
         if full or texels.device.type == "mps":
             texels = texels.cpu()

@@ -30,8 +30,14 @@ def finish_estimate_s(session: Session) -> float:
     One mip is decoded for it, twice, since the first time includes what is done once.
     """
     layout = session.layout
-    mip = next((mip for mip in range(layout.mips)
-                if max(layout.width >> mip, 1) * max(layout.height >> mip, 1) <= TIMED_TEXELS), layout.mips - 1)
+    mip = next(
+        (
+            mip
+            for mip in range(layout.mips)
+            if max(layout.width >> mip, 1) * max(layout.height >> mip, 1) <= TIMED_TEXELS
+        ),
+        layout.mips - 1,
+    )
     for _ in range(2):
         started = time.perf_counter()
         texels = session.texture.decode(mip)
@@ -54,5 +60,7 @@ def training_seconds(budget_s: float, elapsed_s: float, finish_s: float) -> tupl
     left, least = budget_s - elapsed_s - finish_s, LEAST_SHARE * budget_s
     if left >= least:
         return left, None
-    return least, (f"{budget_s:.3g} s are short for this material: the start took {elapsed_s:.1f} s, and the end takes "
-                   f"about {finish_s:.1f} s; training gets {least:.1f} s all the same")
+    return least, (
+        f"{budget_s:.3g} s are short for this material: the start took {elapsed_s:.1f} s, and the end takes "
+        f"about {finish_s:.1f} s; training gets {least:.1f} s all the same"
+    )

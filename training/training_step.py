@@ -53,9 +53,18 @@ class TrainingStep:
     differ in shapes and in which grids get noise; all that changes otherwise is in the arrays.
     """
 
-    def __init__(self, backend: TorchBackend, optimizers: Optimizers, texels: torch.Tensor, generator: torch.Generator, *,
-                 quantize: bool, linear_diffuse: bool, loss_weights: torch.Tensor | None,
-                 capture: CudaGraphs | None = None) -> None:
+    def __init__(
+        self,
+        backend: TorchBackend,
+        optimizers: Optimizers,
+        texels: torch.Tensor,
+        generator: torch.Generator,
+        *,
+        quantize: bool,
+        linear_diffuse: bool,
+        loss_weights: torch.Tensor | None,
+        capture: CudaGraphs | None = None,
+    ) -> None:
         self.backend, self.optimizers, self.texels, self.generator = backend, optimizers, texels, generator
         self.quantize, self.linear_diffuse, self.loss_weights = quantize, linear_diffuse, loss_weights
         self.capture = capture
@@ -92,30 +101,49 @@ class TrainingStep:
             self._repeat(captured)
         return self.loss
 
-    def _uncaptured(self, lookups: list[TileLookup], batch: TileBatch, noise: Sequence[float] | None,
-                    lr_scale: float) -> torch.Tensor:
+    def _uncaptured(
+        self, lookups: list[TileLookup], batch: TileBatch, noise: Sequence[float] | None, lr_scale: float
+    ) -> torch.Tensor:
         """Make a step operation by operation, on arrays of its own."""
         device = self.texels.device
         numbers = self.optimizers.begin_step(lr_scale)
         values = to_device(np.array([*numbers.values()], np.float32), device).unbind()
         weights = None if batch.texel_weights is None else to_device(batch.texel_weights, device)
         drawn = draw_noise(lookups, self.backend.texture.layout.grids, noise, self.generator, device)
-        return self._on_device(lookups_to_device(lookups, device), to_device(batch.targets, device), weights, drawn,
-                               dict(zip(numbers, values)))
+        return self._on_device(
+            lookups_to_device(lookups, device),
+            to_device(batch.targets, device),
+            weights,
+            drawn,
+            dict(zip(numbers, values)),
+        )
 
-    def _on_device(self, lookups: list[TileLookup], targets: torch.Tensor, texel_weights: torch.Tensor | None,
-                   noise: QuantizationNoise | None, numbers: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def _on_device(
+        self,
+        lookups: list[TileLookup],
+        targets: torch.Tensor,
+        texel_weights: torch.Tensor | None,
+        noise: QuantizationNoise | None,
+        numbers: Mapping[str, torch.Tensor],
+    ) -> torch.Tensor:
         """Make the device part of a step and return the loss."""
         values, touched = self.backend.forward(lookups, self.quantize, noise)
-        loss = texture_loss(values, self.texels.index_select(0, targets), self.linear_diffuse, self.loss_weights,
-                            texel_weights)
+        loss = texture_loss(
+            values, self.texels.index_select(0, targets), self.linear_diffuse, self.loss_weights, texel_weights
+        )
         loss.backward()
         allowed = self.backend.judge(self.optimizers.gradients(touched))
         self.optimizers.apply(numbers, touched, allowed)
         return loss.detach()
 
-    def _static_batch(self, arrays: list[np.ndarray], lookups: list[TileLookup], batch: TileBatch, names: list[str],
-                      noisy: tuple[bool, ...]) -> CapturedBatch:
+    def _static_batch(
+        self,
+        arrays: list[np.ndarray],
+        lookups: list[TileLookup],
+        batch: TileBatch,
+        names: list[str],
+        noisy: tuple[bool, ...],
+    ) -> CapturedBatch:
         """Lay out the inputs of a batch like this one: look-ups, targets, texel weights if any, numbers."""
         inputs = StaticInputs(arrays, self.texels.device)
         *tensors, numbers = inputs.tensors
@@ -124,8 +152,14 @@ class TrainingStep:
         by_name = dict(zip(names, numbers.unbind()))
         sizes = noise_sizes(lookups, self.backend.texture.layout.grids, noisy)
         uniform = torch.empty(sum(sizes.values()), device=self.texels.device)
-        noise = QuantizationNoise([by_name[f"noise_{grid}"] for grid in range(len(noisy))],
-                                  dict(zip(sizes, uniform.split(list(sizes.values()))))) if sizes else None
+        noise = (
+            QuantizationNoise(
+                [by_name[f"noise_{grid}"] for grid in range(len(noisy))],
+                dict(zip(sizes, uniform.split(list(sizes.values())))),
+            )
+            if sizes
+            else None
+        )
         return CapturedBatch(inputs, with_arrays(lookups, tensors), targets, weights, by_name, uniform, noise)
 
     def _draw(self, captured: CapturedBatch) -> None:
@@ -135,8 +169,11 @@ class TrainingStep:
 
     def _run(self, captured: CapturedBatch) -> None:
         """Make the step on the inputs of a signature, operation by operation."""
-        self.loss.copy_(self._on_device(captured.lookups, captured.targets, captured.texel_weights, captured.noise,
-                                        captured.numbers))
+        self.loss.copy_(
+            self._on_device(
+                captured.lookups, captured.targets, captured.texel_weights, captured.noise, captured.numbers
+            )
+        )
 
     def _repeat(self, captured: CapturedBatch) -> None:
         """Run a signature's step again, by its graph; where capturing fails, this one and all later steps go without."""

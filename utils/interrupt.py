@@ -9,8 +9,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
+
+Handler = Callable[[int, FrameType | None], Any] | int
 
 
 class Interrupted(KeyboardInterrupt):
@@ -39,19 +42,22 @@ class _Process:
     """There has been one."""
 
 
-def _handlers(handler: Callable[[int, FrameType | None], None]) -> dict[int, object]:
+def _handlers(handler: Callable[[int, FrameType | None], None]) -> dict[int, Handler]:
     """Set a handler for every signal that is not ignored and return those before; none outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         return {}
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    # None: set by other than Python, which could not be put back.
-    before = {number: old for number, old in before.items() if old not in (signal.SIG_IGN, None)}
+    before: dict[int, Handler] = {}
+    for number in SIGNALS:
+        handled = signal.getsignal(number)
+        # None: set by other than Python, which could not be put back.
+        if handled is not None and handled != signal.SIG_IGN:
+            before[number] = handled
     for number in before:
         signal.signal(number, handler)
     return before
 
 
-def _restore(before: dict[int, object]) -> None:
+def _restore(before: dict[int, Handler]) -> None:
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -95,7 +101,8 @@ def deferred_interrupt() -> Iterator[Callable[[], int]]:
 
     Nothing changes outside the main thread, or where the signal is ignored.
     """
-    asked, before = 0, {}
+    asked = 0
+    before: dict[int, Handler] = {}
     _Process.starting = False
 
     def note(number: int, _frame: FrameType | None) -> None:

@@ -29,7 +29,7 @@ class ThreadTuner:
         self.choices = (threads, 1)
         self.current = threads
         self.best_s = float("inf")
-        self.last_s = {}
+        self.last_s: dict[int, float] = {}
         self.since_change = 0
 
     def next(self, step_s: float) -> int:

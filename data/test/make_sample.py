@@ -85,8 +85,13 @@ def make_maps(size: int) -> dict[str, np.ndarray]:
     rough = 0.66 + 0.10 * (tone - 0.5) + 0.04 * fine + 0.03 * grain - 0.10 * np.maximum(worn, 0) - 0.12 * speckles
     rough = mix(0.88 + 0.03 * grain, rough + 0.12 * cracks, inside)
     rough = mix(rough, 0.94 + 0.025 * tufts, moss)
-    return {"albedo": np.clip(color, 0, 1), "normal": normal_from_height(height, 0.055),
-            "roughness": np.clip(rough, 0, 1), "occlusion": occlusion, "displacement": height}
+    return {
+        "albedo": np.clip(color, 0, 1),
+        "normal": normal_from_height(height, 0.055),
+        "roughness": np.clip(rough, 0, 1),
+        "occlusion": occlusion,
+        "displacement": height,
+    }
 
 
 def main() -> None:

@@ -46,11 +46,15 @@ def choose_device(name: str) -> torch.device:
         if problem:
             raise UserError(f"device {name} is not there: {problem}; {DOCTOR}, --device auto uses what there is")
         if number and int(number) >= torch.cuda.device_count():
-            raise UserError(f"device {name} is not there: the last one is cuda:{torch.cuda.device_count() - 1}; "
-                            "choose a lower number")
+            raise UserError(
+                f"device {name} is not there: the last one is cuda:{torch.cuda.device_count() - 1}; "
+                "choose a lower number"
+            )
     if kind == "mps" and not _mps_available():
-        raise UserError("device mps is not there: it needs PyTorch on a Mac with an Apple GPU and macOS 12.3 or later; "
-                        "--device auto uses what there is")
+        raise UserError(
+            "device mps is not there: it needs PyTorch on a Mac with an Apple GPU and macOS 12.3 or later; "
+            "--device auto uses what there is"
+        )
     return torch.device(name)
 
 
@@ -67,6 +71,7 @@ def usable_backends(name: str, device: torch.device, layout: ModelLayout) -> tup
     problem = "" if device.type == "cuda" else f"tiny-cuda-nn needs device cuda, this run uses {device.type}"
     if name == "tcnn":
         from model.backends.tcnn_backend import import_tinycudann
+
         if problem:
             raise UserError(f"backend tcnn cannot run: {problem}; {DOCTOR}, --backend torch runs everywhere")
         import_tinycudann()
@@ -74,6 +79,7 @@ def usable_backends(name: str, device: torch.device, layout: ModelLayout) -> tup
     if not problem:
         from model.backends.tcnn_backend import tinycudann_problem
         from model.backends.tcnn_layout import network_type
+
         network, reason = network_type(layout)
         if network == "torch":
             problem = f"this decoder has to run in PyTorch ({reason}), whose own steps are captured as CUDA graphs"
@@ -102,5 +108,6 @@ def make_backend(name: str, texture: NeuralTexture, precision: str) -> TorchBack
     set_training_products(texture.device, all(grid.quantize_bits <= TF32_BITS for grid in texture.layout.grids))
     if name == "tcnn":
         from model.backends.tcnn_backend import TcnnBackend
+
         return TcnnBackend(texture, precision)
     return TorchBackend(texture, precision)

@@ -115,12 +115,14 @@ class TcnnBackend(TorchBackend):
         self.loss_scale = LossScale(self.device)
         self.rows = torch.tensor(texture.channels, device=self.device)
         # One look-up is of one mip, since an Encoding is of one level.
-        self._planner = TilePlanner(self.layout, partial(ring_coordinates, wrap=self.layout.wrap),
-                                    joins_mips=False)
+        self._planner = TilePlanner(self.layout, partial(ring_coordinates, wrap=self.layout.wrap), joins_mips=False)
         with torch.cuda.device(self.device):
-            self.encodings = {(index, level): self._make_encodings(grid, level)
-                              for index, grid in enumerate(self.layout.grids) if not grid.gathered
-                              for level in range(grid.n_levels)}
+            self.encodings = {
+                (index, level): self._make_encodings(grid, level)
+                for index, grid in enumerate(self.layout.grids)
+                if not grid.gathered
+                for level in range(grid.n_levels)
+            }
             self.network, self.network_note = self._make_network()
         if self.network is None and not gains_from_bfloat16(self.device, self.layout.n_neurons):
             self.dtype = torch.float32
@@ -136,9 +138,10 @@ class TcnnBackend(TorchBackend):
         half = self.network is not None and self.network.dtype == torch.float16
         return f"{'half precision' if half else super().arithmetic}, {self.network_note}"
 
-    def forward(self, lookups: list[TileLookup], quantize: bool, noise: QuantizationNoise | None = None
-                ) -> tuple[torch.Tensor, list[TouchedTexels]]:
-        """Return channels [N, C], and what holds the grids' gradients afterwards; gradients of both are still scaled back."""
+    def forward(
+        self, lookups: list[TileLookup], quantize: bool, noise: QuantizationNoise | None = None
+    ) -> tuple[torch.Tensor, list[TouchedTexels]]:
+        """Return channels [N, C], and what holds the grids' gradients afterwards; both get them without the loss scale."""
         features = self.texture.grids(lookups, quantize, noise, self._blend)
         if self.network is None:
             return self.texture.decoder(features, self.dtype), features.touched
@@ -216,10 +219,15 @@ class TcnnBackend(TorchBackend):
         otype, note = network_type(self.layout)
         columns, rows = self.layout.layers[0].cols, self.layout.layers[-1].rows
         # From RTX 4000 on; on older cards fusing at run time can cost more than it saves.
-        fuses = fuses_at_run_time(self.layout) and torch.cuda.get_device_capability(self.device) >= (8, 9) \
+        fuses = (
+            fuses_at_run_time(self.layout)
+            and torch.cuda.get_device_capability(self.device) >= (8, 9)
             and getattr(self.tcnn, "supports_jit_fusion", lambda: False)()
+        )
         candidates = [] if otype == "torch" else dict.fromkeys([otype, "CutlassMLP"])
-        for candidate, fused in [(candidate, fused) for candidate in candidates for fused in (True, False)[not fuses:]]:
+        for candidate, fused in [
+            (candidate, fused) for candidate in candidates for fused in (True, False)[not fuses :]
+        ]:
             try:
                 network = self.tcnn.Network(columns, rows, network_config(self.layout, candidate))
                 if not self.reduced and network.dtype != torch.float32:
@@ -229,8 +237,9 @@ class TcnnBackend(TorchBackend):
                 self._emptied(network)
                 error = self._trial_error(network)
                 if error <= MOST_TRIAL_ERROR:
-                    return network, f"decoder {candidate}" + (", fused at run time" if fused else "") \
-                        + (f": {note}" if note else "")
+                    return network, f"decoder {candidate}" + (", fused at run time" if fused else "") + (
+                        f": {note}" if note else ""
+                    )
                 note = f"{candidate} errs by {error:.1%} in a trial"
             except RuntimeError as error:
                 note = " ".join(str(error).split())
@@ -240,8 +249,11 @@ class TcnnBackend(TorchBackend):
         """Return the largest relative error on random numbers, of a network's output and of both its gradients."""
         random = torch.Generator().manual_seed(0)
         layers = self.layout.layers
-        weights = torch.cat([torch.randn(layer.rows * layer.cols, generator=random) / layer.cols ** 0.5
-                             for layer in layers]).to(self.device).requires_grad_()
+        weights = (
+            torch.cat([torch.randn(layer.rows * layer.cols, generator=random) / layer.cols**0.5 for layer in layers])
+            .to(self.device)
+            .requires_grad_()
+        )
         inputs = torch.rand(512, layers[0].cols, generator=random).to(self.device).requires_grad_()
         # Of one sign, so that sums of half-precision terms do not cancel, and as small as a mean's.
         slope = (torch.rand(512, layers[-1].rows, generator=random).to(self.device) + 0.5) / (512 * layers[-1].rows)
@@ -249,7 +261,7 @@ class TcnnBackend(TorchBackend):
         with full_float32():
             for layer in layers:
                 end = layer.offset + layer.rows * layer.cols
-                values = values @ weights[layer.offset:end].view(layer.rows, layer.cols).t()
+                values = values @ weights[layer.offset : end].view(layer.rows, layer.cols).t()
                 if layer is not layers[-1]:
                     values = ACTIVATIONS[layer.activation](values)
             expected = [values, *torch.autograd.grad((values * slope).sum(), (weights, inputs))]

@@ -46,13 +46,20 @@ def table_entries(resolution: int) -> int:
     >>> table_entries(4), table_entries(3)
     (40, 32)
     """
-    return -(-(resolution + 2) ** 2 // 8) * 8
+    return -(-((resolution + 2) ** 2) // 8) * 8
 
 
 def encoding_config(resolution: int, n_features: int) -> dict[str, object]:
     """The Encoding of one level; `per_level_scale` is given because its default divides by the levels less one."""
-    return {"otype": "Grid", "type": "Dense", "n_levels": 1, "n_features_per_level": n_features,
-            "base_resolution": resolution + 2, "per_level_scale": 1.0, "interpolation": "Linear"}
+    return {
+        "otype": "Grid",
+        "type": "Dense",
+        "n_levels": 1,
+        "n_features_per_level": n_features,
+        "base_resolution": resolution + 2,
+        "per_level_scale": 1.0,
+        "interpolation": "Linear",
+    }
 
 
 def network_type(layout: ModelLayout) -> tuple[str, str]:
@@ -82,15 +89,21 @@ def network_type(layout: ModelLayout) -> tuple[str, str]:
 
 def fuses_at_run_time(layout: ModelLayout) -> bool:
     """Whether tiny-cuda-nn's JIT fusion gives this decoder's gradients, and in registers."""
-    return layout.n_neurons <= WIDEST_FUSED_AT_RUN_TIME and \
-        all(layer.activation in FUSED_AT_RUN_TIME for layer in layout.layers[:-1])
+    return layout.n_neurons <= WIDEST_FUSED_AT_RUN_TIME and all(
+        layer.activation in FUSED_AT_RUN_TIME for layer in layout.layers[:-1]
+    )
 
 
 def network_config(layout: ModelLayout, otype: str) -> dict[str, object]:
     """The Network of the decoder without its last activation."""
     activation = TCNN_ACTIVATIONS[layout.layers[0].activation] if len(layout.layers) > 1 else "None"
-    return {"otype": otype, "activation": activation, "output_activation": "None",
-            "n_neurons": layout.n_neurons if len(layout.layers) > 1 else 16, "n_hidden_layers": len(layout.layers) - 1}
+    return {
+        "otype": otype,
+        "activation": activation,
+        "output_activation": "None",
+        "n_neurons": layout.n_neurons if len(layout.layers) > 1 else 16,
+        "n_hidden_layers": len(layout.layers) - 1,
+    }
 
 
 def ring_entries(index: torch.Tensor, resolution: int) -> torch.Tensor:
@@ -137,16 +150,16 @@ class LevelTable(torch.autograd.Function):
         entries = ring_entries(index, resolution)
         table = torch.zeros(table_entries(resolution), texels.shape[1], dtype=dtype, device=texels.device)
         table.index_copy_(0, entries, texels.to(dtype))
-        fill_ring(table[:side * side].view(side, side, -1), wrap)
+        fill_ring(table[: side * side].view(side, side, -1), wrap)
         ctx.save_for_backward(entries)
         ctx.side, ctx.wrap, ctx.dtype = side, wrap, texels.dtype
         return table
 
     @staticmethod
     def backward(ctx, gradient):
-        entries, = ctx.saved_tensors
+        (entries,) = ctx.saved_tensors
         gradient = gradient.clone(memory_format=torch.contiguous_format)
-        fold_ring(gradient[:ctx.side ** 2].view(ctx.side, ctx.side, -1), ctx.wrap)
+        fold_ring(gradient[: ctx.side**2].view(ctx.side, ctx.side, -1), ctx.wrap)
         times = torch.zeros(gradient.shape[0], 1, dtype=ctx.dtype, device=gradient.device)
         times.index_add_(0, entries, torch.ones(len(entries), 1, dtype=ctx.dtype, device=gradient.device))
         rows = gradient.index_select(0, entries).to(ctx.dtype)
@@ -165,8 +178,9 @@ def ring_coordinates(taps: AxisTaps, resolution: int, wrap: bool) -> np.ndarray:
     return ((lower + taps.fraction.astype(np.float64) + 0.5) / (resolution + 1)).astype(np.float32)
 
 
-def flat_weights(matrices: list[torch.Tensor], ones: torch.Tensor | None, rows: torch.Tensor,
-                 layers: tuple[LayerLayout, ...]) -> torch.Tensor:
+def flat_weights(
+    matrices: list[torch.Tensor], ones: torch.Tensor | None, rows: torch.Tensor, layers: tuple[LayerLayout, ...]
+) -> torch.Tensor:
     """Join a decoder without biases into the canonical flat array, which is tiny-cuda-nn's, with gradients.
 
     `matrices` as in `Decoder`; `ones` the first layer's columns of the padding, or None; `rows` [C] the output
@@ -176,8 +190,9 @@ def flat_weights(matrices: list[torch.Tensor], ones: torch.Tensor | None, rows: 
     if ones is not None:
         whole[0] = torch.cat([whole[0], ones], 1)
     last = whole[-1]
-    whole[-1] = torch.zeros(layers[-1].rows, last.shape[1], dtype=last.dtype, device=last.device
-                            ).index_copy(0, rows, last)
+    whole[-1] = torch.zeros(layers[-1].rows, last.shape[1], dtype=last.dtype, device=last.device).index_copy(
+        0, rows, last
+    )
     return torch.cat([matrix.reshape(-1) for matrix in whole])
 
 
@@ -187,7 +202,7 @@ class LossScale:
     It doubles after `interval` steps with finite gradients and halves after one without.
     """
 
-    def __init__(self, device: torch.device, start: float = 2.0 ** 14, interval: int = 1000) -> None:
+    def __init__(self, device: torch.device, start: float = 2.0**14, interval: int = 1000) -> None:
         self.scale = torch.full((), start, device=device)
         self.good_steps = torch.zeros((), device=device)
         self.interval = interval
@@ -198,7 +213,7 @@ class LossScale:
         grow = good >= self.interval
         factor = torch.where(finite, torch.where(grow, 2.0, 1.0), 0.5)
         # Not in place: a pending backward pass may still hold the old value.
-        self.scale = (self.scale * factor).clamp(1.0, 2.0 ** 24)
+        self.scale = (self.scale * factor).clamp(1.0, 2.0**24)
         self.good_steps = torch.where(grow, 0.0, good)
 
 

@@ -33,8 +33,9 @@ class TorchBackend:
         """In which precision the decoder is trained."""
         return str(self.dtype).removeprefix("torch.")
 
-    def forward(self, lookups: list[TileLookup], quantize: bool, noise: QuantizationNoise | None = None
-                ) -> tuple[torch.Tensor, list[TouchedTexels]]:
+    def forward(
+        self, lookups: list[TileLookup], quantize: bool, noise: QuantizationNoise | None = None
+    ) -> tuple[torch.Tensor, list[TouchedTexels]]:
         """Return what `NeuralTexture.forward` does: channels [N, C], and what holds the grids' gradients afterwards."""
         return self.texture(lookups, quantize, noise, self.dtype)
 

@@ -7,9 +7,18 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-TCNN_ACTIVATIONS = {"none": "None", "relu": "ReLU", "leaky_relu": "LeakyReLU", "exponential": "Exponential",
-                    "sine": "Sine", "sigmoid": "Sigmoid", "squareplus": "Squareplus", "softplus": "Softplus",
-                    "tanh": "Tanh", "silu": "SiLU"}
+TCNN_ACTIVATIONS = {
+    "none": "None",
+    "relu": "ReLU",
+    "leaky_relu": "LeakyReLU",
+    "exponential": "Exponential",
+    "sine": "Sine",
+    "sigmoid": "Sigmoid",
+    "squareplus": "Squareplus",
+    "softplus": "Softplus",
+    "tanh": "Tanh",
+    "silu": "SiLU",
+}
 """Those that tiny-cuda-nn has, with its names."""
 
 

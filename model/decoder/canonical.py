@@ -22,13 +22,13 @@ def canonical_weights(decoder: Decoder) -> TensorType["weights", float]:
     """Return the decoder as the canonical flat array, on the host; what it lacks is zero."""
     flat = torch.zeros(decoder.layout.n_weights)
     for index, (layer, matrix) in enumerate(zip(decoder.layout.layers, decoder.matrices)):
-        view = flat[layer.offset:layer.offset + layer.rows * layer.cols].view(layer.rows, layer.cols)
+        view = flat[layer.offset : layer.offset + layer.rows * layer.cols].view(layer.rows, layer.cols)
         full = matrix.detach().cpu()
         if index == 0 and decoder.ones is not None:
             full = torch.cat([full, decoder.ones.detach().cpu()], 1)
-        view[_rows(decoder, index), :full.shape[1]] = full
+        view[_rows(decoder, index), : full.shape[1]] = full
         if layer.bias_offset is not None:
-            bias = flat[layer.bias_offset:layer.bias_offset + layer.rows]
+            bias = flat[layer.bias_offset : layer.bias_offset + layer.rows]
             bias[_rows(decoder, index)] = decoder.biases[index].detach().cpu()
     return flat
 
@@ -37,13 +37,13 @@ def canonical_weights(decoder: Decoder) -> TensorType["weights", float]:
 def load_canonical_weights(decoder: Decoder, flat: TensorType["weights", float]) -> None:
     """Set the decoder from the canonical flat array."""
     for index, (layer, matrix) in enumerate(zip(decoder.layout.layers, decoder.matrices)):
-        view = flat[layer.offset:layer.offset + layer.rows * layer.cols].view(layer.rows, layer.cols)
+        view = flat[layer.offset : layer.offset + layer.rows * layer.cols].view(layer.rows, layer.cols)
         view = view[_rows(decoder, index)]
-        matrix.copy_(view[:, :matrix.shape[1]])
+        matrix.copy_(view[:, : matrix.shape[1]])
         if index == 0 and decoder.ones is not None:
-            decoder.ones.copy_(view[:, matrix.shape[1]:])
+            decoder.ones.copy_(view[:, matrix.shape[1] :])
         if layer.bias_offset is not None:
-            bias = flat[layer.bias_offset:layer.bias_offset + layer.rows]
+            bias = flat[layer.bias_offset : layer.bias_offset + layer.rows]
             decoder.biases[index].copy_(bias[_rows(decoder, index)])
 
 

@@ -24,8 +24,9 @@ class Decoder(nn.Module):
     the padding's inputs, which are all one. `model.decoder.canonical` has the flat array that is stored.
     """
 
-    def __init__(self, layout: ModelLayout, outputs: Sequence[int], device: torch.device, generator: torch.Generator
-                 ) -> None:
+    def __init__(
+        self, layout: ModelLayout, outputs: Sequence[int], device: torch.device, generator: torch.Generator
+    ) -> None:
         """Start from random weights; `outputs` are the rows of the last layer that there are, in rising order."""
         super().__init__()
         self.layout, self.outputs = layout, list(outputs)
@@ -38,8 +39,16 @@ class Decoder(nn.Module):
             if layer.bias_offset is not None:
                 self.biases.append(nn.Parameter(torch.zeros(rows, device=device)))
         padding = 0 if len(self.biases) else layout.layers[0].cols - layout.n_inputs
-        self.ones = nn.Parameter((torch.randn(len(self.matrices[0]), padding, generator=generator)
-                                  * math.sqrt(1 / layout.layers[0].cols)).to(device)) if padding else None
+        self.ones = (
+            nn.Parameter(
+                (
+                    torch.randn(len(self.matrices[0]), padding, generator=generator)
+                    * math.sqrt(1 / layout.layers[0].cols)
+                ).to(device)
+            )
+            if padding
+            else None
+        )
 
     def forward(self, features: Features, dtype: torch.dtype = torch.float32) -> TensorType["N", "C", float]:
         """Return the outputs [N, C] float32, not clamped; the layers work in `dtype`."""
@@ -60,8 +69,17 @@ class Decoder(nn.Module):
             if padding:
                 first = torch.nn.functional.pad(first, (0, padding))
         names = tuple(layer.activation for layer in self.layout.layers)
-        output = FusedMLP.apply(features.texels.to(dtype), terms, names, torch.is_grad_enabled(), len(names),
-                                first, *others, *biases, *values)
+        output = FusedMLP.apply(
+            features.texels.to(dtype),
+            terms,
+            names,
+            torch.is_grad_enabled(),
+            len(names),
+            first,
+            *others,
+            *biases,
+            *values,
+        )
         return ACTIVATIONS[names[-1]](output.float())
 
     def stored_matrices(self) -> tuple[list[torch.Tensor], torch.Tensor | None]:
@@ -71,8 +89,10 @@ class Decoder(nn.Module):
         first = self.matrices[0]
         rounded = round_rows(first if self.ones is None else torch.cat([first, self.ones], 1))
         columns = first.shape[1]
-        return ([rounded[:, :columns], *(round_rows(matrix) for matrix in list(self.matrices)[1:])],
-                None if self.ones is None else rounded[:, columns:])
+        return (
+            [rounded[:, :columns], *(round_rows(matrix) for matrix in list(self.matrices)[1:])],
+            None if self.ones is None else rounded[:, columns:],
+        )
 
     def vectors(self) -> list[torch.Tensor]:
         """Return the parameters that are no matrices of a product: biases, and the ones' weights."""

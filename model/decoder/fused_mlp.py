@@ -1,6 +1,7 @@
 """The decoder's forward and backward pass as one autograd function.
 
-    h_1 = a_1(W_1 x + sum over gathered grids g of E_g(V_g f_g) + b_1),   h_l = a_l(W_l h_(l-1) + b_l),   out = W_n h_(n-1) + b_n
+    h_1 = a_1(W_1 x + sum over gathered grids g of E_g(V_g f_g) + b_1)
+    h_l = a_l(W_l h_(l-1) + b_l),   out = W_n h_(n-1) + b_n
 
 x are the columns that differ from texel to texel, f_g the taps of a gathered grid, which the texels of a cell share, so
 that V_g f_g is worked out once per cell and E_g lays it over the cell's texels (`model.grids.cells`). The backward pass
@@ -31,7 +32,7 @@ class CellTerm(NamedTuple):
     def of(self, values: torch.Tensor) -> torch.Tensor:
         """Return the part of values [N, C] that belongs to these texels, [B, Ty, Tx, C], a view."""
         b, ty, tx = self.shape
-        return values[self.first:self.first + b * ty * tx].view(b, ty, tx, -1)
+        return values[self.first : self.first + b * ty * tx].view(b, ty, tx, -1)
 
 
 def weight_gradient(gradient: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
@@ -53,7 +54,7 @@ class FusedMLP(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, terms, activations, trains, n_layers, *tensors):
-        weights, biases, cell_values = tensors[:n_layers], tensors[n_layers:2 * n_layers], tensors[2 * n_layers:]
+        weights, biases, cell_values = tensors[:n_layers], tensors[n_layers : 2 * n_layers], tensors[2 * n_layers :]
         value, sums, inputs = x, [], []
         for layer, (weight, bias) in enumerate(zip(weights, biases)):
             if trains:
@@ -74,8 +75,9 @@ class FusedMLP(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient):
         n = ctx.n_layers
-        inputs, sums, weights = (ctx.saved_tensors[first:last] for first, last in ((0, n), (n, 2 * n - 1),
-                                                                                  (2 * n - 1, 3 * n - 1)))
+        inputs, sums, weights = (
+            ctx.saved_tensors[first:last] for first, last in ((0, n), (n, 2 * n - 1), (2 * n - 1, 3 * n - 1))
+        )
         weight_gradients: list[torch.Tensor | None] = [None] * n
         bias_gradients: list[torch.Tensor | None] = [None] * n
         cell_gradients: list[torch.Tensor] = []
@@ -89,5 +91,13 @@ class FusedMLP(torch.autograd.Function):
                 cell_gradients = [term.to_texels.add_transposed(term.of(gradient)) for term in ctx.terms]
             if layer > 0 or ctx.needs_input_grad[0]:
                 gradient = torch.mm(gradient, weights[layer])
-        return (gradient if ctx.needs_input_grad[0] else None, None, None, None, None,
-                *weight_gradients, *bias_gradients, *cell_gradients)
+        return (
+            gradient if ctx.needs_input_grad[0] else None,
+            None,
+            None,
+            None,
+            None,
+            *weight_gradients,
+            *bias_gradients,
+            *cell_gradients,
+        )

@@ -11,7 +11,7 @@ import torch
 
 from model.layout import ModelLayout
 
-LEAST_SCALE = 2.0 ** -14
+LEAST_SCALE = 2.0**-14
 """Smallest normal float16; rows with smaller weights are stored with fewer levels."""
 
 
@@ -44,8 +44,10 @@ def round_rows(matrix: torch.Tensor) -> torch.Tensor:
 
 def _matrices(flat: torch.Tensor, layout: ModelLayout) -> list[torch.Tensor]:
     """Return views of the flat canonical weights, one [rows, cols] per layer."""
-    return [flat[layer.offset:layer.offset + layer.rows * layer.cols].view(layer.rows, layer.cols)
-            for layer in layout.layers]
+    return [
+        flat[layer.offset : layer.offset + layer.rows * layer.cols].view(layer.rows, layer.cols)
+        for layer in layout.layers
+    ]
 
 
 def as_stored(flat: torch.Tensor, layout: ModelLayout) -> torch.Tensor:
@@ -64,7 +66,9 @@ def pack_network(flat: np.ndarray, layout: ModelLayout) -> tuple[np.ndarray, lis
 
     Offsets count array elements (bytes for int8). What float16 cannot hold becomes infinite.
     """
-    offsets: list[dict[str, int | None]] = [{"offset": layer.offset, "bias_offset": layer.bias_offset} for layer in layout.layers]
+    offsets: list[dict[str, int | None]] = [
+        {"offset": layer.offset, "bias_offset": layer.bias_offset} for layer in layout.layers
+    ]
     with np.errstate(over="ignore"):
         if layout.network_precision != "int8":
             return flat.astype(layout.network_precision), offsets
@@ -79,7 +83,7 @@ def pack_network(flat: np.ndarray, layout: ModelLayout) -> tuple[np.ndarray, lis
             end += parts[-1].size
         for entry, layer in zip(offsets, layout.layers):
             if layer.bias_offset is not None:
-                bias = flat[layer.bias_offset:layer.bias_offset + layer.rows].astype(np.float16)
+                bias = flat[layer.bias_offset : layer.bias_offset + layer.rows].astype(np.float16)
                 entry["bias_offset"] = end
                 parts.append(bias.view(np.int8))
                 end += parts[-1].size

@@ -71,7 +71,9 @@ class Features:
         columns = dict(zip(_keys(layout.texel_columns), self.texels.split(widths, 1)))
         for grid, taps in layout.gathered_columns.items():
             over_texels = torch.cat([self._over_texels(cells) for cells in self.cells if cells.grid == grid])
-            columns |= zip(_keys([taps, layout.product_columns[grid]]), (over_texels[:, 0], over_texels[:, 1:].flatten(1)))
+            columns |= zip(
+                _keys([taps, layout.product_columns[grid]]), (over_texels[:, 0], over_texels[:, 1:].flatten(1))
+            )
         return torch.cat([columns[place] for place in sorted(columns)], 1)
 
     def _over_texels(self, cells: CellFeatures) -> torch.Tensor:
@@ -94,15 +96,25 @@ class QuantizationNoise:
     """Numbers from 0 to 1 by (look-up, grid), as many as `noise_sizes` says."""
 
 
-def noise_sizes(lookups: list[TileLookup], grids: Sequence[GridLayout], noisy: Sequence[bool]
-                ) -> dict[tuple[int, int], int]:
+def noise_sizes(
+    lookups: list[TileLookup], grids: Sequence[GridLayout], noisy: Sequence[bool]
+) -> dict[tuple[int, int], int]:
     """Return how many random numbers the features of each (look-up, grid) take, for the grids that are noisy."""
-    return {(number, index): math.prod(lookup.grids[index].texels.shape) * grid.n_features
-            for number, lookup in enumerate(lookups) for index, grid in enumerate(grids) if noisy and noisy[index]}
+    return {
+        (number, index): math.prod(lookup.grids[index].texels.shape) * grid.n_features
+        for number, lookup in enumerate(lookups)
+        for index, grid in enumerate(grids)
+        if noisy and noisy[index]
+    }
 
 
-def draw_noise(lookups: list[TileLookup], grids: Sequence[GridLayout], amplitudes: Sequence[float] | None,
-               generator: torch.Generator | None, device: torch.device) -> QuantizationNoise | None:
+def draw_noise(
+    lookups: list[TileLookup],
+    grids: Sequence[GridLayout],
+    amplitudes: Sequence[float] | None,
+    generator: torch.Generator | None,
+    device: torch.device,
+) -> QuantizationNoise | None:
     """Draw the noise of a batch, all at once; `amplitudes` of each grid, None or 0 for none."""
     sizes = noise_sizes(lookups, grids, [amplitude > 0 for amplitude in amplitudes or ()])
     if not sizes or amplitudes is None:
@@ -136,8 +148,11 @@ class FeatureGrids(nn.Module):
         self.layout = layout
         self.sizes = [[grid.resolution(level) ** 2 for level in range(grid.n_levels)] for grid in layout.grids]
         self.tables = nn.ParameterList(
-            nn.Parameter(torch.cat([self._random(grid, size, generator) for size in sizes]).to(device),
-                         requires_grad=False) for grid, sizes in zip(layout.grids, self.sizes))
+            nn.Parameter(
+                torch.cat([self._random(grid, size, generator) for size in sizes]).to(device), requires_grad=False
+            )
+            for grid, sizes in zip(layout.grids, self.sizes)
+        )
 
     @staticmethod
     def _random(grid: GridLayout, size: int, generator: torch.Generator) -> torch.Tensor:
@@ -147,8 +162,9 @@ class FeatureGrids(nn.Module):
     def levels(self, grid: int) -> list[torch.Tensor]:
         """Return views [r, r, F] of a grid's levels, level 0 the coarsest."""
         parts = self.tables[grid].detach().split(self.sizes[grid])
-        return [part.view(self.layout.grids[grid].resolution(level), -1, part.shape[1])
-                for level, part in enumerate(parts)]
+        return [
+            part.view(self.layout.grids[grid].resolution(level), -1, part.shape[1]) for level, part in enumerate(parts)
+        ]
 
     def first_row(self, grid: int, level: int) -> int:
         """Return the row of a grid's table at which a level begins."""
@@ -161,8 +177,13 @@ class FeatureGrids(nn.Module):
             for level, value in zip(self.levels(grid), values, strict=True):
                 level.copy_(value)
 
-    def forward(self, lookups: list[TileLookup], quantize: bool, noise: QuantizationNoise | None = None,
-                blend: Blend = blend_taps) -> Features:
+    def forward(
+        self,
+        lookups: list[TileLookup],
+        quantize: bool,
+        noise: QuantizationNoise | None = None,
+        blend: Blend = blend_taps,
+    ) -> Features:
         """Return the features of tiles, whose look-ups hold tensors on the grids' device; the host waits for nothing.
 
         With `quantize` grid texels are rounded to the stored levels before any interpolation, straight through.
@@ -175,8 +196,12 @@ class FeatureGrids(nn.Module):
                 touched += read
                 if quantize:
                     uniform = noise.uniform.get((number, index)) if noise else None
-                    values = quantize_ste(values, grid.quantize_bits, noise.amplitudes[index] if noise else 0.0,
-                                          None if uniform is None else uniform.view_as(values))
+                    values = quantize_ste(
+                        values,
+                        grid.quantize_bits,
+                        noise.amplitudes[index] if noise else 0.0,
+                        None if uniform is None else uniform.view_as(values),
+                    )
                 values = values.view(*lookup.texels.shape, grid.n_features)
                 if isinstance(lookup, BilinearLookup):
                     columns.append(blend(index, tiles, lookup, values))
@@ -207,5 +232,6 @@ class FeatureGrids(nn.Module):
 
 def four_taps(texels: torch.Tensor) -> torch.Tensor:
     """Return the four taps of every cell between grid texels [B, Ky, Kx, F]: [B, Ky - 1, Kx - 1, 4F]."""
-    return torch.cat([texels[:, dy:texels.shape[1] - 1 + dy, dx:texels.shape[2] - 1 + dx]
-                      for dy in (0, 1) for dx in (0, 1)], -1)
+    return torch.cat(
+        [texels[:, dy : texels.shape[1] - 1 + dy, dx : texels.shape[2] - 1 + dx] for dy in (0, 1) for dx in (0, 1)], -1
+    )

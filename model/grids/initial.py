@@ -44,8 +44,9 @@ def _blocks(image: torch.Tensor, resolution: int, side: int) -> torch.Tensor:
     return blocks.reshape(resolution * resolution, -1)
 
 
-def principal_components(blocks: torch.Tensor, count: int, generator: torch.Generator
-                         ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def principal_components(
+    blocks: torch.Tensor, count: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return mean [K], the first `count` components [K, n] (n <= count) and their standard deviations [n].
 
     Worked out on the host, so that they are the same on every device.
@@ -62,8 +63,9 @@ def principal_components(blocks: torch.Tensor, count: int, generator: torch.Gene
     return mean.to(device), vectors[:, order].to(device), values[order].clamp(min=0).sqrt().to(device)
 
 
-def initial_grids(layout: FeatureLayout, mips: Iterable[torch.Tensor], generator: torch.Generator
-                  ) -> list[list[torch.Tensor]]:
+def initial_grids(
+    layout: FeatureLayout, mips: Iterable[torch.Tensor], generator: torch.Generator
+) -> list[list[torch.Tensor]]:
     """Return starting master values [r, r, F] of every grid level, float32 on the mips' device.
 
     `mips` are uint8 [H, W, C], the present channels alone. A level starts from the finest mip that reads it.
@@ -89,15 +91,16 @@ def initial_grids(layout: FeatureLayout, mips: Iterable[torch.Tensor], generator
             scores = (blocks - mean) @ vectors
             limit = clamp_range(grid.quantize_bits)[1]
             latents = torch.zeros(len(blocks), grid.n_features, device=blocks.device)
-            latents[:, :scores.shape[1]] = scores * (SPREAD * limit / deviations[0].clamp(min=1e-6))
+            latents[:, : scores.shape[1]] = scores * (SPREAD * limit / deviations[0].clamp(min=1e-6))
             grids[index][level] = latents.clamp_(-limit, limit).view(resolution, resolution, -1)
             if index != todo[-1]:
                 image = image - _unblock(scores @ vectors.t() + mean, resolution, image.shape)
     # A texture with fewer mips than a grid has levels never reads the coarsest ones.
     for grid, levels in zip(layout.grids, grids):
         for level in range(grid.n_levels - layout.mips):
-            levels[level] = torch.zeros(grid.resolution(level), grid.resolution(level), grid.n_features,
-                                        device=levels[grid.n_levels - 1].device)
+            levels[level] = torch.zeros(
+                grid.resolution(level), grid.resolution(level), grid.n_features, device=levels[grid.n_levels - 1].device
+            )
     return [[levels[level] for level in sorted(levels)] for levels in grids]
 
 

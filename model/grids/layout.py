@@ -147,7 +147,17 @@ def grid_layout(config: HashGridConfig, width: int, height: int) -> GridLayout:
             levels += 1
     base = resolution >> (levels - 1)
     if base < 1 or base << (levels - 1) != resolution:
-        raise UsageError(f"max_resolution {resolution} cannot be halved {levels - 1} times exactly; "
-                         f"choose a multiple of {1 << (levels - 1)} or fewer n_levels")
-    return GridLayout(resolution, base, levels, config.n_features, config.quantize_bits, config.save_bits,
-                      config.interpolation, config.learning_rate)
+        raise UsageError(
+            f"max_resolution {resolution} cannot be halved {levels - 1} times exactly; "
+            f"choose a multiple of {1 << (levels - 1)} or fewer n_levels"
+        )
+    return GridLayout(
+        resolution,
+        base,
+        levels,
+        config.n_features,
+        config.quantize_bits,
+        config.save_bits,
+        config.interpolation,
+        config.learning_rate,
+    )

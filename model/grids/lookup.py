@@ -80,6 +80,7 @@ def with_arrays(tree: Tree, arrays: Iterable[Array]) -> Tree:
             parts = [fill(each) for each in part]
             return type(part)(*parts) if hasattr(part, "_fields") else type(part)(parts)
         return part
+
     return fill(tree)
 
 
@@ -150,24 +151,34 @@ class TilePlanner:
     whether tiles of neighbouring groups that lie alike on every grid share a look-up, so that they are worked on at once.
     """
 
-    def __init__(self, layout: FeatureLayout, blend: Callable[[AxisTaps, int], np.ndarray] = blend_weights,
-                 joins_mips: bool = True) -> None:
+    def __init__(
+        self,
+        layout: FeatureLayout,
+        blend: Callable[[AxisTaps, int], np.ndarray] = blend_weights,
+        joins_mips: bool = True,
+    ) -> None:
         self.layout, self.blend, self.joins_mips = layout, blend, joins_mips
         self._tables: dict[Hashable, _AxisTable] = {}
         self._encodings: dict[Hashable, np.ndarray] = {}
         self._bases: dict[Hashable, np.ndarray] = {}
-        self._offsets = [np.cumsum([0, *(grid.resolution(level) ** 2 for level in range(grid.n_levels))]).tolist()
-                         for grid in layout.grids]
+        self._offsets = [
+            np.cumsum([0, *(grid.resolution(level) ** 2 for level in range(grid.n_levels))]).tolist()
+            for grid in layout.grids
+        ]
 
     def look_up(self, groups: list[TileGroup]) -> list[TileLookup]:
         """Return what `FeatureGrids` needs to know of tile groups; the arrays are NumPy's, texels in the groups' order."""
         joined: list[tuple[list[TileGroup], list[list[tuple[_Axis, _Axis]]]]] = []
         last = None
         for group in groups:
-            axes = [(self._axis(group, 0, index), self._axis(group, 1, index))
-                    for index in range(len(self.layout.grids))]
-            lies = (group.x.shape[1], group.y.shape[1], *((axis.table.taps.index.shape[1], axis.cell_texels)
-                                                          for pair in axes for axis in pair))
+            axes = [
+                (self._axis(group, 0, index), self._axis(group, 1, index)) for index in range(len(self.layout.grids))
+            ]
+            lies = (
+                group.x.shape[1],
+                group.y.shape[1],
+                *((axis.table.taps.index.shape[1], axis.cell_texels) for pair in axes for axis in pair),
+            )
             if self.joins_mips and lies == last:
                 joined[-1][0].append(group)
                 joined[-1][1].append(axes)
@@ -181,25 +192,39 @@ class TilePlanner:
         counts = [len(group.x) for group in groups]
         constants = np.ones((sum(counts), 1, 1, 1 + self.layout.n_padding), np.float32)
         constants[..., 0] = np.repeat([self.layout.lod(group.mip) for group in groups], counts)[:, None, None]
-        return TileLookup(groups[0].mip, (sum(counts), groups[0].y.shape[1], groups[0].x.shape[1]),
-                          self._encoding(groups),
-                          tuple(self._grid_lookup(index, groups, [pairs[index] for pairs in axes])
-                                for index in range(len(self.layout.grids))), constants)
+        return TileLookup(
+            groups[0].mip,
+            (sum(counts), groups[0].y.shape[1], groups[0].x.shape[1]),
+            self._encoding(groups),
+            tuple(
+                self._grid_lookup(index, groups, [pairs[index] for pairs in axes])
+                for index in range(len(self.layout.grids))
+            ),
+            constants,
+        )
 
-    def _grid_lookup(self, index: int, groups: list[TileGroup], pairs: list[tuple[_Axis, _Axis]]
-                     ) -> BilinearLookup | GatherLookup:
+    def _grid_lookup(
+        self, index: int, groups: list[TileGroup], pairs: list[tuple[_Axis, _Axis]]
+    ) -> BilinearLookup | GatherLookup:
         grid, order = self.layout.grids[index], self.layout.position_order
         levels = [grid.level_of_mip(group.mip) for group in groups]
-        rows = _joined([flat_index(y.grid_texels, x.grid_texels, grid.resolution(level)) + self._offsets[index][level]
-                        for level, (x, y) in zip(levels, pairs)])
+        rows = _joined(
+            [
+                flat_index(y.grid_texels, x.grid_texels, grid.resolution(level)) + self._offsets[index][level]
+                for level, (x, y) in zip(levels, pairs)
+            ]
+        )
         if not grid.gathered:
-            return BilinearLookup(rows, *(_joined([pair[axis].weights("blend", self.blend) for pair in pairs])
-                                          for axis in (1, 0)))
+            return BilinearLookup(
+                rows, *(_joined([pair[axis].weights("blend", self.blend) for pair in pairs]) for axis in (1, 0))
+            )
         x, y = pairs[0]
         if x.cell_texels and y.cell_texels:
             return GatherLookup(rows, AlignedCells((y.cell_texels, x.cell_texels), self._basis(x, y)))
-        along_y, along_x = (_joined([pair[axis].weights("cells", lambda taps, _: taps.cell_matrix(order))
-                                     for pair in pairs]) for axis in (1, 0))
+        along_y, along_x = (
+            _joined([pair[axis].weights("cells", lambda taps, _: taps.cell_matrix(order)) for pair in pairs])
+            for axis in (1, 0)
+        )
         return GatherLookup(rows, CellMatrices(along_y, along_x, order))
 
     def _axis(self, group: TileGroup, axis: int, index: int) -> _Axis:
@@ -239,7 +264,7 @@ class TilePlanner:
         order = self.layout.position_order
         if not order:
             return None
-        rows, columns = (axis.table.taps.fraction[0, :axis.cell_texels] for axis in (y, x))
+        rows, columns = (axis.table.taps.fraction[0, : axis.cell_texels] for axis in (y, x))
         key = rows.tobytes(), columns.tobytes()
         if key not in self._bases:
             self._bases[key] = cell_basis(rows, columns, order)

@@ -58,8 +58,12 @@ def axis_taps(texels: np.ndarray, size: int, resolution: int, wrap: bool) -> Axi
     index = index % resolution if wrap else index.clip(0, resolution - 1)
     cell = lower - start
     ratio = size // resolution if size % resolution == 0 else 0
-    aligned = ratio > 0 and texels.shape[1] % ratio == 0 and bool((cell[:, ratio - 1] == 0).all()) \
+    aligned = (
+        ratio > 0
+        and texels.shape[1] % ratio == 0
+        and bool((cell[:, ratio - 1] == 0).all())
         and (count - 1) * ratio == texels.shape[1]
+    )
     return AxisTaps(index, cell, (rest / (2 * size)).astype(np.float32), ratio if aligned else 0)
 
 

@@ -46,8 +46,11 @@ def cell_alignment(layout: FeatureLayout, mip: int) -> tuple[Alignment, Alignmen
     """
     alignments = []
     for size in mip_size(layout.width, layout.height, mip):
-        ratios = [size // grid.resolution_of_mip(mip) for grid in layout.grids
-                  if grid.gathered and size % grid.resolution_of_mip(mip) == 0]
+        ratios = [
+            size // grid.resolution_of_mip(mip)
+            for grid in layout.grids
+            if grid.gathered and size % grid.resolution_of_mip(mip) == 0
+        ]
         step = min(ratios, default=1)
         alignments.append(Alignment(step, step // 2) if step % 2 == 0 else Alignment())
     return alignments[0], alignments[1]
@@ -55,9 +58,11 @@ def cell_alignment(layout: FeatureLayout, mip: int) -> tuple[Alignment, Alignmen
 
 def full_cover(width: int, height: int, side: int) -> tuple[np.ndarray, np.ndarray]:
     """Return first columns and rows of tiles of at most `side` that cover an image; the last overlap their neighbours."""
+
     def starts(size: int) -> np.ndarray:
         tile = min(side, size)
         return np.minimum(np.arange(0, size, tile), size - tile)
+
     y, x = np.meshgrid(starts(height), starts(width), indexing="ij")
     return x.reshape(-1), y.reshape(-1)
 

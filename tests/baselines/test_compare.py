@@ -29,12 +29,20 @@ def exported(tmp_path) -> tuple[Path, Path]:
     Image.fromarray(rng.integers(0, 256, (32, 48), dtype=np.uint8)).save(data / "plain_roughness.png")
     textures = load_texture_set(data)
     layout = model_layout(ModelConfig(hash_grid_configs=[HashGridConfig(max_resolution=16)]), 48, 32)
-    grids = [[rng.uniform(-0.5, 0.5, (grid.resolution(level),) * 2 + (grid.n_features,)).astype(np.float32)
-              for level in range(grid.n_levels)] for grid in layout.grids]
+    grids = [
+        [
+            rng.uniform(-0.5, 0.5, (grid.resolution(level),) * 2 + (grid.n_features,)).astype(np.float32)
+            for level in range(grid.n_levels)
+        ]
+        for grid in layout.grids
+    ]
     network = rng.normal(0, 0.5, layout.n_weights).astype(np.float32)
     run_dir = tmp_path / "2025-01-31-12-00-00"
-    export_material(ExportSource(layout, grids, network, textures.present, "opengl"),
-                    run_dir / "models" / "train_result_10", textures)
+    export_material(
+        ExportSource(layout, grids, network, textures.present, "opengl"),
+        run_dir / "models" / "train_result_10",
+        textures,
+    )
     return data, run_dir
 
 

@@ -31,6 +31,7 @@ def test_kept_results_are_used_for_the_same_images_alone(tmp_path):
             calls.append(textures.name)
             result = run(textures, "bc7")
             return measure(textures, result), result.decoded
+
         return cache.get(textures, "bc7", "linear", encode)
 
     textures = material(16, 16)
@@ -44,12 +45,24 @@ def test_kept_results_are_used_for_the_same_images_alone(tmp_path):
 
 def test_trainings_of_other_length_lie_on_other_curves():
     def record(codec, label, bpp, psnr_db):
-        return {"material": "m", "codec": codec, "label": label, "bpp": bpp, "psnr": {"overall": psnr_db},
-                "random_access": True}
-    records = [record("astc", "ASTC 4x4", 8.0, 40.0), record("astc", "ASTC 8x8", 2.0, 30.0),
-               record("neural-quality", "neural quality 5 bpp 60 s", 4.6, 38.0),
-               record("neural-quality", "neural quality 10 bpp 60 s", 10.3, 42.0),
-               record("neural-quality", "neural quality 5 bpp 600 s", 4.6, 39.0)]
-    assert curves_of(records) == {"astc": [(2.0, 30.0), (8.0, 40.0)],
-                                  "neural quality 60 s": [(4.6, 38.0), (10.3, 42.0)],
-                                  "neural quality 600 s": [(4.6, 39.0)]}
+        return {
+            "material": "m",
+            "codec": codec,
+            "label": label,
+            "bpp": bpp,
+            "psnr": {"overall": psnr_db},
+            "random_access": True,
+        }
+
+    records = [
+        record("astc", "ASTC 4x4", 8.0, 40.0),
+        record("astc", "ASTC 8x8", 2.0, 30.0),
+        record("neural-quality", "neural quality 5 bpp 60 s", 4.6, 38.0),
+        record("neural-quality", "neural quality 10 bpp 60 s", 10.3, 42.0),
+        record("neural-quality", "neural quality 5 bpp 600 s", 4.6, 39.0),
+    ]
+    assert curves_of(records) == {
+        "astc": [(2.0, 30.0), (8.0, 40.0)],
+        "neural quality 60 s": [(4.6, 38.0), (10.3, 42.0)],
+        "neural quality 600 s": [(4.6, 39.0)],
+    }

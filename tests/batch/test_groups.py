@@ -46,10 +46,15 @@ def test_groups_train_what_they_can_name_what_failed_and_say_what_was_skipped(wo
 
 
 def test_processes_share_the_threads_and_their_lines_name_the_material(batch):
-    alone = subprocess.run([sys.executable, "-c", "import torch; print(torch.get_num_threads())"], text=True,
-                           capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "4"}).stdout
-    process = run_train(*GROUPS, "--groups_max_workers", 2, "--groups_verbose", *SHORT, *ON, cwd=batch,
-                        OMP_NUM_THREADS="4")
+    alone = subprocess.run(
+        [sys.executable, "-c", "import torch; print(torch.get_num_threads())"],
+        text=True,
+        capture_output=True,
+        env={**os.environ, "OMP_NUM_THREADS": "4"},
+    ).stdout
+    process = run_train(
+        *GROUPS, "--groups_max_workers", 2, "--groups_verbose", *SHORT, *ON, cwd=batch, OMP_NUM_THREADS="4"
+    )
     for name in ("a_wall", "c_石"):
         assert re.search(rf"^{name}: +training on: .* {max(1, int(alone) // 2)} threads", process.stdout, re.M)
         assert len(re.findall(rf"^{name}: +iteration \d+:", process.stdout, re.M)) == 4
@@ -58,10 +63,28 @@ def test_processes_share_the_threads_and_their_lines_name_the_material(batch):
 def start_batch(folder, workers):
     """A batch that never ends by itself; returns when its materials train."""
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *GROUPS, "--groups_verbose", "--groups_max_workers", str(workers), *SHORT,
-         "--max_iter", "1000000", "--no-early_stop", "--save_interval", "1000000"], cwd=folder, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **OFFLINE, "TORCH_HOME": str(folder)},
-        encoding="utf-8", start_new_session=True)
+        [
+            sys.executable,
+            str(ROOT / "train.py"),
+            *GROUPS,
+            "--groups_verbose",
+            "--groups_max_workers",
+            str(workers),
+            *SHORT,
+            "--max_iter",
+            "1000000",
+            "--no-early_stop",
+            "--save_interval",
+            "1000000",
+        ],
+        cwd=folder,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **OFFLINE, "TORCH_HOME": str(folder)},
+        encoding="utf-8",
+        start_new_session=True,
+    )
     training = set()
     for line in process.stdout:
         match = re.match(r"(\S+): +iteration 20:", line)
@@ -111,21 +134,36 @@ def test_an_interrupted_batch_saves_what_its_processes_have(number, code, batch)
     assert err.splitlines()[-1] == ("interrupted" if number == signal.SIGINT else "terminated")
     assert "0 of 3 materials" in out
     for name in ("a_wall", "c_石"):
-        checkpoint, = run_folder(batch / "outputs_batch" / name).glob("models/*/model.pth")
+        (checkpoint,) = run_folder(batch / "outputs_batch" / name).glob("models/*/model.pth")
         assert load_checkpoint(checkpoint).iteration >= 20
         assert re.search(rf"^interrupted: +{name}, saved .*{checkpoint.parent.name}", out, re.M)
 
 
 def test_groups_that_all_train_end_with_0_and_show_everything_when_asked(call, tmp_path):
     make_material(tmp_path / "batch" / "one", 16, 16)
-    code, out, err = call("--groups_batching", "True", "--groups_batch_dir", tmp_path / "batch", "--groups_save_dir",
-                          tmp_path / "out", "--groups_verbose", *SHORT, *ON)
+    code, out, err = call(
+        "--groups_batching",
+        "True",
+        "--groups_batch_dir",
+        tmp_path / "batch",
+        "--groups_save_dir",
+        tmp_path / "out",
+        "--groups_verbose",
+        *SHORT,
+        *ON,
+    )
     assert (code, err) == (0, "") and "iteration 40" in out and "1 of 1 materials" in out
 
 
-@pytest.mark.parametrize("flags, word", [
-    (["--groups_batch_dir", "nowhere"], "nowhere"), (["--groups_batch_dir", "."], "sub-folder"),
-    (["--load_dir", "x"], "--load_dir"), (["--mode", "infer"], "infer")])
+@pytest.mark.parametrize(
+    "flags, word",
+    [
+        (["--groups_batch_dir", "nowhere"], "nowhere"),
+        (["--groups_batch_dir", "."], "sub-folder"),
+        (["--load_dir", "x"], "--load_dir"),
+        (["--mode", "infer"], "infer"),
+    ],
+)
 def test_groups_refuse_what_they_cannot_do(flags, word, call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, _, err = call("--groups_batching", *flags)

@@ -44,21 +44,43 @@ def test_the_benchmark_writes_json_plots_tables_and_a_report_and_resumes(tmp_pat
     results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
     assert [record["codec"] for record in results["records"]] == ["bc7"] + ["astc"] * 6
     assert len({tuple(record) for record in results["records"]}) == 1, "records differ in their schema"
-    for name in ("report.html", "summary.md", "rate_distortion_waves.svg", "crops/waves_worst.png",
-                 "crops/waves_typical.png"):
+    for name in (
+        "report.html",
+        "summary.md",
+        "rate_distortion_waves.svg",
+        "crops/waves_worst.png",
+        "crops/waves_typical.png",
+    ):
         assert (tmp_path / "out" / name).stat().st_size > 500, name
     assert rate_distortion.main(arguments) == 0
     assert capsys.readouterr().out.count("(kept)") == 7
 
 
-@pytest.mark.parametrize("choice, cause", [
-    (["--presets", "no_such_preset"], "no_such_preset"),
-    (["--presets", "ue5", "--flags", '{"n_neurons": 15}'], "n_neurons is 15")])
+@pytest.mark.parametrize(
+    "choice, cause",
+    [
+        (["--presets", "no_such_preset"], "no_such_preset"),
+        (["--presets", "ue5", "--flags", '{"n_neurons": 15}'], "n_neurons is 15"),
+    ],
+)
 def test_a_training_that_fails_is_named_and_keeps_the_baselines(choice, cause, tmp_path, capsys):
     (tmp_path / "m").mkdir()
     Image.fromarray(material(16, 16).mips[0][..., :3]).save(tmp_path / "m" / "m_albedo.png")
-    code = rate_distortion.main(["--data_dir", str(tmp_path / "m"), "--out", str(tmp_path / "out"), *choice, "--bpp",
-                                 "5", "--time_budget", "1", "--codecs", "bc7"])
+    code = rate_distortion.main(
+        [
+            "--data_dir",
+            str(tmp_path / "m"),
+            "--out",
+            str(tmp_path / "out"),
+            *choice,
+            "--bpp",
+            "5",
+            "--time_budget",
+            "1",
+            "--codecs",
+            "bc7",
+        ]
+    )
     errors = capsys.readouterr().err
     assert code == 1 and cause in errors and "train.log" in errors
     results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))

@@ -17,8 +17,9 @@ ALL = dict.fromkeys(TYPES, True)
 
 
 def grid(resolution=8, levels=2, **fields):
-    return HashGridConfig(**{"max_resolution": resolution, "n_levels": levels, "quantize_bits": 8, "save_bits": 32,
-                             **fields})
+    return HashGridConfig(
+        **{"max_resolution": resolution, "n_levels": levels, "quantize_bits": 8, "save_bits": 32, **fields}
+    )
 
 
 def make_source(width=20, height=12, present=ALL, seed=0, storage="rgba8", dds_mips=True, **model):
@@ -26,22 +27,36 @@ def make_source(width=20, height=12, present=ALL, seed=0, storage="rgba8", dds_m
     config = ModelConfig(**{"hash_grid_configs": [grid(8), grid(4)], **model})
     layout = model_layout(config, width, height)
     rng = np.random.default_rng(seed)
-    grids = [[rng.uniform(-0.6, 0.6, (entry.base_resolution << level,) * 2 + (entry.n_features,)).astype(np.float32)
-              for level in range(entry.n_levels)] for entry in layout.grids]
-    network = np.concatenate([rng.normal(0, 1.5 / math.sqrt(layer.cols), layer.rows * layer.cols)
-                              for layer in layout.layers]
-                             + [rng.normal(0.2, 0.2, layer.rows) for layer in layout.layers if config.use_bias])
+    grids = [
+        [
+            rng.uniform(-0.6, 0.6, (entry.base_resolution << level,) * 2 + (entry.n_features,)).astype(np.float32)
+            for level in range(entry.n_levels)
+        ]
+        for entry in layout.grids
+    ]
+    network = np.concatenate(
+        [rng.normal(0, 1.5 / math.sqrt(layer.cols), layer.rows * layer.cols) for layer in layout.layers]
+        + [rng.normal(0.2, 0.2, layer.rows) for layer in layout.layers if config.use_bias]
+    )
     return ExportSource(layout, grids, network.astype(np.float32), dict(present), "opengl", storage, dds_mips)
 
 
 def slow_activation(name, x):
-    return {"none": lambda: x, "relu": lambda: max(x, 0.0), "leaky_relu": lambda: x if x > 0 else 0.01 * x,
-            "hard_swish": lambda: x * min(max(x + 3, 0), 6) / 6, "hard_gelu": lambda: x * min(max((x + 1.5) / 3, 0), 1),
-            "gelu": lambda: x / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3))),
-            "silu": lambda: x / (1 + math.exp(-x)), "exponential": lambda: math.exp(x), "sine": lambda: math.sin(x),
-            "sigmoid": lambda: 1 / (1 + math.exp(-x)),
-            "squareplus": lambda: (10 * x + math.sqrt(100 * x * x + 4)) / 2 / 10,
-            "softplus": lambda: math.log(1 + math.exp(10 * x)) / 10, "tanh": lambda: math.tanh(x)}[name]()
+    return {
+        "none": lambda: x,
+        "relu": lambda: max(x, 0.0),
+        "leaky_relu": lambda: x if x > 0 else 0.01 * x,
+        "hard_swish": lambda: x * min(max(x + 3, 0), 6) / 6,
+        "hard_gelu": lambda: x * min(max((x + 1.5) / 3, 0), 1),
+        "gelu": lambda: x / 2 * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+        "silu": lambda: x / (1 + math.exp(-x)),
+        "exponential": lambda: math.exp(x),
+        "sine": lambda: math.sin(x),
+        "sigmoid": lambda: 1 / (1 + math.exp(-x)),
+        "squareplus": lambda: (10 * x + math.sqrt(100 * x * x + 4)) / 2 / 10,
+        "softplus": lambda: math.log(1 + math.exp(10 * x)) / 10,
+        "tanh": lambda: math.tanh(x),
+    }[name]()
 
 
 def slow_features(source, g, level, x, y):
@@ -49,8 +64,10 @@ def slow_features(source, g, level, x, y):
     entry = source.layout.grids[g]
     side, steps = entry.base_resolution << level, 1 << entry.quantize_bits
     x, y = (x % side, y % side) if source.layout.wrap else (min(max(x, 0), side - 1), min(max(y, 0), side - 1))
-    return [(min(max(round(float(value) * steps + (steps - 1) / 2), 0), steps - 1) - (steps - 1) / 2) / steps
-            for value in source.grids[g][level][y, x]]
+    return [
+        (min(max(round(float(value) * steps + (steps - 1) / 2), 0), steps - 1) - (steps - 1) / 2) / steps
+        for value in source.grids[g][level][y, x]
+    ]
 
 
 def slow_inputs(source, u, v, mip):
@@ -70,9 +87,11 @@ def slow_inputs(source, u, v, mip):
         if entry.interpolation == "gather":
             values = [value for tap in taps for value in tap]
             inputs += values
-            places = [[[1, 2 * p - 1, (3 * (2 * p - 1) ** 2 - 1) / 2][n] for n in range(layout.position_order + 1)]
-                      for p in (py - y0, px - x0)]
-            products += [value * float(a * b) for a in places[0] for b in places[1] for value in values][len(values):]
+            places = [
+                [[1, 2 * p - 1, (3 * (2 * p - 1) ** 2 - 1) / 2][n] for n in range(layout.position_order + 1)]
+                for p in (py - y0, px - x0)
+            ]
+            products += [value * float(a * b) for a in places[0] for b in places[1] for value in values][len(values) :]
         else:
             wx, wy = float(px - x0), float(py - y0)
             weights = ((1 - wx) * (1 - wy), wx * (1 - wy), (1 - wx) * wy, wx * wy)
@@ -93,15 +112,16 @@ def slow_decode(source, u, v, mip):
         cols = rows
     start, bias_start = 0, sum(rows * cols for rows, cols in shapes)
     for (rows, cols), layer in zip(shapes, layout.layers):
-        weights = network[start:start + rows * cols].reshape(rows, cols)
+        weights = network[start : start + rows * cols].reshape(rows, cols)
         if eight_bits:
-            scale = np.array([max(float(np.float16(np.float32(max(abs(row))) / np.float32(127))), 2.0 ** -14)
-                              for row in weights])[:, None]
+            scale = np.array(
+                [max(float(np.float16(np.float32(max(abs(row))) / np.float32(127))), 2.0**-14) for row in weights]
+            )[:, None]
             weights = np.clip(np.round(weights / scale), -127, 127) * scale
         values = weights @ np.array(values)
         start += rows * cols
         if layer.bias_offset is not None:
-            bias = network[bias_start:bias_start + rows]
+            bias = network[bias_start : bias_start + rows]
             values = values + (bias.astype(np.float16).astype(np.float64) if eight_bits else bias)
             bias_start += rows
         values = [slow_activation(layer.activation, float(value)) for value in values]
@@ -111,8 +131,15 @@ def slow_decode(source, u, v, mip):
 
 def slow_mip(source, mip):
     width, height = mip_size(source.layout.width, source.layout.height, mip)
-    return np.array([[slow_decode(source, Fraction(2 * x + 1, 2 * width), Fraction(2 * y + 1, 2 * height), mip)
-                      for x in range(width)] for y in range(height)])
+    return np.array(
+        [
+            [
+                slow_decode(source, Fraction(2 * x + 1, 2 * width), Fraction(2 * y + 1, 2 * height), mip)
+                for x in range(width)
+            ]
+            for y in range(height)
+        ]
+    )
 
 
 def slow_uint8(source, mip):

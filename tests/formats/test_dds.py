@@ -24,8 +24,10 @@ from utils.errors import UserError
 
 def random_levels(width, height, mips, dxgi_format, seed=0):
     rng = np.random.default_rng(seed)
-    channels = [rng.integers(0, FORMATS[dxgi_format].channel_max + 1,
-                             (max(height >> mip, 1), max(width >> mip, 1), 4)) for mip in range(mips)]
+    channels = [
+        rng.integers(0, FORMATS[dxgi_format].channel_max + 1, (max(height >> mip, 1), max(width >> mip, 1), 4))
+        for mip in range(mips)
+    ]
     return [pack_channels(level, dxgi_format) for level in channels], channels
 
 
@@ -83,8 +85,9 @@ def test_four_bit_channels_are_packed_as_blue_green_red_alpha_from_the_low_bits(
 
 def test_sixteen_bit_channels_are_little_endian_in_rgba_order(tmp_path):
     path = tmp_path / "grid.dds"
-    write_dds(path, [pack_channels(np.array([[[1, 0x203, 0x405, 0xFFFE]]]), R16G16B16A16_UNORM)], 1, 1,
-              R16G16B16A16_UNORM)
+    write_dds(
+        path, [pack_channels(np.array([[[1, 0x203, 0x405, 0xFFFE]]]), R16G16B16A16_UNORM)], 1, 1, R16G16B16A16_UNORM
+    )
     assert path.read_bytes()[148:] == bytes([1, 0, 3, 2, 5, 4, 0xFE, 0xFF])
 
 
@@ -136,14 +139,28 @@ def test_data_past_the_end_is_refused(valid_file):
         read_dds(valid_file)
 
 
-@pytest.mark.parametrize("offset,value,cause", [
-    (0, 0x21534444, "not a DDS file"), (4, 123, "corrupt"), (76, 31, "corrupt"), (84, 0x31545844, "no DX10 header"),
-    (12, 0, "corrupt"), (16, 1 << 30, "corrupt"), (28, 5, "corrupt"), (12, 16, "truncated"), (28, 1, "past its end"),
-    (128, 98, "DXGI format 98"), (132, 4, "single 2D"), (136, 4, "single 2D"), (140, 6, "single 2D"),
-    (112, 0xFE00, "single 2D")])
+@pytest.mark.parametrize(
+    "offset,value,cause",
+    [
+        (0, 0x21534444, "not a DDS file"),
+        (4, 123, "corrupt"),
+        (76, 31, "corrupt"),
+        (84, 0x31545844, "no DX10 header"),
+        (12, 0, "corrupt"),
+        (16, 1 << 30, "corrupt"),
+        (28, 5, "corrupt"),
+        (12, 16, "truncated"),
+        (28, 1, "past its end"),
+        (128, 98, "DXGI format 98"),
+        (132, 4, "single 2D"),
+        (136, 4, "single 2D"),
+        (140, 6, "single 2D"),
+        (112, 0xFE00, "single 2D"),
+    ],
+)
 def test_a_corrupt_header_is_refused_with_its_cause(valid_file, offset, value, cause):
     data = bytearray(valid_file.read_bytes())
-    data[offset:offset + 4] = struct.pack("<I", value)
+    data[offset : offset + 4] = struct.pack("<I", value)
     valid_file.write_bytes(data)
     with pytest.raises(UserError, match=cause) as caught:
         read_dds(valid_file)

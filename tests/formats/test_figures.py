@@ -6,9 +6,16 @@ import math
 
 from formats.figures import State, figure, figure_list, show, show_db
 
-MANIFEST = {"mips": 4, "dds_mips": True, "grids": [{"n_levels": 2}], "mip_levels": [[1], [0], [0], [0]],
-            "psnr": {"overall": [36.2, None, 40.0, 41.0], "normal": [None, None, 30.0, 31.0]},
-            "ssim": {"overall": [0.9, None]}, "normal_angle_deg": [None, None, 2.0], "flip": {"diffuse": [0.1]}}
+MANIFEST = {
+    "mips": 4,
+    "dds_mips": True,
+    "grids": [{"n_levels": 2}],
+    "mip_levels": [[1], [0], [0], [0]],
+    "psnr": {"overall": [36.2, None, 40.0, 41.0], "normal": [None, None, 30.0, 31.0]},
+    "ssim": {"overall": [0.9, None]},
+    "normal_angle_deg": [None, None, 2.0],
+    "flip": {"diffuse": [0.1]},
+}
 
 
 def test_a_number_is_a_value_and_null_is_identical():
@@ -54,5 +61,10 @@ def test_a_list_ends_before_the_first_mip_without_a_figure():
 
 def test_every_state_has_its_words():
     assert [show_db(value) for value in (36.206, math.inf, State.IDENTICAL, State.NOT_STORED, State.NOT_MEASURED)] == [
-        "36.21", "identical", "identical", "not stored", "-"]
+        "36.21",
+        "identical",
+        "identical",
+        "not stored",
+        "-",
+    ]
     assert show(0.98765, 4) == "0.9877"

@@ -20,19 +20,57 @@ from tests.formats.test_export import random_texture_set
 from training.exporting import export_material
 from utils.errors import UsageError, UserError
 
-WRONG_VALUES = (None, True, False, -1, 0, 1, 3, 2.5, -1e9, 1e300, math.nan, math.inf, 10 ** 9, 10 ** 30, 10 ** 400, "",
-                "x", "..", "../hash_grid_0.dds", "a\\b", "C:x", "nul\0", "\ud800", "line\nbreak", "x" * 5000, [], [[]],
-                [1] * 5000, {}, {"a": {}})
+WRONG_VALUES = (
+    None,
+    True,
+    False,
+    -1,
+    0,
+    1,
+    3,
+    2.5,
+    -1e9,
+    1e300,
+    math.nan,
+    math.inf,
+    10**9,
+    10**30,
+    10**400,
+    "",
+    "x",
+    "..",
+    "../hash_grid_0.dds",
+    "a\\b",
+    "C:x",
+    "nul\0",
+    "\ud800",
+    "line\nbreak",
+    "x" * 5000,
+    [],
+    [[]],
+    [1] * 5000,
+    {},
+    {"a": {}},
+)
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """An export whose manifest has every key that this release knows."""
     folder = tmp_path_factory.mktemp("export")
-    export_material(make_source(
-        network_precision="int8", use_bias=True, n_frequencies=2, period_cells=2, position_order=1, storage="true_rate",
-        hash_grid_configs=[grid(8, interpolation="gather", quantize_bits=4, save_bits=32), grid(4)]),
-        folder, random_texture_set(20, 12, ALL))
+    export_material(
+        make_source(
+            network_precision="int8",
+            use_bias=True,
+            n_frequencies=2,
+            period_cells=2,
+            position_order=1,
+            storage="true_rate",
+            hash_grid_configs=[grid(8, interpolation="gather", quantize_bits=4, save_bits=32), grid(4)],
+        ),
+        folder,
+        random_texture_set(20, 12, ALL),
+    )
     update_manifest(folder, {"ssim": {"overall": [0.5, 0.25]}, "flip": {"diffuse": [0.125, None]}})
     return folder
 
@@ -46,6 +84,7 @@ def rewrite(exported):
     def write(manifest):
         path.write_text(json.dumps(manifest), "utf-8")
         return exported
+
     yield json.loads(text), write
     path.write_text(text, "utf-8")
 
@@ -97,25 +136,34 @@ def test_no_change_of_a_manifest_is_more_than_one_line_to_the_user(rewrite):
     assert refused > 1000
 
 
-@pytest.mark.parametrize("path,value,words", [
-    (["width"], "20", ["width is '20'", "a whole number"]), (["wrap"], 1, ["wrap is 1", "true or false"]),
-    (["height"], -1, ["height is -1", "at least 1"]), (["mips"], 99, ["mips is 99", "expected 4"]),
-    (["grids", 0, "scale"], math.nan, ["grids[0].scale is nan", "a finite number"]),
-    (["grids", 1, "offset"], "1", ["grids[1].offset is '1'", "a number"]),
-    (["grids", 0, "quantize_bits"], 3, ["grids[0].quantize_bits is 3", "2, 4, 8, 16"]),
-    (["grids", 0, "n_features"], 3, ["grids[0]", "3 features have 2 files"]),
-    (["grids", 0, "max_resolution"], 9, ["grids[0]", "max_resolution 9"]),
-    (["grids"], [], ["grids", "at least 1 entries"]), (["grids", 0], None, ["grids[0] is None", "an object"]),
-    (["mip_levels", 2], [7, 1], ["mip_levels[2] is [7, 1]", "a level of each grid"]),
-    (["channels", 0, "space"], "rec709", ["channels[0]", "'rec709'", "linear, srgb"]),
-    (["channels", 1, "name"], "bump", ["bump (3)", "normal (3)"]),
-    (["network", "inputs"], 8, ["cols of layer 0 is", "expected 16 for 8 inputs"]),
-    (["network", "layers", 1, "cols"], 32, ["network", "cols of layer 1 is 32", "expected 16"]),
-    (["network", "layers", 0, "activation"], "swish", ["network.layers[0].activation is 'swish'", "hard_swish"]),
-    (["files", 0, "name"], "../hash_grid_0.dds", ["files[0].name is '../hash_grid_0.dds'", "without a folder"]),
-    (["files", 0, "name"], "..", ["files[0].name is '..'"]), (["files", 0, "sha256"], "0", ["64 hexadecimal digits"]),
-    (["files", 1, "name"], "hash_grid_0.dds", ["twice"]), (["psnr", "overall", 0], "x", ["psnr.overall[0] is 'x'"]),
-    (["notices"], [3], ["notices[0] is 3", "a text"])])
+@pytest.mark.parametrize(
+    "path,value,words",
+    [
+        (["width"], "20", ["width is '20'", "a whole number"]),
+        (["wrap"], 1, ["wrap is 1", "true or false"]),
+        (["height"], -1, ["height is -1", "at least 1"]),
+        (["mips"], 99, ["mips is 99", "expected 4"]),
+        (["grids", 0, "scale"], math.nan, ["grids[0].scale is nan", "a finite number"]),
+        (["grids", 1, "offset"], "1", ["grids[1].offset is '1'", "a number"]),
+        (["grids", 0, "quantize_bits"], 3, ["grids[0].quantize_bits is 3", "2, 4, 8, 16"]),
+        (["grids", 0, "n_features"], 3, ["grids[0]", "3 features have 2 files"]),
+        (["grids", 0, "max_resolution"], 9, ["grids[0]", "max_resolution 9"]),
+        (["grids"], [], ["grids", "at least 1 entries"]),
+        (["grids", 0], None, ["grids[0] is None", "an object"]),
+        (["mip_levels", 2], [7, 1], ["mip_levels[2] is [7, 1]", "a level of each grid"]),
+        (["channels", 0, "space"], "rec709", ["channels[0]", "'rec709'", "linear, srgb"]),
+        (["channels", 1, "name"], "bump", ["bump (3)", "normal (3)"]),
+        (["network", "inputs"], 8, ["cols of layer 0 is", "expected 16 for 8 inputs"]),
+        (["network", "layers", 1, "cols"], 32, ["network", "cols of layer 1 is 32", "expected 16"]),
+        (["network", "layers", 0, "activation"], "swish", ["network.layers[0].activation is 'swish'", "hard_swish"]),
+        (["files", 0, "name"], "../hash_grid_0.dds", ["files[0].name is '../hash_grid_0.dds'", "without a folder"]),
+        (["files", 0, "name"], "..", ["files[0].name is '..'"]),
+        (["files", 0, "sha256"], "0", ["64 hexadecimal digits"]),
+        (["files", 1, "name"], "hash_grid_0.dds", ["twice"]),
+        (["psnr", "overall", 0], "x", ["psnr.overall[0] is 'x'"]),
+        (["notices"], [3], ["notices[0] is 3", "a text"]),
+    ],
+)
 def test_the_message_names_the_key_what_was_found_and_what_is_expected(rewrite, path, value, words):
     manifest, write = rewrite
     folder = write(changed(manifest, path, value))
@@ -132,9 +180,14 @@ def test_a_missing_key_is_named(rewrite):
         read_manifest(write(changed(manifest, ["grids", 1, "scale"], None, delete=True)))
 
 
-@pytest.mark.parametrize("changes", [
-    {"width": 32768, "height": 32768, "mips": 16}, {"width": 65536, "height": 16384, "mips": 15},
-    {"width": 10 ** 9, "height": 1, "mips": 1}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"width": 32768, "height": 32768, "mips": 16},
+        {"width": 65536, "height": 16384, "mips": 15},
+        {"width": 10**9, "height": 1, "mips": 1},
+    ],
+)
 def test_a_texture_too_large_for_any_engine_is_refused_before_memory_is_asked_for(rewrite, changes):
     manifest, write = rewrite
     levels = [[0, 0]] * changes["mips"]
@@ -158,8 +211,18 @@ def test_keys_that_are_not_known_are_kept(rewrite):
 def test_a_manifest_of_an_earlier_release_still_reads(rewrite):
     manifest, write = rewrite
     before = NeuralTextureReader(write(manifest)).decode(1)
-    for key in ("toolkit_version", "name", "sources", "notices", "ssim", "flip", "normal_angle_deg", "dds_mips",
-                "bytes_per_texel", "ue5_plugin_obstacles"):
+    for key in (
+        "toolkit_version",
+        "name",
+        "sources",
+        "notices",
+        "ssim",
+        "flip",
+        "normal_angle_deg",
+        "dds_mips",
+        "bytes_per_texel",
+        "ue5_plugin_obstacles",
+    ):
         del manifest[key]
     assert (NeuralTextureReader(write(manifest)).decode(1) == before).all()
 

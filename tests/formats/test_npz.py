@@ -48,15 +48,23 @@ def test_what_is_written_is_read_back_also_where_another_tool_compressed_it(tmp_
         assert (read_flat_array(tmp_path / name, "network", "float32", 200) == values).all()
 
 
-@pytest.mark.parametrize("data,cause", [
-    (b"", "cannot be read"), (b"PK\3\4" + bytes(60), "cannot be read"), (npz_of(b""), "cannot be read"),
-    (npz_of(npy(np.zeros(4, np.float32)), "other.npy"), "no array 'network'"),
-    (npz_of(npy(np.zeros(1 << 26, np.uint8))), "holds an array of 67108992 bytes"),
-    (npz_of(claiming((10 ** 12,))), "not as long as it says"), (npz_of(claiming((-1,))), "not as long as it says"),
-    (npz_of(claiming(())), "expected a flat"), (npz_of(claiming((4, 4))), "expected a flat"),
-    (npz_of(npy(np.zeros(4, np.float64))), "expected a flat"),
-    (npz_of(npy(np.array([print], object), allow_pickle=True)), "expected a flat"),
-    (npz_of(npy(np.zeros(4, np.float32), version=(2, 0))), "another version")])
+@pytest.mark.parametrize(
+    "data,cause",
+    [
+        (b"", "cannot be read"),
+        (b"PK\3\4" + bytes(60), "cannot be read"),
+        (npz_of(b""), "cannot be read"),
+        (npz_of(npy(np.zeros(4, np.float32)), "other.npy"), "no array 'network'"),
+        (npz_of(npy(np.zeros(1 << 26, np.uint8))), "holds an array of 67108992 bytes"),
+        (npz_of(claiming((10**12,))), "not as long as it says"),
+        (npz_of(claiming((-1,))), "not as long as it says"),
+        (npz_of(claiming(())), "expected a flat"),
+        (npz_of(claiming((4, 4))), "expected a flat"),
+        (npz_of(npy(np.zeros(4, np.float64))), "expected a flat"),
+        (npz_of(npy(np.array([print], object), allow_pickle=True)), "expected a flat"),
+        (npz_of(npy(np.zeros(4, np.float32), version=(2, 0))), "another version"),
+    ],
+)
 def test_a_damaged_or_hostile_file_is_one_line_and_no_memory(tmp_path, data, cause):
     path = tmp_path / "network_data.npz"
     path.write_bytes(data)

@@ -35,47 +35,101 @@ CASES = {
     "gather": dict(hash_grid_configs=[grid(8, **GATHER), grid(4)]),
     "gather clamped": dict(wrap=False, hash_grid_configs=[grid(8, **GATHER), grid(4, **GATHER)]),
     "gather with texel centres on grid texel centres": dict(
-        width=21, height=15, hash_grid_configs=[grid(7, 1, **GATHER), grid(5, 1, **GATHER)]),
+        width=21, height=15, hash_grid_configs=[grid(7, 1, **GATHER), grid(5, 1, **GATHER)]
+    ),
     "one feature": dict(hash_grid_configs=[grid(8, save_bits=8)]),
-    "three grids of other bits": dict(hash_grid_configs=[
-        grid(8, quantize_bits=2, save_bits=16), grid(8, quantize_bits=16, save_bits=64), grid(4, save_bits=16)]),
-    "4 bits at true rate": dict(storage="true_rate", hash_grid_configs=[
-        grid(8, quantize_bits=4, save_bits=64), grid(4, quantize_bits=4, save_bits=8)]),
+    "three grids of other bits": dict(
+        hash_grid_configs=[
+            grid(8, quantize_bits=2, save_bits=16),
+            grid(8, quantize_bits=16, save_bits=64),
+            grid(4, save_bits=16),
+        ]
+    ),
+    "4 bits at true rate": dict(
+        storage="true_rate",
+        hash_grid_configs=[grid(8, quantize_bits=4, save_bits=64), grid(4, quantize_bits=4, save_bits=8)],
+    ),
     "encoding": dict(n_frequencies=3),
     "encoding with phases": dict(n_frequencies=2, phases=2),
     "encoding with a period": dict(n_frequencies=3, period_cells=2, hash_grid_configs=[grid(8), grid(4)]),
-    "everything": dict(n_frequencies=3, period_cells=4, phases=2, use_bias=True, network_precision="float16",
-                       n_neurons=32, n_hidden_layers=2, activation="gelu", output_activation="sigmoid",
-                       hash_grid_configs=[grid(8, **GATHER), grid(8, 1)], storage="true_rate",
-                       present={**ALL, "normal": False, "specular": False}),
+    "everything": dict(
+        n_frequencies=3,
+        period_cells=4,
+        phases=2,
+        use_bias=True,
+        network_precision="float16",
+        n_neurons=32,
+        n_hidden_layers=2,
+        activation="gelu",
+        output_activation="sigmoid",
+        hash_grid_configs=[grid(8, **GATHER), grid(8, 1)],
+        storage="true_rate",
+        present={**ALL, "normal": False, "specular": False},
+    ),
     "no hidden layer": dict(n_hidden_layers=0, use_bias=True),
-    "inputs that fill the padding": dict(hash_grid_configs=[
-        grid(8, save_bits=64), grid(4), grid(4, save_bits=16), grid(4, save_bits=8)]),
+    "inputs that fill the padding": dict(
+        hash_grid_configs=[grid(8, save_bits=64), grid(4), grid(4, save_bits=16), grid(4, save_bits=8)]
+    ),
     "coded diffuse": dict(diffuse_space="srgb"),
     "8-bit weights": dict(network_precision="int8", present={**ALL, "metallic": False}),
     "first layer by place": dict(position_order=1, hash_grid_configs=[grid(8, **GATHER), grid(4)]),
     "first layer by place, order 2, two gathered grids, 8-bit weights, clamped": dict(
-        position_order=2, network_precision="int8", use_bias=True, wrap=False, width=21, height=15,
-        hash_grid_configs=[grid(8, **GATHER), grid(4), grid(6, **GATHER)]),
+        position_order=2,
+        network_precision="int8",
+        use_bias=True,
+        wrap=False,
+        width=21,
+        height=15,
+        hash_grid_configs=[grid(8, **GATHER), grid(4), grid(6, **GATHER)],
+    ),
 }
 WHOLE_CELLS = {
     "even cells": dict(width=32, height=16, hash_grid_configs=[grid(8, **GATHER), grid(4)]),
     "odd cells, clamped": dict(width=24, height=15, wrap=False, hash_grid_configs=[grid(3, 1, **GATHER), grid(4)]),
     "cells of one texel": dict(width=16, height=8, position_order=1, hash_grid_configs=[grid(8, 1, **GATHER)]),
     "the encoding repeats in every cell": dict(
-        width=32, height=32, n_frequencies=2, phases=2, period_cells=1, position_order=1, use_bias=True,
-        hash_grid_configs=[grid(8, **GATHER), grid(4)]),
+        width=32,
+        height=32,
+        n_frequencies=2,
+        phases=2,
+        period_cells=1,
+        position_order=1,
+        use_bias=True,
+        hash_grid_configs=[grid(8, **GATHER), grid(4)],
+    ),
     "the encoding differs from cell to cell": dict(
-        width=32, height=16, n_frequencies=3, position_order=2, network_precision="int8",
-        hash_grid_configs=[grid(8, **GATHER), grid(6)]),
+        width=32,
+        height=16,
+        n_frequencies=3,
+        position_order=2,
+        network_precision="int8",
+        hash_grid_configs=[grid(8, **GATHER), grid(6)],
+    ),
     "two gathered grids of other cells": dict(
-        width=24, height=16, position_order=1, n_hidden_layers=2, activation="hard_swish", hash_grid_configs=[
-            grid(8, 1, **GATHER), grid(4, 1, **{**GATHER, "save_bits": 64}), grid(4)]),
+        width=24,
+        height=16,
+        position_order=1,
+        n_hidden_layers=2,
+        activation="hard_swish",
+        hash_grid_configs=[grid(8, 1, **GATHER), grid(4, 1, **{**GATHER, "save_bits": 64}), grid(4)],
+    ),
     "two gathered grids, clamped": dict(
-        width=16, height=16, wrap=False, position_order=1, use_bias=True, present={**ALL, "roughness": False},
-        hash_grid_configs=[grid(4, 1, **GATHER), grid(8, 1, **GATHER)]),
-    "no hidden layer": dict(width=16, height=16, n_hidden_layers=0, use_bias=True, position_order=2,
-                            hash_grid_configs=[grid(8, **GATHER), grid(4)]),
+        width=16,
+        height=16,
+        wrap=False,
+        position_order=1,
+        use_bias=True,
+        present={**ALL, "roughness": False},
+        hash_grid_configs=[grid(4, 1, **GATHER), grid(8, 1, **GATHER)],
+    ),
+    "no hidden layer": dict(
+        width=16,
+        height=16,
+        n_hidden_layers=0,
+        use_bias=True,
+        position_order=2,
+        hash_grid_configs=[grid(8, **GATHER), grid(4)],
+    ),
     "a single tap": dict(width=8, height=8, position_order=1, hash_grid_configs=[grid(1, 1, **GATHER), grid(4)]),
 }
 CASES |= {f"whole cells: {name}": case for name, case in WHOLE_CELLS.items()}
@@ -105,8 +159,10 @@ def test_samples_at_any_place_and_lod_are_as_the_formulas_say(name, tmp_path):
     lod = np.concatenate([rng.uniform(0, source.layout.mips - 1, 50), rng.integers(0, source.layout.mips, 10)])
     sampled = NeuralTextureReader(tmp_path).sample(u, v, lod)
     for k in range(60):
-        low, high = (np.array(slow_decode(source, Fraction(u[k]), Fraction(v[k]), int(mip)))
-                     for mip in (np.floor(lod[k]), np.ceil(lod[k])))
+        low, high = (
+            np.array(slow_decode(source, Fraction(u[k]), Fraction(v[k]), int(mip)))
+            for mip in (np.floor(lod[k]), np.ceil(lod[k]))
+        )
         blend = lod[k] - np.floor(lod[k])
         np.testing.assert_allclose(sampled[k], (1 - blend) * low + blend * high, atol=3e-5)
 
@@ -122,8 +178,19 @@ def test_every_activation_has_its_formula(activation, hidden, tmp_path):
 
 def linear_model(tmp_path, weights, wrap=True, **fields):
     """Export a 4 x 4 material of one linear layer over one 2 x 2 grid; `weights` maps (channel, input) to a weight."""
-    source = make_source(4, 4, n_hidden_layers=0, output_activation="none", wrap=wrap, **{"hash_grid_configs": [
-        grid(2, 1, quantize_bits=2, save_bits=8, interpolation=fields.pop("interpolation", "bilinear"))], **fields})
+    source = make_source(
+        4,
+        4,
+        n_hidden_layers=0,
+        output_activation="none",
+        wrap=wrap,
+        **{
+            "hash_grid_configs": [
+                grid(2, 1, quantize_bits=2, save_bits=8, interpolation=fields.pop("interpolation", "bilinear"))
+            ],
+            **fields,
+        },
+    )
     source.grids[0][0][...] = 0.125
     source.grids[0][0][..., 0] = [[-0.375, 0.375], [0.125, -0.125]]
     source.network[:] = 0
@@ -151,8 +218,11 @@ def test_a_clamped_sample_at_the_corner_is_the_corner_texel(tmp_path):
 
 def test_gathered_taps_come_in_the_order_right_then_down(tmp_path):
     # Texel (1, 0): columns 0 and 1; rows 1 (wrapped) and 0.
-    reader = linear_model(tmp_path, {**{(6 + tap, 4 * tap): 1 for tap in range(4)},
-                                     **{(6 + tap, 17): 0.5 for tap in range(4)}}, interpolation="gather")
+    reader = linear_model(
+        tmp_path,
+        {**{(6 + tap, 4 * tap): 1 for tap in range(4)}, **{(6 + tap, 17): 0.5 for tap in range(4)}},
+        interpolation="gather",
+    )
     assert reader.decode(0)[0, 1, 6:10].tolist() == [0.625, 0.375, 0.125, 0.875]
 
 
@@ -161,8 +231,9 @@ def test_the_encoding_has_the_hand_worked_values_of_u_and_then_of_v(tmp_path):
     # v = 0.625: octave 0 at t = 0.3125 gives -0.25, a quarter on -0.75; octave 1 at t = 0.875 gives 0.5 and 0.5.
     # The layer halves them and adds 0.5, so that they lie in [0, 1].
     order = {(channel, channel): 0.5 for channel in range(8)}
-    reader = linear_model(tmp_path, {**order, **{(channel, 13): 0.5 for channel in range(8)}}, n_frequencies=2,
-                          phases=2)
+    reader = linear_model(
+        tmp_path, {**order, **{(channel, 13): 0.5 for channel in range(8)}}, n_frequencies=2, phases=2
+    )
     assert reader.decode(0)[2, 0, :8].tolist() == [0.875, 0.375, 0.25, 0.25, 0.375, 0.125, 0.75, 0.75]
 
 
@@ -182,8 +253,9 @@ def test_a_periodic_encoding_repeats_within_its_cells_and_across_the_wrap(tmp_pa
     np.testing.assert_allclose(decoded, np.roll(decoded, 8, axis=1), atol=1e-6)
     np.testing.assert_allclose(decoded, np.roll(decoded, 8, axis=0), atol=1e-6)
     assert np.abs(decoded - np.roll(decoded, 4, axis=1)).max() > 0.01
-    np.testing.assert_allclose(reader.sample(np.arange(-3, 3) + 0.3, 0.7, 0),
-                               np.repeat(reader.sample(0.3, 0.7, 0), 6, axis=0), atol=1e-6)
+    np.testing.assert_allclose(
+        reader.sample(np.arange(-3, 3) + 0.3, 0.7, 0), np.repeat(reader.sample(0.3, 0.7, 0), 6, axis=0), atol=1e-6
+    )
 
 
 def test_samples_outside_the_texture_repeat_or_stick_to_the_border_with_every_encoding(tmp_path):
@@ -235,6 +307,7 @@ def test_an_interrupt_while_decoding_ends_all_threads(tmp_path, monkeypatch):
 
     def interrupt(rows):
         raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
         NeuralTextureReader(tmp_path).decode(0, interrupt)
     assert threading.active_count() == before
@@ -243,6 +316,7 @@ def test_an_interrupt_while_decoding_ends_all_threads(tmp_path, monkeypatch):
 def test_the_matrix_library_has_its_threads_back_after_the_last_decoder():
     def threads():
         return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
     with threadpool_limits(2, user_api="blas"):
         before = threads()
         first, second = one_matrix_thread(), one_matrix_thread()
@@ -290,27 +364,58 @@ def exported(tmp_path):
 @pytest.mark.parametrize("name", ["hash_grid_0.dds", "hash_grid_1.dds", "network_data.npz"])
 def test_a_changed_truncated_or_missing_file_is_named(exported, name):
     data = (exported / name).read_bytes()
-    for damaged, cause in ((data[:-20] + bytes([data[-20] ^ 1]) + data[-19:], "SHA-256"), (data[:-1], "bytes"),
-                           (None, "No such file")):
+    for damaged, cause in (
+        (data[:-20] + bytes([data[-20] ^ 1]) + data[-19:], "SHA-256"),
+        (data[:-1], "bytes"),
+        (None, "No such file"),
+    ):
         (exported / name).unlink() if damaged is None else (exported / name).write_bytes(damaged)
         with pytest.raises(UserError, match=re.escape(name)) as caught:
             NeuralTextureReader(exported)
         assert cause in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("path,value", [
-    (["format"], "other"), (["version"], 2), (["width"], "20"), (["width"], None), (["height"], -1), (["mips"], 99),
-    (["wrap"], 1), (["wrap"], None), (["channels"], None), (["channels", 0, "count"], 2),
-    (["channels", 0, "space"], "rec709"), (["channels", 1, "present"], None), (["grids"], None),
-    (["grids", 0, "files"], None), (["grids", 0, "files", 0], "other.dds"), (["grids", 0, "max_resolution"], 9),
-    (["grids", 0, "scale"], "1"), (["grids", 0, "quantize_bits"], 3), (["grids", 0, "n_features"], 3),
-    (["grids", 0, "interpolation"], "cubic"), (["grids", 0, "format"], "BC7_UNORM"), (["mip_levels"], []),
-    (["mip_levels", 0], [1]), (["mip_levels", 0], [7, 1]), (["positional_encoding", "phases"], None),
-    (["network", "inputs"], 8), (["network", "array"], "weights"), (["network", "precision"], "float16"),
-    (["network", "layers", 0, "activation"], "swish"), (["network", "layers", 0, "cols"], 32),
-    (["network", "layers", 1, "offset"], 512), (["network", "layers", 1, "bias_offset"], 10 ** 6),
-    (["files"], None), (["files", 0, "name"], "../hash_grid_0.dds"), (["files", 0, "bytes"], "many"),
-    (["files", 0, "sha256"], "0")])
+@pytest.mark.parametrize(
+    "path,value",
+    [
+        (["format"], "other"),
+        (["version"], 2),
+        (["width"], "20"),
+        (["width"], None),
+        (["height"], -1),
+        (["mips"], 99),
+        (["wrap"], 1),
+        (["wrap"], None),
+        (["channels"], None),
+        (["channels", 0, "count"], 2),
+        (["channels", 0, "space"], "rec709"),
+        (["channels", 1, "present"], None),
+        (["grids"], None),
+        (["grids", 0, "files"], None),
+        (["grids", 0, "files", 0], "other.dds"),
+        (["grids", 0, "max_resolution"], 9),
+        (["grids", 0, "scale"], "1"),
+        (["grids", 0, "quantize_bits"], 3),
+        (["grids", 0, "n_features"], 3),
+        (["grids", 0, "interpolation"], "cubic"),
+        (["grids", 0, "format"], "BC7_UNORM"),
+        (["mip_levels"], []),
+        (["mip_levels", 0], [1]),
+        (["mip_levels", 0], [7, 1]),
+        (["positional_encoding", "phases"], None),
+        (["network", "inputs"], 8),
+        (["network", "array"], "weights"),
+        (["network", "precision"], "float16"),
+        (["network", "layers", 0, "activation"], "swish"),
+        (["network", "layers", 0, "cols"], 32),
+        (["network", "layers", 1, "offset"], 512),
+        (["network", "layers", 1, "bias_offset"], 10**6),
+        (["files"], None),
+        (["files", 0, "name"], "../hash_grid_0.dds"),
+        (["files", 0, "bytes"], "many"),
+        (["files", 0, "sha256"], "0"),
+    ],
+)
 def test_a_manifest_with_a_wrong_or_missing_value_is_refused_in_one_line(exported, path, value):
     manifest = json.loads((exported / "manifest.json").read_text("utf-8"))
     place = manifest

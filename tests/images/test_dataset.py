@@ -91,7 +91,12 @@ def test_maps_of_another_size_follow_the_first_map_with_a_notice(tmp_path: Path)
 def test_sample_material_has_five_maps_and_wraps() -> None:
     textures = load_texture_set(ROOT / "data" / "test")
     assert [name for name in TEXTURE_CHANNELS if textures.present[name]] == [
-        "diffuse", "normal", "roughness", "occlusion", "displacement"]
+        "diffuse",
+        "normal",
+        "roughness",
+        "occlusion",
+        "displacement",
+    ]
     assert textures.notices == []
     texels = textures.mips[0].astype(int)
     for axis in (0, 1):
@@ -138,8 +143,12 @@ def test_command_prints_names_that_the_console_cannot_show(tmp_path: Path, encod
     folder.mkdir()
     save(folder / "\u77f3_albedo.png", flat(2, 3, (1, 2, 3)))
     save(folder / "\u77f3.gif", flat(2, 3, 1))
-    done = subprocess.run([sys.executable, str(ROOT / "dataset.py"), str(folder)], capture_output=True, cwd=ROOT,
-                          env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"})
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "dataset.py"), str(folder)],
+        capture_output=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+    )
     output = done.stdout.decode(encoding)
     assert done.returncode == 0, done.stderr
     assert "3 x 2" in output and "note: skipped" in output and "missing" in output

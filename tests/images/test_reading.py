@@ -31,8 +31,12 @@ def write_png_16bit(path: Path, values: np.ndarray, color_type: int) -> None:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
-                     + chunk(b"IDAT", zlib.compress(b"".join(lines))) + chunk(b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"".join(lines)))
+        + chunk(b"IEND", b"")
+    )
 
 
 def write_tiff_16bit(path: Path, values: np.ndarray, order: str, planar: bool, extra_sample: int = 2) -> None:
@@ -43,9 +47,18 @@ def write_tiff_16bit(path: Path, values: np.ndarray, order: str, planar: bool, e
     height, width, channels = values.shape
     strips = np.moveaxis(values, 2, 0) if planar else values[None]
     data = strips.astype(f"{order}u2").tobytes()
-    entries = [(256, 4, [width]), (257, 4, [height]), (258, 3, [16] * channels), (259, 3, [1]), (262, 3, [2]),
-               (273, 4, [8 + index * len(data) // len(strips) for index in range(len(strips))]), (277, 3, [channels]),
-               (278, 4, [height]), (279, 4, [len(data) // len(strips)] * len(strips)), (284, 3, [2 if planar else 1])]
+    entries = [
+        (256, 4, [width]),
+        (257, 4, [height]),
+        (258, 3, [16] * channels),
+        (259, 3, [1]),
+        (262, 3, [2]),
+        (273, 4, [8 + index * len(data) // len(strips) for index in range(len(strips))]),
+        (277, 3, [channels]),
+        (278, 4, [height]),
+        (279, 4, [len(data) // len(strips)] * len(strips)),
+        (284, 3, [2 if planar else 1]),
+    ]
     if channels == 4:
         entries.append((338, 3, [extra_sample]))
     start = 8 + len(data)
@@ -97,13 +110,22 @@ def test_16_bit_tiff_is_rounded_not_cut_to_8_bits(tmp_path: Path, channels: int,
     assert any("rounded from 16 to 8 bits" in line for line in textures.notices)
 
 
-@pytest.mark.parametrize("options", [{"compression": "lzw", "predictor": True}, {"compression": "deflate"},
-                                     {"compression": "lzw", "planarconfig": "separate"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": "lzw", "predictor": True},
+        {"compression": "deflate"},
+        {"compression": "lzw", "planarconfig": "separate"},
+    ],
+)
 def test_compressed_16_bit_tiff_is_rounded_too(tmp_path: Path, options: dict[str, object]) -> None:
     values = hard_to_round(40, 30, 3)
     planar = options.get("planarconfig") == "separate"
-    (tmp_path / "a_albedo.tif").write_bytes(imagecodecs.tiff_encode(
-        np.ascontiguousarray(np.moveaxis(values, 2, 0)) if planar else values, photometric="rgb", **options))
+    (tmp_path / "a_albedo.tif").write_bytes(
+        imagecodecs.tiff_encode(
+            np.ascontiguousarray(np.moveaxis(values, 2, 0)) if planar else values, photometric="rgb", **options
+        )
+    )
     assert np.array_equal(load_texture_set(tmp_path).mips[0][..., :3], rounded(values))
 
 
@@ -116,7 +138,7 @@ def test_truncated_16_bit_colour_is_refused_by_name(tmp_path: Path, suffix: str)
     else:
         path.write_bytes(imagecodecs.tiff_encode(values, photometric="rgb", compression="deflate"))
     load_texture_set(tmp_path)
-    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=path.name):
         load_texture_set(tmp_path)
 
@@ -135,7 +157,7 @@ def test_alpha_that_is_dropped_is_said_and_changes_no_colour(tmp_path: Path, mod
     image.save(tmp_path / "a_albedo.png")
     textures = load_texture_set(tmp_path)
     assert (textures.mips[0][..., :3] == ([90, 60, 30] if mode == "RGBA" else 90)).all()
-    line, = (line for line in textures.notices if line.startswith("alpha of a_albedo.png is not used"))
+    (line,) = (line for line in textures.notices if line.startswith("alpha of a_albedo.png is not used"))
     assert ("opaque" in line) == opaque
 
 
@@ -162,7 +184,7 @@ def test_what_is_converted_or_left_out_of_a_file_is_said(tmp_path: Path) -> None
 def test_truncated_image_is_refused_by_name(tmp_path: Path, suffix: str) -> None:
     path = save(tmp_path / f"a_albedo.{suffix}", np.random.default_rng(0).integers(0, 256, (64, 64, 3)))
     load_texture_set(tmp_path)
-    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert path.name in refusal(tmp_path)
 
 
@@ -224,11 +246,13 @@ def test_float_exr_colour_is_coded_as_srgb(tmp_path: Path) -> None:
 def test_damaged_exr_is_refused_by_name(tmp_path: Path) -> None:
     openexr = pytest.importorskip("OpenEXR", reason="OpenEXR is not installed")
     path = tmp_path / "a_albedo.exr"
-    with openexr.File({"compression": openexr.ZIP_COMPRESSION, "type": openexr.scanlineimage},
-                      {"RGB": np.random.default_rng(0).random((64, 64, 3), np.float32)}) as file:
+    with openexr.File(
+        {"compression": openexr.ZIP_COMPRESSION, "type": openexr.scanlineimage},
+        {"RGB": np.random.default_rng(0).random((64, 64, 3), np.float32)},
+    ) as file:
         file.write(str(path))
     load_texture_set(tmp_path)
-    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert "a_albedo.exr" in refusal(tmp_path)
     path.write_bytes(b"no image")
     assert "a_albedo.exr" in refusal(tmp_path)

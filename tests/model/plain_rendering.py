@@ -36,14 +36,19 @@ def make_texture(width=16, height=16, channels=ALL, seed=0, **model):
     for index, layer in enumerate(layout.layers):
         rows = channels if index == len(layout.layers) - 1 else list(range(layer.rows))
         cols = layout.n_inputs if index == 0 and config.use_bias else layer.cols
-        weights = flat[layer.offset:layer.offset + layer.rows * layer.cols].view(layer.rows, layer.cols)
+        weights = flat[layer.offset : layer.offset + layer.rows * layer.cols].view(layer.rows, layer.cols)
         weights[rows, :cols] = torch.randn(len(rows), cols, generator=generator) * 1.2 / math.sqrt(cols)
         if layer.bias_offset is not None:
-            flat[layer.bias_offset:layer.bias_offset + layer.rows][rows] = 0.3 * torch.randn(len(rows),
-                                                                                            generator=generator)
+            flat[layer.bias_offset : layer.bias_offset + layer.rows][rows] = 0.3 * torch.randn(
+                len(rows), generator=generator
+            )
     load_canonical_weights(texture.decoder, flat)
-    texture.grids.load([[torch.rand(level.shape, generator=generator) * 1.3 - 0.65 for level in levels]
-                        for levels in all_levels(texture)])
+    texture.grids.load(
+        [
+            [torch.rand(level.shape, generator=generator) * 1.3 - 0.65 for level in levels]
+            for levels in all_levels(texture)
+        ]
+    )
     return texture, flat
 
 
@@ -55,7 +60,7 @@ def all_levels(texture):
 def run_tiles(runs, groups, quantize, amplitudes=None, generator=None, planner=None):
     """Run a texture, or a backend's forward pass, on tile groups: values [N, C] and the touched grid texels."""
     texture = runs if isinstance(runs, NeuralTexture) else runs.texture
-    lookups = (planner or getattr(runs, "planner")).look_up(groups)
+    lookups = (planner or runs.planner).look_up(groups)
     noise = draw_noise(lookups, texture.layout.grids, amplitudes, generator, texture.device)
     lookups = lookups_to_device(lookups, texture.device)
     return runs(lookups, quantize, noise) if runs is texture else runs.forward(lookups, quantize, noise)
@@ -75,8 +80,12 @@ def grid_gradients(texture, touched):
         for read in touched:
             if read.grid == g:
                 whole.index_add_(0, read.rows.cpu(), read.texels.grad.cpu().double())
-        found.append([part.view(level.shape) for part, level in
-                      zip(whole.split(texture.grids.sizes[g]), texture.grids.levels(g))])
+        found.append(
+            [
+                part.view(level.shape)
+                for part, level in zip(whole.split(texture.grids.sizes[g]), texture.grids.levels(g))
+            ]
+        )
     return found
 
 
@@ -90,23 +99,29 @@ def group_texels(layout, group):
 
 # The plain rendering: float64, every texel on its own, nothing shared with the backend but the layout's numbers.
 
+
 def plain_activation(name, x):
     x = x.clone()
     return {
-        "none": lambda: x, "relu": lambda: torch.where(x > 0, x, 0 * x), "tanh": lambda: 2 / (1 + (-2 * x).exp()) - 1,
+        "none": lambda: x,
+        "relu": lambda: torch.where(x > 0, x, 0 * x),
+        "tanh": lambda: 2 / (1 + (-2 * x).exp()) - 1,
         "leaky_relu": lambda: torch.where(x > 0, x, 0.01 * x),
         "hard_swish": lambda: torch.where(x < -3, 0 * x, torch.where(x > 3, x, x * (x + 3) / 6)),
         "hard_gelu": lambda: torch.where(x < -1.5, 0 * x, torch.where(x > 1.5, x, x * (x + 1.5) / 3)),
-        "gelu": lambda: x / 2 * (1 + (math.sqrt(2 / math.pi) * (x + 0.044715 * x ** 3)).tanh()),
-        "silu": lambda: x / (1 + (-x).exp()), "exponential": lambda: math.e ** x, "sine": lambda: x.sin(),
+        "gelu": lambda: x / 2 * (1 + (math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)).tanh()),
+        "silu": lambda: x / (1 + (-x).exp()),
+        "exponential": lambda: math.e**x,
+        "sine": lambda: x.sin(),
         "sigmoid": lambda: 1 / (1 + (-x).exp()),
         "squareplus": lambda: (10 * x + (100 * x * x + 4).sqrt()) / 2 / 10,
-        "softplus": lambda: (1 + (10 * x).exp()).log() / 10}[name]()
+        "softplus": lambda: (1 + (10 * x).exp()).log() / 10,
+    }[name]()
 
 
 def plain_round(values, bits):
     """Nearest level, straight through inside the clamp range."""
-    steps = 2 ** bits
+    steps = 2**bits
     levels = (torch.arange(steps, dtype=torch.float64) - (steps - 1) / 2) / steps
     nearest = levels[(values.detach()[..., None] - levels).abs().argmin(-1)]
     inside = (values >= levels[0]) & (values <= levels[-1])
@@ -122,7 +137,7 @@ def plain_weights(rows, precision):
     if precision != "int8":
         return rows
     scale = np.float16(rows.detach().abs().amax(1).numpy().astype(np.float32) / 127).astype(np.float64)
-    scale = torch.from_numpy(np.maximum(scale, 2.0 ** -14))[:, None]
+    scale = torch.from_numpy(np.maximum(scale, 2.0**-14))[:, None]
     return rows + ((rows.detach() / scale).round().clamp(-127, 127) * scale - rows.detach())
 
 
@@ -154,20 +169,22 @@ def plain_predict(layout, grids, flat, mip, x, y, quantize):
                 place = plain_legendre(2 * wy - 1, ky) * plain_legendre(2 * wx - 1, kx)
                 products += [tap * place for tap in taps]
         else:
-            inputs.append((1 - wx) * (1 - wy) * taps[0] + wx * (1 - wy) * taps[1] + (1 - wx) * wy * taps[2]
-                          + wx * wy * taps[3])
+            inputs.append(
+                (1 - wx) * (1 - wy) * taps[0] + wx * (1 - wy) * taps[1] + (1 - wx) * wy * taps[2] + wx * wy * taps[3]
+            )
     inputs.append(torch.full((len(x), 1), mip / (layout.mips - 1) if layout.mips > 1 else 0.0, dtype=torch.float64))
     value = torch.cat(inputs + products, 1)
     value = torch.cat([value, torch.ones(len(x), -value.shape[1] % 16, dtype=torch.float64)], 1)
     start = 0
     for layer in layout.layers:
         rows = layout.n_neurons if layer is not layout.layers[-1] else 16
-        weights = plain_weights(flat[start:start + rows * value.shape[1]].view(rows, value.shape[1]),
-                                layout.network_precision)
+        weights = plain_weights(
+            flat[start : start + rows * value.shape[1]].view(rows, value.shape[1]), layout.network_precision
+        )
         start += rows * value.shape[1]
         value = value @ weights.t()
         if layer.bias_offset is not None:
-            value = value + flat[layer.bias_offset:layer.bias_offset + rows]
+            value = value + flat[layer.bias_offset : layer.bias_offset + rows]
         value = plain_activation(layer.activation, value)
     return value[:, :N_CHANNELS]
 
@@ -179,13 +196,16 @@ CASES = {
     "two hidden layers": dict(n_hidden_layers=2, n_neurons=32, activation="gelu"),
     "two hidden layers, bias": dict(n_hidden_layers=2, use_bias=True, activation="silu"),
     "gather": dict(hash_grid_configs=[grid(8, 2, **GATHER), grid(4, 2)]),
-    "gather, no hidden layer, bias": dict(hash_grid_configs=[grid(8, 2, **GATHER), grid(4, 2)], n_hidden_layers=0,
-                                          use_bias=True),
+    "gather, no hidden layer, bias": dict(
+        hash_grid_configs=[grid(8, 2, **GATHER), grid(4, 2)], n_hidden_layers=0, use_bias=True
+    ),
     "two gathered grids around a bilinear one": dict(
-        hash_grid_configs=[grid(4, **GATHER), grid(8, 2), grid(8, 2, **GATHER)], use_bias=True),
+        hash_grid_configs=[grid(4, **GATHER), grid(8, 2), grid(8, 2, **GATHER)], use_bias=True
+    ),
     "gather alone": dict(hash_grid_configs=[grid(8, **GATHER)]),
-    "encoding, period and phases": dict(n_frequencies=3, period_cells=2, phases=2,
-                                        hash_grid_configs=[grid(8, 2, **GATHER), grid(4)]),
+    "encoding, period and phases": dict(
+        n_frequencies=3, period_cells=2, phases=2, hash_grid_configs=[grid(8, 2, **GATHER), grid(4)]
+    ),
     "encoding": dict(n_frequencies=2),
     "missing maps": dict(channels=[3, 4, 5, 6, 10], use_bias=True),
     "clamped": dict(wrap=False, hash_grid_configs=[grid(8, 2, **GATHER), grid(4, 2)]),
@@ -197,14 +217,24 @@ CASES = {
     "one texel": dict(width=1, height=1),
     "first layer by place": dict(position_order=1, hash_grid_configs=[grid(8, 2, **GATHER), grid(4)], use_bias=True),
     "first layer by place, order 2, clamped, odd sizes": dict(
-        position_order=2, width=19, height=13, wrap=False, hash_grid_configs=[grid(6, 2, **GATHER), grid(5)]),
+        position_order=2, width=19, height=13, wrap=False, hash_grid_configs=[grid(6, 2, **GATHER), grid(5)]
+    ),
     "first layer by place, two gathered grids": dict(
-        position_order=1, hash_grid_configs=[grid(4, 2, **GATHER), grid(4), grid(8, 2, **GATHER)], n_frequencies=2,
-        period_cells=1, phases=2, n_hidden_layers=2),
+        position_order=1,
+        hash_grid_configs=[grid(4, 2, **GATHER), grid(4), grid(8, 2, **GATHER)],
+        n_frequencies=2,
+        period_cells=1,
+        phases=2,
+        n_hidden_layers=2,
+    ),
     "8-bit weights": dict(network_precision="int8", n_hidden_layers=2),
     "8-bit weights, first layer by place, bias, missing maps": dict(
-        network_precision="int8", position_order=1, use_bias=True, channels=[3, 4, 5, 6, 10],
-        hash_grid_configs=[grid(8, 2, **GATHER), grid(4)]),
+        network_precision="int8",
+        position_order=1,
+        use_bias=True,
+        channels=[3, 4, 5, 6, 10],
+        hash_grid_configs=[grid(8, 2, **GATHER), grid(4)],
+    ),
 }
 
 

@@ -43,8 +43,15 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an 
 def run(*command: str, **environment: str) -> subprocess.CompletedProcess:
     """Run a module of the repository in a process of its own."""
     import os
-    return subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=300,
-                          env={**os.environ, **environment})
+
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, **environment},
+    )
 
 
 def material(width: int, height: int) -> TextureSet:
@@ -62,8 +69,16 @@ def material(width: int, height: int) -> TextureSet:
         if min(width, height) == 1:
             break
         width, height = max(width // 2, 1), max(height // 2, 1)
-    return TextureSet(name="waves", width=mips[0].shape[1], height=mips[0].shape[0], mips=mips, present=present,
-                      normal_convention="opengl", files={}, notices=[])
+    return TextureSet(
+        name="waves",
+        width=mips[0].shape[1],
+        height=mips[0].shape[0],
+        mips=mips,
+        present=present,
+        normal_convention="opengl",
+        files={},
+        notices=[],
+    )
 
 
 def test_auto_takes_the_best_device_there_is():
@@ -112,8 +127,14 @@ def test_asking_for_tcnn_on_the_cpu_is_an_error_with_a_cure():
         usable_backends("tcnn", CPU, LAYOUT)
 
 
-@pytest.mark.parametrize("settings, reason", [
-    (PRESETS["quality"]["model"], "no biases"), ({"activation": "gelu"}, "no gelu"), ({"activation": "softplus"}, "overflows")])
+@pytest.mark.parametrize(
+    "settings, reason",
+    [
+        (PRESETS["quality"]["model"], "no biases"),
+        ({"activation": "gelu"}, "no gelu"),
+        ({"activation": "softplus"}, "overflows"),
+    ],
+)
 def test_auto_leaves_a_model_to_pytorch_whose_decoder_tiny_cuda_nn_cannot_run(settings, reason):
     layout = model_layout(config_from_dict({"model": settings}).model, 64, 64)
     names, why = usable_backends("auto", torch.device("cuda"), layout)
@@ -125,10 +146,14 @@ def test_the_faster_backend_is_taken_and_one_that_fails_is_out(monkeypatch):
     config, texture_set = config_from_dict({"train": {"batch_size": 512, "device": "cpu"}}), material(32, 32)
 
     def open_with(name):
-        return open_session(dataclasses.replace(config, train=dataclasses.replace(config.train, backend=name)),
-                            texture_set)
+        return open_session(
+            dataclasses.replace(config, train=dataclasses.replace(config.train, backend=name)), texture_set
+        )
+
     name, why = faster_backend(["torch", "tcnn"], config, open_with)
-    assert name == "torch" and why.startswith("torch: ") and "steps/s" in why and "tcnn fails: backend tcnn cannot" in why
+    assert (
+        name == "torch" and why.startswith("torch: ") and "steps/s" in why and "tcnn fails: backend tcnn cannot" in why
+    )
     rates = {"torch": 10.0, "tcnn": 20.0}
     monkeypatch.setattr("training.backend_trial._faster", {})
     monkeypatch.setattr("training.backend_trial._steps_per_second", lambda name: rates[name])
@@ -142,19 +167,25 @@ def test_an_unknown_backend_is_a_usage_error():
         usable_backends("tensorflow", CPU, LAYOUT)
 
 
-@pytest.mark.parametrize("body, reason", [
-    ("raise EnvironmentError('Unknown compute capability. Ensure CUDA support is installed.')", "no NVIDIA"),
-    ("raise OSError('Could not find compatible tinycudann extension for compute capability 89.')", "other GPUs"),
-    ("raise RuntimeError('CUDA driver version is insufficient')", "driver version"),
-    ("raise ImportError('undefined symbol: x')", "another PyTorch")])
+@pytest.mark.parametrize(
+    "body, reason",
+    [
+        ("raise EnvironmentError('Unknown compute capability. Ensure CUDA support is installed.')", "no NVIDIA"),
+        ("raise OSError('Could not find compatible tinycudann extension for compute capability 89.')", "other GPUs"),
+        ("raise RuntimeError('CUDA driver version is insufficient')", "driver version"),
+        ("raise ImportError('undefined symbol: x')", "another PyTorch"),
+    ],
+)
 def test_a_tinycudann_that_fails_to_import_makes_auto_fall_back_and_tcnn_an_error(tmp_path, body, reason):
     (tmp_path / "tinycudann.py").write_text(body)
-    code = ("import torch\nfrom configs import ModelConfig\nfrom model.backends.choose import usable_backends\n"
-            "from model.layout import model_layout\nfrom utils.errors import UserError\n"
-            "layout, cuda = model_layout(ModelConfig(), 64, 64), torch.device('cuda')\n"
-            "print(usable_backends('auto', cuda, layout))\n"
-            "try:\n    usable_backends('tcnn', cuda, layout)\n"
-            "except UserError as error:\n    print('refused:', error)\n")
+    code = (
+        "import torch\nfrom configs import ModelConfig\nfrom model.backends.choose import usable_backends\n"
+        "from model.layout import model_layout\nfrom utils.errors import UserError\n"
+        "layout, cuda = model_layout(ModelConfig(), 64, 64), torch.device('cuda')\n"
+        "print(usable_backends('auto', cuda, layout))\n"
+        "try:\n    usable_backends('tcnn', cuda, layout)\n"
+        "except UserError as error:\n    print('refused:', error)\n"
+    )
     done = run("-c", code, PYTHONPATH=str(tmp_path))
     auto, refused = done.stdout.splitlines()
     assert auto.startswith("(['torch']") and reason in auto
@@ -177,8 +208,10 @@ def test_a_precision_asked_for_is_kept_and_an_unknown_one_refused():
 
 
 def test_the_same_seed_makes_the_same_backend():
-    first, second = (make_backend("torch", NeuralTexture(LAYOUT, [0, 1, 2], CPU, torch.Generator().manual_seed(4)),
-                                  "float32") for _ in range(2))
+    first, second = (
+        make_backend("torch", NeuralTexture(LAYOUT, [0, 1, 2], CPU, torch.Generator().manual_seed(4)), "float32")
+        for _ in range(2)
+    )
     weights = [canonical_weights(backend.texture.decoder) for backend in (first, second)]
     assert type(first) is TorchBackend and torch.equal(*weights) and weights[0].abs().sum() > 0
 
@@ -189,7 +222,7 @@ def test_full_float32_holds_inside_and_is_undone_after_an_error():
     try:
         with pytest.raises(ZeroDivisionError), full_float32():
             assert torch.get_float32_matmul_precision() == "highest"
-            1 / 0
+            raise ZeroDivisionError
         assert torch.get_float32_matmul_precision() == "high"
     finally:
         torch.set_float32_matmul_precision(before)
@@ -231,20 +264,36 @@ def test_the_doctor_says_what_is_there_what_is_missing_and_how_to_get_it():
     done = run("-m", "model.doctor")
     assert done.returncode == 0, done.stderr
     titles = {line.partition(":")[0] for line in done.stdout.splitlines()}
-    assert {"Python", "system", "GPU (driver)", "PyTorch", "GPU (PyTorch)", "nvcc", "C++ compiler", "tinycudann",
-            "can train"} <= titles
+    assert {
+        "Python",
+        "system",
+        "GPU (driver)",
+        "PyTorch",
+        "GPU (PyTorch)",
+        "nvcc",
+        "C++ compiler",
+        "tinycudann",
+        "can train",
+    } <= titles
     assert f"{torch.__version__}" in done.stdout
-    values = [line for line in done.stdout.split("\n\n")[0].splitlines()]
+    values = list(done.stdout.split("\n\n")[0].splitlines())
     assert {line[20] for line in values} == {" "} and all(line[21] != " " for line in values), "values are aligned"
 
 
 @without_cuda
 def test_the_doctor_without_a_gpu_prints_the_commands_for_windows_and_linux():
     text = run("-m", "model.doctor").stdout
-    for words in ("missing cuda:", "missing tinycudann:", "vcvars64.bat",
-                  "--index-url https://download.pytorch.org/whl/cu", "set TCNN_CUDA_ARCHITECTURES=75;86;89",
-                  'export TCNN_CUDA_ARCHITECTURES="75;86;89"',
-                  "github.com/NVlabs/tiny-cuda-nn", "--no-build-isolation", "backend torch"):
+    for words in (
+        "missing cuda:",
+        "missing tinycudann:",
+        "vcvars64.bat",
+        "--index-url https://download.pytorch.org/whl/cu",
+        "set TCNN_CUDA_ARCHITECTURES=75;86;89",
+        'export TCNN_CUDA_ARCHITECTURES="75;86;89"',
+        "github.com/NVlabs/tiny-cuda-nn",
+        "--no-build-isolation",
+        "backend torch",
+    ):
         assert words in text
 
 
@@ -258,8 +307,9 @@ def test_the_doctor_prints_json_that_says_the_same():
 
 
 def test_the_doctor_names_the_reason_of_a_broken_tinycudann(tmp_path):
-    (tmp_path / "tinycudann.py").write_text("raise OSError('Could not find compatible tinycudann extension for "
-                                            "compute capability 89.')")
+    (tmp_path / "tinycudann.py").write_text(
+        "raise OSError('Could not find compatible tinycudann extension for compute capability 89.')"
+    )
     report = json.loads(run("-m", "model.doctor", "--json", PYTHONPATH=str(tmp_path)).stdout)
     assert "built for other GPUs" in report["problems"]["tinycudann"] and report["found"]["tinycudann"] == "installed"
 
@@ -280,9 +330,16 @@ def test_the_build_commands_follow_the_gpu_the_system_and_pytorch():
     assert [line for line in newer if "torch<2.13" in line and line.endswith("/cu130")] and newer[-2:] == linux[-2:]
 
 
-@pytest.mark.parametrize("driver, capabilities, tag", [
-    (None, [], "cu130"), ("12.4", ["8.6"], "cu126"), ("12.9", ["12.0"], "cu128"), ("13.2", ["7.5", "9.0"], "cu130"),
-    ("13.0", ["6.1", "8.9"], "cu126")])
+@pytest.mark.parametrize(
+    "driver, capabilities, tag",
+    [
+        (None, [], "cu130"),
+        ("12.4", ["8.6"], "cu126"),
+        ("12.9", ["12.0"], "cu128"),
+        ("13.2", ["7.5", "9.0"], "cu130"),
+        ("13.0", ["6.1", "8.9"], "cu126"),
+    ],
+)
 def test_pytorchs_build_is_the_newest_that_driver_and_gpus_run(driver, capabilities, tag):
     assert wheel_tag(driver, capabilities) == tag and torch_commands(tag)[0].endswith(f"/{tag}")
 
@@ -302,7 +359,7 @@ def test_the_plain_trainers_model_is_the_toolkits_function(preset, wrap):
             for level, value in zip(mine, theirs):
                 level.copy_(value)
         for weight, layer in zip(plain.weights, layout.layers):
-            weight.copy_(flat[layer.offset:layer.offset + weight.numel()].view(weight.shape))
+            weight.copy_(flat[layer.offset : layer.offset + weight.numel()].view(weight.shape))
         for mip in range(layout.mips):
             expected = texture.decode(mip)
             height, width = expected.shape[:2]
@@ -336,11 +393,29 @@ def test_the_time_to_a_psnr_is_that_of_the_first_evaluation_that_reaches_it():
 def test_the_gpu_benchmark_measures_what_it_is_asked_for_and_notes_what_is_missing(tmp_path):
     make_material(tmp_path / "wall")
     out = tmp_path / "out.json"
-    done = run("-m", "benchmarks.gpu", "--data_dir", str(tmp_path / "wall"), "--out", str(out), "--device", "cpu", "--quick",
-               "--materials", "given", "--presets", "ue5", "--trainers", "torch", "tcnn", "--batch_size", "1024")
+    done = run(
+        "-m",
+        "benchmarks.gpu",
+        "--data_dir",
+        str(tmp_path / "wall"),
+        "--out",
+        str(out),
+        "--device",
+        "cpu",
+        "--quick",
+        "--materials",
+        "given",
+        "--presets",
+        "ue5",
+        "--trainers",
+        "torch",
+        "tcnn",
+        "--batch_size",
+        "1024",
+    )
     assert done.returncode == 0, done.stderr
     results = json.loads(out.read_text())
-    run_, = results["runs"]
+    (run_,) = results["runs"]
     assert (run_["material"], run_["trainer"], run_["batch_size"]) == ("wall 64 x 64", "torch", 1024)
     assert run_["steps_per_s"] > 0 and run_["history"][-1]["psnr_db"] > 10 and run_["held_bytes"] is None
     assert len(results["at_once"]["together"]) == 2

@@ -23,10 +23,20 @@ def start(layout, mips):
 
 
 def test_every_level_gets_finite_latents_inside_the_clamp_range():
-    layout = model_layout(ModelConfig(hash_grid_configs=[
-        HashGridConfig(max_resolution=12, n_levels=3), HashGridConfig(max_resolution=8, quantize_bits=4)]), 33, 20)
-    mips = [np.random.default_rng(1).integers(0, 256, (max(20 >> m, 1), max(33 >> m, 1), 4), dtype=np.uint8)
-            for m in range(layout.mips)]
+    layout = model_layout(
+        ModelConfig(
+            hash_grid_configs=[
+                HashGridConfig(max_resolution=12, n_levels=3),
+                HashGridConfig(max_resolution=8, quantize_bits=4),
+            ]
+        ),
+        33,
+        20,
+    )
+    mips = [
+        np.random.default_rng(1).integers(0, 256, (max(20 >> m, 1), max(33 >> m, 1), 4), dtype=np.uint8)
+        for m in range(layout.mips)
+    ]
     for grid, levels in zip(layout.grids, start(layout, mips)):
         for level, values in enumerate(levels):
             assert values.shape == (grid.resolution(level), grid.resolution(level), grid.n_features)
@@ -58,7 +68,7 @@ def test_mips_share_the_basis_of_the_finest():
 
 
 def test_components_are_orthonormal_and_sorted_by_spread():
-    blocks = torch.randn(500, 6, generator=torch.Generator().manual_seed(0)) * torch.tensor([5., 4, 3, 2, 1, 0.5])
+    blocks = torch.randn(500, 6, generator=torch.Generator().manual_seed(0)) * torch.tensor([5.0, 4, 3, 2, 1, 0.5])
     _, vectors, deviations = principal_components(blocks, 4, torch.Generator().manual_seed(0))
     torch.testing.assert_close(vectors.t() @ vectors, torch.eye(4), atol=1e-5, rtol=0)
     assert (deviations[:-1] >= deviations[1:]).all()

@@ -13,8 +13,10 @@ from model.layout import model_layout
 
 
 def layout_of(size, interpolation="bilinear", cells=4, **model):
-    return model_layout(ModelConfig(hash_grid_configs=[HashGridConfig(texels_per_cell=cells, interpolation=interpolation)],
-                                    **model), *(size if isinstance(size, tuple) else (size, size)))
+    return model_layout(
+        ModelConfig(hash_grid_configs=[HashGridConfig(texels_per_cell=cells, interpolation=interpolation)], **model),
+        *(size if isinstance(size, tuple) else (size, size)),
+    )
 
 
 def group_of(mip, origins, side, alignment=None):
@@ -31,10 +33,19 @@ def texel_weights(taps, resolution):
 @pytest.mark.parametrize("alignment", [Alignment(), Alignment(4, 2)])
 @pytest.mark.parametrize("interpolation", ["bilinear", "gather"])
 def test_tiles_are_looked_up_alike_with_tables_and_without(interpolation, alignment, wrap, monkeypatch):
-    layout = layout_of(64, interpolation, wrap=wrap, n_frequencies=3, period_cells=2, phases=2, position_order=int(
-        interpolation == "gather"))
-    origins = [(alignment.phase + alignment.step * x, alignment.phase + alignment.step * y)
-               for x, y in ((0, 3), (11, 5), (3, 0))]
+    layout = layout_of(
+        64,
+        interpolation,
+        wrap=wrap,
+        n_frequencies=3,
+        period_cells=2,
+        phases=2,
+        position_order=int(interpolation == "gather"),
+    )
+    origins = [
+        (alignment.phase + alignment.step * x, alignment.phase + alignment.step * y)
+        for x, y in ((0, 3), (11, 5), (3, 0))
+    ]
     groups = [group_of(0, origins, 16, (alignment, alignment))]
     found = []
     for limit in (TABLE_BYTES, 0):
@@ -71,9 +82,13 @@ def test_no_table_is_made_that_would_take_hundreds_of_megabytes():
 def test_tiles_on_cell_borders_of_both_axes_get_cells_of_whole_texels(size, wrap):
     layout = layout_of(size, "gather", wrap=wrap)
     along_x, along_y = cell_alignment(layout, 0)
-    assert along_x.step == size[0] // layout.grids[0].max_resolution and along_y.step == size[1] // layout.grids[0].max_resolution
-    group = group_of(0, [(along_x.phase, along_y.phase), (along_x.phase - along_x.step, along_y.phase)], 8,
-                     (along_x, along_y))
+    assert (
+        along_x.step == size[0] // layout.grids[0].max_resolution
+        and along_y.step == size[1] // layout.grids[0].max_resolution
+    )
+    group = group_of(
+        0, [(along_x.phase, along_y.phase), (along_x.phase - along_x.step, along_y.phase)], 8, (along_x, along_y)
+    )
     cells = TilePlanner(layout).look_up([group])[0].grids[0].cells
     assert isinstance(cells, AlignedCells) and cells.texels == (along_y.step, along_x.step)
 
@@ -91,5 +106,6 @@ def test_the_signature_tells_apart_what_runs_other_operations_and_nothing_else()
         arrays = arrays_of(lookups)
         assert all(a is b for a, b in zip(arrays_of(with_arrays(lookups, arrays)), arrays, strict=True))
         return signature(lookups, arrays)
+
     assert of(0, 3) == of(0, 31) == of(0, 51) and hash(of(0, 3)) == hash(of(0, 31))
     assert len({of(0, 3), of(0, 3, tiles=2), of(0, 3, side=4)}) == 3

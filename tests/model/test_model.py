@@ -45,8 +45,12 @@ def test_values_and_all_gradients_equal_a_plain_rendering(name, quantize):
     groups = sample_groups(layout)
     plain_flat = flat.double().requires_grad_()
     plain_grids = [[level.double().requires_grad_() for level in levels] for levels in all_levels(texture)]
-    expected = torch.cat([plain_predict(layout, plain_grids, plain_flat, group.mip, *group_texels(layout, group),
-                                        quantize) for group in groups])[:, channels]
+    expected = torch.cat(
+        [
+            plain_predict(layout, plain_grids, plain_flat, group.mip, *group_texels(layout, group), quantize)
+            for group in groups
+        ]
+    )[:, channels]
     factors = torch.randn(expected.shape, generator=torch.Generator().manual_seed(9))
     (expected * factors).sum().backward()
 
@@ -64,15 +68,16 @@ def test_values_and_all_gradients_equal_a_plain_rendering(name, quantize):
     if layout.layers[0].bias_offset is not None:
         # With biases the padding's ones take no part: their weights are zero and stay so.
         first = layout.layers[0]
-        plain_flat.grad[:first.rows * first.cols].view(first.rows, first.cols)[:, layout.n_inputs:] = 0
+        plain_flat.grad[: first.rows * first.cols].view(first.rows, first.cols)[:, layout.n_inputs :] = 0
     torch.testing.assert_close(gradient / scale, plain_flat.grad / scale, rtol=1e-3, atol=1e-4)
     for found, levels in zip(grid_gradients(texture, touched), plain_grids):
         for got, level in zip(found, levels):
             wanted = torch.zeros_like(level) if level.grad is None else level.grad
             torch.testing.assert_close(got / scale, wanted / scale, rtol=1e-3, atol=1e-4)
     if layout.width > 1:
-        assert any(level.grad is not None and level.grad.abs().max() > 1e-3
-                   for levels in plain_grids for level in levels)
+        assert any(
+            level.grad is not None and level.grad.abs().max() > 1e-3 for levels in plain_grids for level in levels
+        )
 
 
 @pytest.mark.parametrize("name", ACTIVATION_NAMES)
@@ -121,8 +126,15 @@ def test_a_decoded_mip_equals_the_plain_rendering_at_every_texel(name):
     for mip in range(layout.mips):
         width, height = mip_size(layout.width, layout.height, mip)
         y, x = np.mgrid[:height, :width]
-        expected = plain_predict(layout, [[level.double() for level in levels] for levels in all_levels(texture)],
-                                 flat.double(), mip, x.reshape(-1), y.reshape(-1), True)[:, texture.channels]
+        expected = plain_predict(
+            layout,
+            [[level.double() for level in levels] for levels in all_levels(texture)],
+            flat.double(),
+            mip,
+            x.reshape(-1),
+            y.reshape(-1),
+            True,
+        )[:, texture.channels]
         for side in (128, 5):
             decoded = texture.decode(mip, True, side)
             assert decoded.shape == (height, width, len(texture.channels))
@@ -131,8 +143,9 @@ def test_a_decoded_mip_equals_the_plain_rendering_at_every_texel(name):
 
 def one_feature_texture(wrap, interpolation, outputs):
     """An 8 x 8 texture whose output `k` is network input `k`, over a 2 x 2 grid of one feature."""
-    texture, flat = make_texture(8, 8, n_hidden_layers=0, wrap=wrap, hash_grid_configs=[
-        grid(2, save_bits=8, interpolation=interpolation)])
+    texture, flat = make_texture(
+        8, 8, n_hidden_layers=0, wrap=wrap, hash_grid_configs=[grid(2, save_bits=8, interpolation=interpolation)]
+    )
     flat.zero_()
     for output in range(outputs):
         flat[output * 16 + output] = 1
@@ -150,10 +163,17 @@ def test_the_first_texel_blends_its_taps_across_the_border_as_worked_by_hand(wra
     assert decoded[0, 0, 0].item() == pytest.approx(value, abs=1e-6)
 
 
-@pytest.mark.parametrize("wrap, texel, taps", [
-    (True, (3, 3), [0.1, 0.2, 0.3, 0.4]), (True, (0, 0), [0.4, 0.3, 0.2, 0.1]),
-    (True, (3, 0), [0.3, 0.4, 0.1, 0.2]), (True, (7, 3), [0.2, 0.1, 0.4, 0.3]),
-    (False, (0, 0), [0.1, 0.1, 0.1, 0.1]), (False, (3, 7), [0.3, 0.4, 0.3, 0.4])])
+@pytest.mark.parametrize(
+    "wrap, texel, taps",
+    [
+        (True, (3, 3), [0.1, 0.2, 0.3, 0.4]),
+        (True, (0, 0), [0.4, 0.3, 0.2, 0.1]),
+        (True, (3, 0), [0.3, 0.4, 0.1, 0.2]),
+        (True, (7, 3), [0.2, 0.1, 0.4, 0.3]),
+        (False, (0, 0), [0.1, 0.1, 0.1, 0.1]),
+        (False, (3, 7), [0.3, 0.4, 0.3, 0.4]),
+    ],
+)
 def test_gathered_taps_come_in_the_order_00_10_01_11_of_x_and_y(wrap, texel, taps):
     texture = one_feature_texture(wrap, "gather", 4)
     x, y = texel
@@ -218,7 +238,7 @@ def test_a_fresh_network_has_zero_rows_for_missing_maps():
     layout = model_layout(ModelConfig(), 16, 16)
     flat = canonical_weights(NeuralTexture(layout, [3, 4, 5], CPU, torch.Generator().manual_seed(0)).decoder)
     last = layout.layers[-1]
-    rows = flat[last.offset:last.offset + last.rows * last.cols].view(last.rows, last.cols).abs().sum(1) > 0
+    rows = flat[last.offset : last.offset + last.rows * last.cols].view(last.rows, last.cols).abs().sum(1) > 0
     assert rows.nonzero().view(-1).tolist() == [3, 4, 5]
 
 
@@ -227,8 +247,9 @@ def test_rounding_passes_the_gradient_to_features_inside_the_clamp_range_alone()
     texture.grids.load([[torch.tensor([[0.1, 0.7], [-0.7, 0.4]])[..., None]]])
     values, touched = run_tiles(texture, [tiles(0, [(0, 0)], 8, 8)], True)
     values[:, 0].sum().backward()
-    torch.testing.assert_close(grid_gradients(texture, touched)[0][0][..., 0],
-                               torch.tensor([[16.0, 0.0], [0.0, 16.0]], dtype=torch.float64))
+    torch.testing.assert_close(
+        grid_gradients(texture, touched)[0][0][..., 0], torch.tensor([[16.0, 0.0], [0.0, 16.0]], dtype=torch.float64)
+    )
 
 
 @torch.no_grad()
@@ -280,8 +301,17 @@ def test_a_step_lowers_the_loss_and_touches_only_the_tiles_grid_texels():
 def test_another_decoder_reads_the_same_grids():
     """A reflectance of a place and two directions, of three outputs, learnt on the grids that textures use."""
     config = ModelConfig(hash_grid_configs=[grid(8, 2, **GATHER), grid(4, 2)])
-    layout = FeatureLayout(16, 16, 5, tuple(grid_layout(each, 16, 16) for each in config.hash_grid_configs),
-                           n_frequencies=0, period_cells=0, phases=1, position_order=0, wrap=True)
+    layout = FeatureLayout(
+        16,
+        16,
+        5,
+        tuple(grid_layout(each, 16, 16) for each in config.hash_grid_configs),
+        n_frequencies=0,
+        period_cells=0,
+        phases=1,
+        position_order=0,
+        wrap=True,
+    )
     random = torch.Generator().manual_seed(0)
     grids, planner = FeatureGrids(layout, CPU, random), TilePlanner(layout)
     torch.manual_seed(0)

@@ -29,7 +29,7 @@ def test_rounding_twice_changes_nothing_and_gradients_pass_straight_through():
     rounded = round_rows(rows)
     assert torch.equal(round_rows(rounded), rounded)
     error = (rounded - rows).abs().amax(1)
-    assert (error <= rows.abs().amax(1) / 127 * 0.5005 + 2.0 ** -15).all()
+    assert (error <= rows.abs().amax(1) / 127 * 0.5005 + 2.0**-15).all()
     leaf = rows.clone().requires_grad_()
     factors = torch.randn(rows.shape, generator=random)
     (round_rows(leaf) * factors).sum().backward()
@@ -39,15 +39,20 @@ def test_rounding_twice_changes_nothing_and_gradients_pass_straight_through():
 @pytest.mark.parametrize("use_bias", [False, True])
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
 def test_the_reader_gets_back_the_weights_that_training_ends_with(precision, use_bias, tmp_path):
-    source = make_source(network_precision=precision, use_bias=use_bias, n_hidden_layers=2,
-                         hash_grid_configs=[grid(8, interpolation="gather"), grid(4)], position_order=1)
+    source = make_source(
+        network_precision=precision,
+        use_bias=use_bias,
+        n_hidden_layers=2,
+        hash_grid_configs=[grid(8, interpolation="gather"), grid(4)],
+        position_order=1,
+    )
     manifest = export_material(source, tmp_path).manifest
     stored = as_stored(torch.from_numpy(source.network), source.layout).numpy()
     for layer, (weights, bias, _) in zip(source.layout.layers, NeuralTextureReader(tmp_path).layers):
-        wanted = stored[layer.offset:layer.offset + layer.rows * layer.cols].reshape(layer.rows, layer.cols)
-        np.testing.assert_array_equal(weights, wanted[:len(weights)])
+        wanted = stored[layer.offset : layer.offset + layer.rows * layer.cols].reshape(layer.rows, layer.cols)
+        np.testing.assert_array_equal(weights, wanted[: len(weights)])
         if use_bias:
-            np.testing.assert_array_equal(bias, stored[layer.bias_offset:layer.bias_offset + len(bias)])
+            np.testing.assert_array_equal(bias, stored[layer.bias_offset : layer.bias_offset + len(bias)])
     array, _ = pack_network(source.network, source.layout)
     assert array.nbytes == stored_bytes(source.layout)
     npz = next(entry["bytes"] for entry in manifest["files"] if entry["name"] == "network_data.npz")

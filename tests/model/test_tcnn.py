@@ -34,8 +34,10 @@ from model.texture import NeuralTexture
 
 CPU = torch.device("cpu")
 BILINEAR = [HashGridConfig(max_resolution=16), HashGridConfig(max_resolution=8)]
-GATHER = [HashGridConfig(max_resolution=16, quantize_bits=4, save_bits=64, interpolation="gather"),
-          HashGridConfig(max_resolution=8, quantize_bits=4, save_bits=64)]
+GATHER = [
+    HashGridConfig(max_resolution=16, quantize_bits=4, save_bits=64, interpolation="gather"),
+    HashGridConfig(max_resolution=8, quantize_bits=4, save_bits=64),
+]
 
 
 def close(found, expected, tolerance):
@@ -52,7 +54,7 @@ def dense_grid(table: torch.Tensor, position: np.ndarray, resolution: int) -> to
     for dy in (0, 1):
         for dx in (0, 1):
             column, row = lower[:, 0].long() + dx, lower[:, 1].long() + dy
-            weight = ((fraction[:, 0] if dx else 1 - fraction[:, 0]) * (fraction[:, 1] if dy else 1 - fraction[:, 1]))
+            weight = (fraction[:, 0] if dx else 1 - fraction[:, 0]) * (fraction[:, 1] if dy else 1 - fraction[:, 1])
             result = result + weight[:, None] * table[(column + row * resolution) % table.shape[0]].double()
     return result
 
@@ -91,8 +93,13 @@ def test_a_tables_entries_run_along_the_rows_and_are_padded_to_a_multiple_of_eig
     level = torch.arange(1.0, 10.0).view(9, 1)
     table = LevelTable.apply(level, torch.arange(9), 3, True, torch.float32)
     assert table.shape == (32, 1) and table_entries(3) == 32
-    assert table[:25].view(5, 5).tolist() == [[9, 7, 8, 9, 7], [3, 1, 2, 3, 1], [6, 4, 5, 6, 4], [9, 7, 8, 9, 7],
-                                              [3, 1, 2, 3, 1]]
+    assert table[:25].view(5, 5).tolist() == [
+        [9, 7, 8, 9, 7],
+        [3, 1, 2, 3, 1],
+        [6, 4, 5, 6, 4],
+        [9, 7, 8, 9, 7],
+        [3, 1, 2, 3, 1],
+    ]
     assert table[25:].abs().sum() == 0
     assert ring_entries(torch.arange(9), 3).tolist() == [6, 7, 8, 11, 12, 13, 16, 17, 18]
 
@@ -120,8 +127,15 @@ def test_sixteen_features_are_split_in_order_and_none_is_lost():
 
 
 def test_an_encoding_is_one_dense_level_with_room_for_the_ring():
-    assert encoding_config(4, 8) == {"otype": "Grid", "type": "Dense", "n_levels": 1, "n_features_per_level": 8,
-                                     "base_resolution": 6, "per_level_scale": 1.0, "interpolation": "Linear"}
+    assert encoding_config(4, 8) == {
+        "otype": "Grid",
+        "type": "Dense",
+        "n_levels": 1,
+        "n_features_per_level": 8,
+        "base_resolution": 6,
+        "per_level_scale": 1.0,
+        "interpolation": "Linear",
+    }
 
 
 @pytest.mark.parametrize("size, resolution", [(8, 4), (4, 4), (3, 4), (6, 2), (7, 3)])
@@ -161,7 +175,7 @@ def test_a_dense_grid_fed_this_way_blends_as_the_reference_does(width, height, r
             values = blend_taps(0, None, BilinearLookup(index, *weights), square).view(-1, 2).double()
         (values * torch.linspace(-1, 1, values.numel()).view_as(values)).sum().backward()
         results.append(values.detach())
-        gradients.append(torch.zeros(resolution ** 2, 2, dtype=torch.float64).index_add_(0, index, texels.grad))
+        gradients.append(torch.zeros(resolution**2, 2, dtype=torch.float64).index_add_(0, index, texels.grad))
     torch.testing.assert_close(results[1], results[0], atol=1e-5, rtol=0)
     torch.testing.assert_close(gradients[1], gradients[0], atol=1e-4, rtol=0)
 
@@ -170,12 +184,22 @@ def layout_of(**settings):
     return model_layout(ModelConfig(**settings), 64, 64)
 
 
-@pytest.mark.parametrize("settings, kind", [
-    ({}, "FullyFusedMLP"), ({"n_neurons": 128, "n_hidden_layers": 3}, "FullyFusedMLP"),
-    ({"output_activation": "hard_swish"}, "FullyFusedMLP"), ({"n_neurons": 48}, "CutlassMLP"),
-    ({"n_neurons": 256}, "CutlassMLP"), ({"activation": "silu"}, "CutlassMLP"), ({"n_hidden_layers": 0}, "CutlassMLP"),
-    ({"activation": "gelu"}, "torch"), ({"activation": "hard_gelu"}, "torch"), ({"use_bias": True}, "torch"),
-    ({"n_neurons": 24}, "torch")])
+@pytest.mark.parametrize(
+    "settings, kind",
+    [
+        ({}, "FullyFusedMLP"),
+        ({"n_neurons": 128, "n_hidden_layers": 3}, "FullyFusedMLP"),
+        ({"output_activation": "hard_swish"}, "FullyFusedMLP"),
+        ({"n_neurons": 48}, "CutlassMLP"),
+        ({"n_neurons": 256}, "CutlassMLP"),
+        ({"activation": "silu"}, "CutlassMLP"),
+        ({"n_hidden_layers": 0}, "CutlassMLP"),
+        ({"activation": "gelu"}, "torch"),
+        ({"activation": "hard_gelu"}, "torch"),
+        ({"use_bias": True}, "torch"),
+        ({"n_neurons": 24}, "torch"),
+    ],
+)
 def test_the_decoder_runs_in_the_fastest_network_that_can_compute_it(settings, kind):
     found, reason = network_type(layout_of(**settings))
     assert found == kind and (reason == "") == (kind == "FullyFusedMLP")
@@ -183,8 +207,12 @@ def test_the_decoder_runs_in_the_fastest_network_that_can_compute_it(settings, k
 
 def test_a_network_has_the_hidden_layers_of_the_layout_and_leaves_the_last_activation_to_torch():
     assert network_config(layout_of(output_activation="relu", n_hidden_layers=2), "FullyFusedMLP") == {
-        "otype": "FullyFusedMLP", "activation": "LeakyReLU", "output_activation": "None", "n_neurons": 16,
-        "n_hidden_layers": 2}
+        "otype": "FullyFusedMLP",
+        "activation": "LeakyReLU",
+        "output_activation": "None",
+        "n_neurons": 16,
+        "n_hidden_layers": 2,
+    }
     assert network_config(layout_of(n_hidden_layers=0), "CutlassMLP")["n_hidden_layers"] == 0
 
 
@@ -224,7 +252,7 @@ def test_the_loss_scale_stays_within_its_limits():
     assert scale.scale == 1
     for _ in range(30):
         scale.update(torch.tensor(True))
-    assert scale.scale == 2 ** 24
+    assert scale.scale == 2**24
 
 
 class CpuNetwork(torch.nn.Module):
@@ -239,7 +267,7 @@ class CpuNetwork(torch.nn.Module):
     def forward(self, x):
         for layer in self.layout.layers:
             end = layer.offset + layer.rows * layer.cols
-            x = x @ self.params[layer.offset:end].view(layer.rows, layer.cols).t()
+            x = x @ self.params[layer.offset : end].view(layer.rows, layer.cols).t()
             x = x if layer is self.layout.layers[-1] else self.activation(x)
         return x.half()
 
@@ -254,7 +282,7 @@ class SlopeOfWhatComesAfter(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        value, = ctx.saved_tensors
+        (value,) = ctx.saved_tensors
         return gradient * (1 - value.tanh() ** 2)
 
 
@@ -266,7 +294,7 @@ def half_precision_backend():
     return backend
 
 
-@pytest.mark.parametrize("start, survive", [(2.0 ** 14, True), (1.0, False)])
+@pytest.mark.parametrize("start, survive", [(2.0**14, True), (1.0, False)])
 def test_gradients_too_small_for_half_precision_survive_by_the_loss_scale(start, survive):
     backend = half_precision_backend()
     backend.loss_scale = LossScale(CPU, start=start)
@@ -276,26 +304,41 @@ def test_gradients_too_small_for_half_precision_survive_by_the_loss_scale(start,
     network = CpuNetwork(backend.layout, torch.tanh)
     # Half precision ends at 6e-8.
     slope = 1e-9 * (torch.rand(256, backend.layout.layers[-1].rows, generator=random) + 0.5)
-    expected = torch.autograd.grad((torch.func.functional_call(network, {"params": weights}, (inputs,)).float()
-                                    .mul(slope * 2.0 ** 20)).sum(), (weights, inputs))
+    expected = torch.autograd.grad(
+        (torch.func.functional_call(network, {"params": weights}, (inputs,)).float().mul(slope * 2.0**20)).sum(),
+        (weights, inputs),
+    )
     output = backend._run(network, backend._scaled_back(weights), backend._scaled_back(inputs))
     (output * slope).sum().backward()
     for tensor, gradient in zip((weights, inputs), expected):
-        assert close(tensor.grad * 2.0 ** 20, gradient, 1e-2) == survive and bool(tensor.grad.any()) == survive
+        assert close(tensor.grad * 2.0**20, gradient, 1e-2) == survive and bool(tensor.grad.any()) == survive
 
 
-@pytest.mark.parametrize("activation, agrees", [(torch.tanh, True), (SlopeOfWhatComesAfter.apply, False),
-                                                (lambda x: x.tanh() * 1.1, False),
-                                                (lambda x: x * float("nan"), False)])
+@pytest.mark.parametrize(
+    "activation, agrees",
+    [
+        (torch.tanh, True),
+        (SlopeOfWhatComesAfter.apply, False),
+        (lambda x: x.tanh() * 1.1, False),
+        (lambda x: x * float("nan"), False),
+    ],
+)
 def test_a_network_with_wrong_values_or_gradients_is_found_out_before_it_trains(activation, agrees):
     backend = half_precision_backend()
     error = backend._trial_error(CpuNetwork(backend.layout, activation))
     assert (error <= MOST_TRIAL_ERROR) == agrees and (error < 0.01) == agrees
 
 
-@pytest.mark.parametrize("settings, fuses", [
-    ({}, True), ({"activation": "relu", "n_neurons": 64}, True), ({"n_neurons": 128}, False),
-    ({"activation": "silu"}, False), ({"activation": "tanh"}, False)])
+@pytest.mark.parametrize(
+    "settings, fuses",
+    [
+        ({}, True),
+        ({"activation": "relu", "n_neurons": 64}, True),
+        ({"n_neurons": 128}, False),
+        ({"activation": "silu"}, False),
+        ({"activation": "tanh"}, False),
+    ],
+)
 def test_only_activations_whose_slope_shows_in_their_value_are_fused_at_run_time(settings, fuses):
     assert fuses_at_run_time(model_layout(ModelConfig(**settings), 64, 64)) == fuses
 
@@ -308,13 +351,17 @@ def test_one_element_that_is_not_finite_is_found(bad):
     assert not all_finite(tensors)
 
 
-@pytest.mark.parametrize("error, words", [
-    (ModuleNotFoundError("No module named 'tinycudann'", name="tinycudann"), "not installed"),
-    (EnvironmentError("Unknown compute capability. Ensure PyTorch with CUDA support is installed."), "no NVIDIA GPU"),
-    (EnvironmentError("Could not find compatible tinycudann extension for compute capability 89."), "other GPUs"),
-    (ImportError("_89_C.so: undefined symbol: _ZN3c10"), "another PyTorch"),
-    (ImportError("DLL load failed while importing _89_C"), "another PyTorch"),
-    (RuntimeError("driver\nshutting down"), "RuntimeError: driver shutting down")])
+@pytest.mark.parametrize(
+    "error, words",
+    [
+        (ModuleNotFoundError("No module named 'tinycudann'", name="tinycudann"), "not installed"),
+        (OSError("Unknown compute capability. Ensure PyTorch with CUDA support is installed."), "no NVIDIA GPU"),
+        (OSError("Could not find compatible tinycudann extension for compute capability 89."), "other GPUs"),
+        (ImportError("_89_C.so: undefined symbol: _ZN3c10"), "another PyTorch"),
+        (ImportError("DLL load failed while importing _89_C"), "another PyTorch"),
+        (RuntimeError("driver\nshutting down"), "RuntimeError: driver shutting down"),
+    ],
+)
 def test_each_way_an_import_fails_has_its_own_one_line_reason(error, words):
     reason = explain_import_error(error)
     assert words in reason and "\n" not in reason

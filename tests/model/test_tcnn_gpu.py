@@ -19,16 +19,20 @@ from training.optimizers import Optimizers
 
 needs_tcnn = pytest.mark.skipif(
     not torch.cuda.is_available() or bool(tinycudann_problem()),
-    reason="needs an NVIDIA GPU" if not torch.cuda.is_available() else f"needs tiny-cuda-nn: {tinycudann_problem()}")
+    reason="needs an NVIDIA GPU" if not torch.cuda.is_available() else f"needs tiny-cuda-nn: {tinycudann_problem()}",
+)
 
-MODELS = {"bilinear": ModelConfig(hash_grid_configs=BILINEAR),
-          "clamped": ModelConfig(hash_grid_configs=BILINEAR, wrap=False, n_frequencies=2, n_neurons=64,
-                                 output_activation="hard_swish"),
-          "gather": ModelConfig(hash_grid_configs=GATHER, n_hidden_layers=2),
-          "layers in torch": ModelConfig(hash_grid_configs=GATHER, activation="gelu", use_bias=True, n_neurons=32),
-          "linear": ModelConfig(hash_grid_configs=BILINEAR, n_hidden_layers=0),
-          "silu": ModelConfig(hash_grid_configs=BILINEAR, activation="silu", n_neurons=32),
-          "tanh": ModelConfig(hash_grid_configs=BILINEAR, activation="tanh", n_neurons=32)}
+MODELS = {
+    "bilinear": ModelConfig(hash_grid_configs=BILINEAR),
+    "clamped": ModelConfig(
+        hash_grid_configs=BILINEAR, wrap=False, n_frequencies=2, n_neurons=64, output_activation="hard_swish"
+    ),
+    "gather": ModelConfig(hash_grid_configs=GATHER, n_hidden_layers=2),
+    "layers in torch": ModelConfig(hash_grid_configs=GATHER, activation="gelu", use_bias=True, n_neurons=32),
+    "linear": ModelConfig(hash_grid_configs=BILINEAR, n_hidden_layers=0),
+    "silu": ModelConfig(hash_grid_configs=BILINEAR, activation="silu", n_neurons=32),
+    "tanh": ModelConfig(hash_grid_configs=BILINEAR, activation="tanh", n_neurons=32),
+}
 DECODERS = {"linear": "CutlassMLP", "silu": "CutlassMLP", "layers in torch": "in torch"}
 """What runs the models' decoders in half precision, FullyFusedMLP if nothing else is said."""
 SIZES = [(64, 64), (48, 20)]
@@ -56,8 +60,9 @@ class Trained:
     def step(self, touched):
         numbers = self.optimizers.begin_step(1.0)
         values = torch.tensor(list(numbers.values())).pin_memory().to("cuda", non_blocking=True).unbind()
-        self.optimizers.apply(dict(zip(numbers, values)), touched,
-                              self.backend.judge(self.optimizers.gradients(touched)))
+        self.optimizers.apply(
+            dict(zip(numbers, values)), touched, self.backend.judge(self.optimizers.gradients(touched))
+        )
 
 
 def pair(name, size, precision):

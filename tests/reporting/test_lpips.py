@@ -80,6 +80,7 @@ def test_a_download_says_so_and_is_kept_only_where_its_hash_fits_its_name(tmp_pa
 def _cached_weights(monkeypatch, tmp_path, content):
     """Put a file into the cache as the weights that torchvision reads."""
     import torchvision
+
     folder = tmp_path / "home" / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     name = f"alexnet-random-{hashlib.sha256(content).hexdigest()[:8]}.pth"
@@ -94,6 +95,7 @@ def test_lpips_from_weights_in_the_cache_is_zero_for_equal_images(monkeypatch, t
 
     import torch
     import torchvision
+
     torch.manual_seed(0)
     buffer = io.BytesIO()
     torch.save(torchvision.models.alexnet(weights=None).state_dict(), buffer)

@@ -41,7 +41,7 @@ def test_psnr_refuses_shapes_that_would_broadcast():
 
 def test_psnr_in_row_blocks_equals_psnr_at_once(monkeypatch):
     a, b = _noise((37, 11, 3), 1), _noise((37, 11, 3), 2)
-    expected = 10 * math.log10(255 ** 2 / np.mean((a.astype(float) - b) ** 2))
+    expected = 10 * math.log10(255**2 / np.mean((a.astype(float) - b) ** 2))
     monkeypatch.setattr(metrics, "_BLOCK_VALUES", 64)
     assert metrics.psnr(a, b) == pytest.approx(expected, abs=1e-9)
 
@@ -54,7 +54,7 @@ def test_overall_psnr_counts_present_channels_alone_and_each_by_its_channels():
     b[..., 8] = 255
     result = metrics.material_psnr(a, b, {**ALL, "diffuse": True, "roughness": True})
     assert list(result) == ["overall", "diffuse", "roughness"]
-    assert result["overall"] == pytest.approx(10 * math.log10(255 ** 2 / ((3 * 36 + 4) / 4)))
+    assert result["overall"] == pytest.approx(10 * math.log10(255**2 / ((3 * 36 + 4) / 4)))
     assert result["diffuse"] == pytest.approx(20 * math.log10(255 / 6))
     assert result["roughness"] == pytest.approx(20 * math.log10(255 / 2))
 
@@ -68,12 +68,15 @@ def _plain_ssim(a, b):
     values = []
     for row in range(a.shape[0]):
         for column in range(a.shape[1]):
-            p, q = x[row:row + 11, column:column + 11], y[row:row + 11, column:column + 11]
+            p, q = x[row : row + 11, column : column + 11], y[row : row + 11, column : column + 11]
             mean_p, mean_q = (window * p).sum(), (window * q).sum()
             var_p, var_q = (window * (p - mean_p) ** 2).sum(), (window * (q - mean_q) ** 2).sum()
             cov = (window * (p - mean_p) * (q - mean_q)).sum()
-            values.append((2 * mean_p * mean_q + 1e-4) * (2 * cov + 9e-4)
-                          / ((mean_p ** 2 + mean_q ** 2 + 1e-4) * (var_p + var_q + 9e-4)))
+            values.append(
+                (2 * mean_p * mean_q + 1e-4)
+                * (2 * cov + 9e-4)
+                / ((mean_p**2 + mean_q**2 + 1e-4) * (var_p + var_q + 9e-4))
+            )
     return float(np.mean(values))
 
 
@@ -88,6 +91,7 @@ def test_ssim_equals_its_definition_and_is_the_mean_over_channels():
 def test_ssim_in_tiles_equals_an_independent_implementation_at_once(height, width):
     import torch
     from torchmetrics.functional.image.ssim import structural_similarity_index_measure
+
     a = _noise((height, width, 3), 5)
     b = np.clip(a + np.random.default_rng(6).normal(0, 25, a.shape), 0, 255).astype(np.uint8)
     x, y = (torch.from_numpy(image).permute(2, 0, 1)[:, None].double() / 255 for image in (a, b))
@@ -112,6 +116,7 @@ def test_overall_ssim_is_the_mean_over_maps():
 def test_normal_angle_is_in_degrees_and_ignores_the_vectors_length():
     def coded(vector):
         return np.round((np.array(vector) + 1) * 127.5).astype(np.uint8).reshape(1, 1, 3)
+
     tilt = math.radians(30)
     tilted = coded([math.sin(tilt), 0, math.cos(tilt)])
     assert metrics.normal_angle(coded([0, 0, 1]), tilted) == pytest.approx(30, abs=0.4)

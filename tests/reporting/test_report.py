@@ -18,8 +18,15 @@ from reporting.quality import error_figures, similarity_figures
 from reporting.report import Command, Picture, Section, Table, format_cell, markdown_table, write_report
 from reporting.sections import RunRecord, run_sections, training_section
 
-PRESENT = {"diffuse": True, "normal": True, "roughness": True, "occlusion": False, "metallic": False,
-           "specular": False, "displacement": False}
+PRESENT = {
+    "diffuse": True,
+    "normal": True,
+    "roughness": True,
+    "occlusion": False,
+    "metallic": False,
+    "specular": False,
+    "displacement": False,
+}
 VOID = {"meta", "img", "br", "link", "input"}
 
 
@@ -61,17 +68,37 @@ def _sets(height=40, width=48, seed=0):
 
 def _manifest(references, decoded, **more):
     height, width = references[0].shape[:2]
-    channels = [("diffuse", 0, 3), ("normal", 3, 3), ("roughness", 6, 1), ("occlusion", 7, 1), ("metallic", 8, 1),
-                ("specular", 9, 1), ("displacement", 10, 1)]
-    return {"width": width, "height": height, "mips": len(references), "bpp": 7.0, "bpp_mips": 9.0, "ue5_plugin": False,
-            "ue5_plugin_obstacles": ["grid 0 has gather interpolation"],
-            "channels": [{"name": name, "first": first, "count": count, "present": PRESENT[name]}
-                         for name, first, count in channels],
-            "grids": [{"n_levels": 3}], "mip_levels": [[2], [1], [0]][:len(references)],
-            "files": [{"name": "hash_grid_0.dds", "bytes": 1500}, {"name": "network_data.npz", "bytes": 180}],
-            "network": {"macs_per_texel": 512}, "bytes_per_texel": 32.0,
-            "sources": {"diffuse": "wall_albedo.png"}, "notices": ["skipped wall.gif: this format is not read"],
-            **error_figures(references, decoded, PRESENT), **similarity_figures(references, decoded, PRESENT), **more}
+    channels = [
+        ("diffuse", 0, 3),
+        ("normal", 3, 3),
+        ("roughness", 6, 1),
+        ("occlusion", 7, 1),
+        ("metallic", 8, 1),
+        ("specular", 9, 1),
+        ("displacement", 10, 1),
+    ]
+    return {
+        "width": width,
+        "height": height,
+        "mips": len(references),
+        "bpp": 7.0,
+        "bpp_mips": 9.0,
+        "ue5_plugin": False,
+        "ue5_plugin_obstacles": ["grid 0 has gather interpolation"],
+        "channels": [
+            {"name": name, "first": first, "count": count, "present": PRESENT[name]} for name, first, count in channels
+        ],
+        "grids": [{"n_levels": 3}],
+        "mip_levels": [[2], [1], [0]][: len(references)],
+        "files": [{"name": "hash_grid_0.dds", "bytes": 1500}, {"name": "network_data.npz", "bytes": 180}],
+        "network": {"macs_per_texel": 512},
+        "bytes_per_texel": 32.0,
+        "sources": {"diffuse": "wall_albedo.png"},
+        "notices": ["skipped wall.gif: this format is not read"],
+        **error_figures(references, decoded, PRESENT),
+        **similarity_figures(references, decoded, PRESENT),
+        **more,
+    }
 
 
 def _mips():
@@ -100,10 +127,16 @@ def _decode_images(page):
 def test_a_run_report_is_self_contained_and_every_image_decodes(tmp_path):
     references, decoded = _mips()
     history = [{"iteration": i, "psnr_db": 20 + i / 100, "loss": 1 / i, "time_s": i} for i in (100, 200, 300)]
-    record = RunRecord({"train": {"max_iter": 300}}, "python train.py --data_dir wall", ["outputs/a", "outputs/b"],
-                       history, {"training": 12.5, "export": 0.5})
-    sections = run_sections(_manifest(references, decoded), references, decoded, record,
-                            others={"BC7\n24.0 bpp": references[0]})
+    record = RunRecord(
+        {"train": {"max_iter": 300}},
+        "python train.py --data_dir wall",
+        ["outputs/a", "outputs/b"],
+        history,
+        {"training": 12.5, "export": 0.5},
+    )
+    sections = run_sections(
+        _manifest(references, decoded), references, decoded, record, others={"BC7\n24.0 bpp": references[0]}
+    )
     write_report(tmp_path / "report.html", "Run <1> & more", sections)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     page = Page(text)
@@ -112,9 +145,20 @@ def test_a_run_report_is_self_contained_and_every_image_decodes(tmp_path):
     assert not re.search(r"https?://|@import|url\(|<script", text)
     assert sorted(_decode_images(page)) == ["png"] * 5 + ["svg+xml"] * 2
     words = " ".join(page.text)
-    for expected in ("Run <1> & more", "8.0 : 1", "1,680", "512 multiply-adds and 32 bytes", "training 12.5 s",
-                     "0: 48 x 40", "2: 12 x 10", "wall_albedo.png", "skipped wall.gif", "train.max_iter",
-                     "python train.py --data_dir wall", "Resumed from outputs/b, which was resumed from outputs/a"):
+    for expected in (
+        "Run <1> & more",
+        "8.0 : 1",
+        "1,680",
+        "512 multiply-adds and 32 bytes",
+        "training 12.5 s",
+        "0: 48 x 40",
+        "2: 12 x 10",
+        "wall_albedo.png",
+        "skipped wall.gif",
+        "train.max_iter",
+        "python train.py --data_dir wall",
+        "Resumed from outputs/b, which was resumed from outputs/a",
+    ):
         assert expected in words, expected
 
 
@@ -124,8 +168,10 @@ def _quality_rows(tmp_path, manifest, references, decoded):
     rows = Page((tmp_path / "report.html").read_text(encoding="utf-8")).rows
     heads = [index for index, row in enumerate(rows) if row and row[0] == "mip"]
     tables = [rows[start:end] for start, end in zip(heads, [*heads[1:], None])]
-    return [{row[0].split(":")[0]: dict(zip(table[0][1:], row[1:])) for row in table[1:] if ":" in row[0]}
-            for table in tables]
+    return [
+        {row[0].split(":")[0]: dict(zip(table[0][1:], row[1:])) for row in table[1:] if ":" in row[0]}
+        for table in tables
+    ]
 
 
 def test_the_figures_of_a_report_are_the_manifests_and_identical_mips_say_so(tmp_path):
@@ -139,7 +185,10 @@ def test_the_figures_of_a_report_are_the_manifests_and_identical_mips_say_so(tmp
         assert [ssim[mip][name] for mip in "01"] == [f"{manifest['ssim'][name][0]:.4f}", "identical"]
     angles = manifest["normal_angle_deg"]
     assert [psnr[mip]["normal angle, degrees"] for mip in "012"] == [
-        f"{angles[0]:.2f}", "identical", f"{angles[2]:.2f}"]
+        f"{angles[0]:.2f}",
+        "identical",
+        f"{angles[2]:.2f}",
+    ]
     if "flip" in manifest:
         assert psnr["0"]["FLIP of diffuse"] == f"{manifest['flip']['diffuse'][0]:.4f}"
 
@@ -156,8 +205,21 @@ def test_a_mip_that_the_files_do_not_hold_shows_as_not_stored(tmp_path):
 
 
 def test_text_from_outside_cannot_become_markup(tmp_path):
-    write_report(tmp_path / "r.html", "<script>", [Section("<b>", ["<i>", Table(["<u>"], [["<s>"]], "<em>"), Picture(
-        Image.new("RGB", (2, 2)), '"><img src=x>'), Command("<pre>")])])
+    write_report(
+        tmp_path / "r.html",
+        "<script>",
+        [
+            Section(
+                "<b>",
+                [
+                    "<i>",
+                    Table(["<u>"], [["<s>"]], "<em>"),
+                    Picture(Image.new("RGB", (2, 2)), '"><img src=x>'),
+                    Command("<pre>"),
+                ],
+            )
+        ],
+    )
     page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
     assert len(page.images) == 1 and page.references[0].startswith("data:")
     for word in ("<script>", "<b>", "<i>", "<u>", "<s>", "<em>", "<pre>"):
@@ -166,14 +228,22 @@ def test_text_from_outside_cannot_become_markup(tmp_path):
 
 def test_table_cells_have_units_digits_and_no_sentinels():
     assert [format_cell(cell) for cell in (1.005, 12345, None, float("inf"), True, "a")] == [
-        "1.00", "12,345", "-", "identical", "yes", "a"]
+        "1.00",
+        "12,345",
+        "-",
+        "identical",
+        "yes",
+        "a",
+    ]
     assert markdown_table(Table(["a", "b"], [["x|y", 1.5]])) == "| a | b |\n| --- | ---: |\n| x\\|y | 1.50 |\n"
 
 
 def test_a_run_without_history_says_so():
     assert "no training curve" in training_section([]).blocks[0]
-    assert "no training curve" in training_section([{"iteration": 1, "psnr_db": float("inf"), "loss": float("nan")}]
-                                                   ).blocks[0]
+    assert (
+        "no training curve"
+        in training_section([{"iteration": 1, "psnr_db": float("inf"), "loss": float("nan")}]).blocks[0]
+    )
 
 
 def test_equal_data_give_equal_charts():
@@ -203,8 +273,9 @@ def test_contact_sheets_are_lossless_pictures_of_every_decoded_mip():
     sheets = contact_sheets(references, {mip: decoded[mip] for mip in (0, 2)}, PRESENT)
     assert list(sheets) == [0, 2]
     for mip, png in sheets.items():
-        assert (np.asarray(Image.open(io.BytesIO(png))) == np.asarray(
-            contact_sheet(references[mip], decoded[mip], PRESENT))).all()
+        assert (
+            np.asarray(Image.open(io.BytesIO(png))) == np.asarray(contact_sheet(references[mip], decoded[mip], PRESENT))
+        ).all()
 
 
 def test_amplified_error_does_not_wrap_around():

@@ -14,12 +14,25 @@ from tests.reporting.test_report import PRESENT
 
 
 def _manifest(**more):
-    return {"width": 8, "height": 4, "mips": 3, "bpp": 6.0, "bpp_mips": 8.0, "ue5_plugin": True,
-            "channels": [{"name": name, "count": 3 if name in ("diffuse", "normal") else 1, "present": there}
-                         for name, there in PRESENT.items()],
-            "grids": [{"n_levels": 3}], "mip_levels": [[2], [1], [0]], "files": [{"name": "a.dds", "bytes": 1024}],
-            "network": {"macs_per_texel": 4096}, "bytes_per_texel": 16.0,
-            "psnr": {"overall": [31.25, None, 40.0], "diffuse": [31.25, None, 40.0]}, **more}
+    return {
+        "width": 8,
+        "height": 4,
+        "mips": 3,
+        "bpp": 6.0,
+        "bpp_mips": 8.0,
+        "ue5_plugin": True,
+        "channels": [
+            {"name": name, "count": 3 if name in ("diffuse", "normal") else 1, "present": there}
+            for name, there in PRESENT.items()
+        ],
+        "grids": [{"n_levels": 3}],
+        "mip_levels": [[2], [1], [0]],
+        "files": [{"name": "a.dds", "bytes": 1024}],
+        "network": {"macs_per_texel": 4096},
+        "bytes_per_texel": 16.0,
+        "psnr": {"overall": [31.25, None, 40.0], "diffuse": [31.25, None, 40.0]},
+        **more,
+    }
 
 
 def _printed(manifest):
@@ -44,8 +57,12 @@ def test_identical_has_one_wording_wherever_it_comes_from(value, text):
 
 
 def test_summary_lines_have_units_and_name_the_mip_of_each_figure():
-    lines = dict(summary_lines(_manifest(ssim={"overall": [0.9876]}, normal_angle_deg=[2.5], flip={"diffuse": [0.05]}),
-                               {"training": 60.0, "export": 1.5}))
+    lines = dict(
+        summary_lines(
+            _manifest(ssim={"overall": [0.9876]}, normal_angle_deg=[2.5], flip={"diffuse": [0.05]}),
+            {"training": 60.0, "export": 1.5},
+        )
+    )
     assert lines["PSNR"] == "31.25 dB, overall, finest mip"
     assert lines["SSIM"].startswith("0.9876") and "finest mip" in lines["SSIM"]
     assert lines["normal error"].startswith("2.50 degrees") and lines["FLIP"].startswith("0.0500")

@@ -37,9 +37,15 @@ def rewritten(path, target, **changes):
 def test_a_flipped_byte_in_any_part_of_a_checkpoint_is_noticed(saved_path, tmp_path):
     content = saved_path.read_bytes()
     with zipfile.ZipFile(saved_path) as archive:
-        parts = [(entry.filename, content.rfind(archive.read(entry), entry.header_offset,
-                                                entry.header_offset + entry.file_size + 512), entry.file_size)
-                 for entry in archive.infolist() if "/data/" in entry.filename and entry.file_size]
+        parts = [
+            (
+                entry.filename,
+                content.rfind(archive.read(entry), entry.header_offset, entry.header_offset + entry.file_size + 512),
+                entry.file_size,
+            )
+            for entry in archive.infolist()
+            if "/data/" in entry.filename and entry.file_size
+        ]
     assert len(parts) > 5
     for name, start, size in parts:
         damaged = bytearray(content)
@@ -50,11 +56,20 @@ def test_a_flipped_byte_in_any_part_of_a_checkpoint_is_noticed(saved_path, tmp_p
         assert start > 0, name
 
 
-@pytest.mark.parametrize("changes, words", [
-    ({"iteration": "20"}, "iteration"), ({"optimiser": {}}, "optimiser"), ({"network": None}, "network"),
-    ({"grids": [torch.zeros(2)]}, "grids"), ({"present": {"diffuse": 1}}, "present"), ({"sha256": None}, "no content hash"),
-    ({"version": 3}, "version 3"), ({"config": {"train": {"speed": 2}}}, "speed"),
-    ({"config": {"train": {"max_iter": "many"}}}, "max_iter")])
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"iteration": "20"}, "iteration"),
+        ({"optimiser": {}}, "optimiser"),
+        ({"network": None}, "network"),
+        ({"grids": [torch.zeros(2)]}, "grids"),
+        ({"present": {"diffuse": 1}}, "present"),
+        ({"sha256": None}, "no content hash"),
+        ({"version": 3}, "version 3"),
+        ({"config": {"train": {"speed": 2}}}, "speed"),
+        ({"config": {"train": {"max_iter": "many"}}}, "max_iter"),
+    ],
+)
 def test_a_checkpoint_with_other_entries_is_refused_in_one_line(changes, words, saved_path, tmp_path):
     path = rewritten(saved_path, tmp_path / "model.pth", **changes)
     with pytest.raises(UserError, match=words) as error:
@@ -66,16 +81,36 @@ def test_a_checkpoint_of_version_1_goes_on_as_before(finished, saved_path, call,
     folder = tmp_path / "run" / "models" / "train_result_20"
     folder.mkdir(parents=True)
     rewritten(saved_path, folder / "model.pth", version=1, sha256=None, fingerprint=None, schedule=None)
-    code, out, err = call("--load_dir", tmp_path / "run", "--data_dir", finished[1].parents[1] / "data" / "test",
-                          "--save_dir", tmp_path / "out")
+    code, out, err = call(
+        "--load_dir",
+        tmp_path / "run",
+        "--data_dir",
+        finished[1].parents[1] / "data" / "test",
+        "--save_dir",
+        tmp_path / "out",
+    )
     assert (code, err) == (0, "") and "schedule:" not in out
-    assert_same_training(load_checkpoint(finished[1] / "models" / "train_result_40" / "model.pth"),
-                         load_checkpoint(run_folder(tmp_path / "out") / "models" / "train_result_40" / "model.pth"))
+    assert_same_training(
+        load_checkpoint(finished[1] / "models" / "train_result_40" / "model.pth"),
+        load_checkpoint(run_folder(tmp_path / "out") / "models" / "train_result_40" / "model.pth"),
+    )
 
 
 def test_a_run_keeps_its_newest_checkpoints(call, workspace, tmp_path):
-    code, _, err = call("--data_dir", workspace / "data" / "test", "--save_dir", tmp_path / "out", *SHORT, *ON,
-                        "--max_iter", 55, "--save_interval", 10, "--keep_checkpoints", 2)
+    code, _, err = call(
+        "--data_dir",
+        workspace / "data" / "test",
+        "--save_dir",
+        tmp_path / "out",
+        *SHORT,
+        *ON,
+        "--max_iter",
+        55,
+        "--save_interval",
+        10,
+        "--keep_checkpoints",
+        2,
+    )
     assert (code, err) == (0, "")
     folder = run_folder(tmp_path / "out")
     assert saved_iterations(folder) == [50, 55]
@@ -88,8 +123,9 @@ def test_exported_files_stay_where_a_checkpoint_goes(saved_path, tmp_path):
         save_checkpoint(saved, checkpoint_folder(tmp_path, iteration))
     (checkpoint_folder(tmp_path, 1) / "manifest.json").write_text("{}")
     prune_checkpoints(tmp_path, 1)
-    assert sorted(path.relative_to(tmp_path / "models").as_posix() for path in tmp_path.rglob("*.*") if path.is_file()) \
-        == ["train_result_1/manifest.json", "train_result_3/model.pth"]
+    assert sorted(
+        path.relative_to(tmp_path / "models").as_posix() for path in tmp_path.rglob("*.*") if path.is_file()
+    ) == ["train_result_1/manifest.json", "train_result_3/model.pth"]
     assert not checkpoint_folder(tmp_path, 2).exists()
 
 

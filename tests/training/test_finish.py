@@ -56,16 +56,22 @@ def test_console_and_report_show_the_manifests_figures_and_what_the_run_was_made
             for value in manifest["psnr"][name]:
                 assert f"{value:.2f}" in text
         assert f"{manifest['ssim']['overall'][0]:.4f}" in text
-    for words in ("train.py --mode train --data_dir ./data/test", "wall_albedo.png", "train.max_iter", "0: 64 x 64",
-                  "6: 1 x 1"):
+    for words in (
+        "train.py --mode train --data_dir ./data/test",
+        "wall_albedo.png",
+        "train.max_iter",
+        "0: 64 x 64",
+        "6: 1 x 1",
+    ):
         assert words in report
     assert "finest mip" in process.stdout
     assert re.search(r"time: +[\d.]+ s: .*training [\d.]+ s.*export [\d.]+ s.*report [\d.]+ s", process.stdout)
 
 
 def test_a_run_without_a_report_leaves_pictures_and_report_away(call, workspace, tmp_path):
-    code, out, err = call("--data_dir", workspace / "data" / "test", "--save_dir", tmp_path / "out", *SHORT, *ON,
-                          "--report", "False")
+    code, out, err = call(
+        "--data_dir", workspace / "data" / "test", "--save_dir", tmp_path / "out", *SHORT, *ON, "--report", "False"
+    )
     assert (code, err) == (0, "") and "report:" not in out
     folder = run_folder(tmp_path / "out")
     assert {path.name for path in folder.iterdir()} == {"config.json", "models"}
@@ -73,8 +79,9 @@ def test_a_run_without_a_report_leaves_pictures_and_report_away(call, workspace,
 
 
 def test_a_run_that_stores_the_finest_levels_alone_says_so_of_every_other_mip(call, workspace, tmp_path):
-    code, out, err = call("--data_dir", workspace / "data" / "test", "--save_dir", tmp_path / "out", *SHORT, *ON,
-                          "--dds_mips", "False")
+    code, out, err = call(
+        "--data_dir", workspace / "data" / "test", "--save_dir", tmp_path / "out", *SHORT, *ON, "--dds_mips", "False"
+    )
     assert (code, err) == (0, "") and "exact" not in out
     rows = {row.split("│")[1].strip(): row for row in out.splitlines() if row.count("│") > 3}
     assert "not stored" not in rows["0"] and all(rows[str(mip)].count("not stored") >= 4 for mip in range(1, 7))
@@ -106,8 +113,18 @@ def test_identical_mips_are_null_in_the_metrics_of_infer(call, tmp_path):
     make_material(tmp_path / "flat", 16, 16, constant=True)
     for path in (tmp_path / "flat").iterdir():
         Image.fromarray(np.zeros_like(np.asarray(Image.open(path)))).save(path)
-    code, _, err = call("--data_dir", tmp_path / "flat", "--save_dir", tmp_path / "out", *SHORT, *ON, "--max_iter", 60,
-                        "--output_activation", "none")
+    code, _, err = call(
+        "--data_dir",
+        tmp_path / "flat",
+        "--save_dir",
+        tmp_path / "out",
+        *SHORT,
+        *ON,
+        "--max_iter",
+        60,
+        "--output_activation",
+        "none",
+    )
     assert (code, err) == (0, "")
     folder = run_folder(tmp_path / "out")
     code, out, err = call("--mode", "infer", "--load_dir", folder)
@@ -118,8 +135,9 @@ def test_identical_mips_are_null_in_the_metrics_of_infer(call, tmp_path):
     assert out.count("PSNR identical") == manifest["psnr"]["overall"].count(None)
 
 
-def test_missing_pictures_and_report_are_written_from_the_export_that_is_there(finished, workspace, tmp_path, capsys,
-                                                                               monkeypatch):
+def test_missing_pictures_and_report_are_written_from_the_export_that_is_there(
+    finished, workspace, tmp_path, capsys, monkeypatch
+):
     monkeypatch.chdir(workspace)
     copy = _copy_without_report(finished, tmp_path)
     network = copy / "models" / "train_result_40" / "network_data.npz"
@@ -133,8 +151,9 @@ def test_missing_pictures_and_report_are_written_from_the_export_that_is_there(f
     assert f"{_manifest(copy)['psnr']['overall'][0]:.2f}" in report and "--config" in report
 
 
-def test_the_report_of_an_interrupted_run_exports_its_newest_checkpoint_first(finished, workspace, tmp_path,
-                                                                             monkeypatch):
+def test_the_report_of_an_interrupted_run_exports_its_newest_checkpoint_first(
+    finished, workspace, tmp_path, monkeypatch
+):
     monkeypatch.chdir(workspace)
     copy = _copy_without_report(finished, tmp_path)
     shutil.rmtree(copy / "models" / "train_result_40")

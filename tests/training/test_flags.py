@@ -14,6 +14,7 @@ from utils.errors import UsageError
 
 # Bad input.
 
+
 def test_an_unknown_flag_ends_in_one_line_with_exit_code_2(workspace):
     process = run_train("--bogus", "1", cwd=workspace)
     assert process.returncode == 2 and process.stdout == ""
@@ -49,11 +50,13 @@ BAD = {
     "a huge grid": (["--hash_grid_configs", HUGE], "16777216", "16384"),
     "levels that cannot be": (["--hash_grid_configs", '[{"max_resolution": 24, "n_levels": 5}]'], "24", "16"),
     "period": (["--period_cells", 3, "--n_frequencies", 2], "period_cells 3", "4"),
-    "weights of nothing": (["--texture_loss_weights", '{"diffuse": 0, "normal": 0, "roughness": 0}'],
-                           "texture_loss_weights"),
+    "weights of nothing": (
+        ["--texture_loss_weights", '{"diffuse": 0, "normal": 0, "roughness": 0}'],
+        "texture_loss_weights",
+    ),
     "weights of an unknown map": (["--texture_loss_weights", '{"glow": 1}'], "glow", "diffuse"),
     "seed": (["--seed", -1], "seed"),
-    "a seed of too many bits": (["--seed", 2 ** 70], "seed"),
+    "a seed of too many bits": (["--seed", 2**70], "seed"),
     "neurons": (["--n_neurons", 20], "n_neurons", "16"),
     "too many octaves": (["--n_frequencies", 17], "n_frequencies", "at most 16"),
     "cells far below a texel": (["--hash_grid_configs", '[{"texels_per_cell": 0.001}]'], "texels_per_cell", "0.015625"),
@@ -73,9 +76,13 @@ def test_bad_flags_end_in_one_line_with_exit_code_2(name, call, workspace, tmp_p
 
 
 BAD_CONFIGS = {
-    "no JSON": ("{", 1), "a list": ("[1]", 2), "a section of a wrong type": ('{"run": 3}', 2),
-    "an unknown section": ('{"rum": {}}', 2), "an unknown key": ('{"train": {"iterations": 3}}', 2),
-    "a wrong type": ('{"train": {"max_iter": "5"}}', 2), "a preset of a wrong type": ('{"run": {"preset": []}}', 2),
+    "no JSON": ("{", 1),
+    "a list": ("[1]", 2),
+    "a section of a wrong type": ('{"run": 3}', 2),
+    "an unknown section": ('{"rum": {}}', 2),
+    "an unknown key": ('{"train": {"iterations": 3}}', 2),
+    "a wrong type": ('{"train": {"max_iter": "5"}}', 2),
+    "a preset of a wrong type": ('{"run": {"preset": []}}', 2),
     "infinity": ('{"train": {"learning_rate": Infinity}}', 2),
     "no grids": ('{"model": {"hash_grid_configs": null}}', 2),
     "a mode of no kind": ('{"run": {"mode": "dance"}}', 2),
@@ -112,15 +119,17 @@ def test_a_gpu_that_is_not_there_is_no_silent_fallback(flags, call, workspace, t
 
 def test_too_little_memory_ends_in_one_line(call, workspace, tmp_path):
     # More than any address space, so that it fails everywhere at once.
-    code, _, err = call("--data_dir", workspace / "data" / "test", "--save_dir", tmp_path / "out", "--n_neurons",
-                        16 * 10 ** 15)
+    code, _, err = call(
+        "--data_dir", workspace / "data" / "test", "--save_dir", tmp_path / "out", "--n_neurons", 16 * 10**15
+    )
     assert code == 1
     assert_one_line(err, "memory")
 
 
 def test_training_that_diverges_ends_in_one_line_and_exports_nothing(call, workspace, tmp_path):
-    code, _, err = call("--data_dir", workspace / "data" / "test", "--save_dir", tmp_path / "out", *SHORT,
-                        "--learning_rate", "1e30")
+    code, _, err = call(
+        "--data_dir", workspace / "data" / "test", "--save_dir", tmp_path / "out", *SHORT, "--learning_rate", "1e30"
+    )
     assert code == 1
     assert_one_line(err, "--learning_rate")
     assert not list(tmp_path.rglob("manifest.json")) and not list(tmp_path.rglob("model.pth"))
@@ -128,22 +137,38 @@ def test_training_that_diverges_ends_in_one_line_and_exports_nothing(call, works
 
 # Flags.
 
-@pytest.mark.parametrize("text, value", [
-    ("--early_stop True", True), ("--early_stop true", True), ("--early_stop TRUE", True), ("--early_stop", True),
-    ("--early_stop=True", True), ("--early_stop False", False), ("--early_stop false", False),
-    ("--early_stop=FALSE", False), ("--no-early_stop", False), ("--no_early_stop", False),
-    ("--early_stop False --early_stop", True)])
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("--early_stop True", True),
+        ("--early_stop true", True),
+        ("--early_stop TRUE", True),
+        ("--early_stop", True),
+        ("--early_stop=True", True),
+        ("--early_stop False", False),
+        ("--early_stop false", False),
+        ("--early_stop=FALSE", False),
+        ("--no-early_stop", False),
+        ("--no_early_stop", False),
+        ("--early_stop False --early_stop", True),
+    ],
+)
 def test_booleans_read_every_spelling(text, value):
     assert cli.make_config(cli.parse_flags(text.split())).train.early_stop is value
 
 
 def test_every_boolean_setting_can_be_switched_both_ways():
-    booleans = [field.name for section in SECTIONS.values() for field in dataclasses.fields(section)
-                if field.type == "bool"]
+    booleans = [
+        field.name for section in SECTIONS.values() for field in dataclasses.fields(section) if field.type == "bool"
+    ]
     assert {"groups_batching", "groups_verbose", "quantize", "wrap", "dds_mips", "use_bias"} <= set(booleans)
     for name in booleans:
-        assert [cli.parse_flags(argv) for argv in ([f"--{name}"], [f"--{name}", "False"], [f"--no-{name}"])] \
-            == [{name: True}, {name: False}, {name: False}]
+        assert [cli.parse_flags(argv) for argv in ([f"--{name}"], [f"--{name}", "False"], [f"--no-{name}"])] == [
+            {name: True},
+            {name: False},
+            {name: False},
+        ]
 
 
 def test_the_documented_defaults_hold():

@@ -55,26 +55,50 @@ def test_the_manuals_training_command_says_what_the_plugin_would_read(finished):
     assert said["UE5 plugin"].startswith("does not read these files")
 
 
-@pytest.mark.parametrize("flags, words", [
-    ({}, "will read the exported files"), ({"quantize_bits": 4, "save_bits": 16}, "will read the exported files"),
-    ({"use_bias": True, "n_neurons": 32}, "the network has biases; --preset ue5 without --use_bias is read"),
-    ({"storage": "true_rate", "quantize_bits": 4}, "--preset ue5 without --quantize_bits, --storage is read"),
-    ({"preset": "quality"}, "will not read the files of preset quality; --preset ue5 is read")])
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        ({}, "will read the exported files"),
+        ({"quantize_bits": 4, "save_bits": 16}, "will read the exported files"),
+        ({"use_bias": True, "n_neurons": 32}, "the network has biases; --preset ue5 without --use_bias is read"),
+        ({"storage": "true_rate", "quantize_bits": 4}, "--preset ue5 without --quantize_bits, --storage is read"),
+        ({"preset": "quality"}, "will not read the files of preset quality; --preset ue5 is read"),
+    ],
+)
 def test_the_forecast_names_the_flags_that_keep_the_plugin_from_reading(flags, words, workspace):
     assert words in forecast(workspace / "data" / "test", **flags)
 
 
-@pytest.mark.parametrize("flags, words", [
-    ({"time_budget": 5.0}, "5 s"), ({"early_stop": False}, "10000 iterations"), ({"max_iter": 5}, "5 iterations"),
-    ({"early_stop_interval": 2000}, "10000 iterations, or when PSNR stalls over 2000")])
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        ({"time_budget": 5.0}, "5 s"),
+        ({"early_stop": False}, "10000 iterations"),
+        ({"max_iter": 5}, "5 iterations"),
+        ({"early_stop_interval": 2000}, "10000 iterations, or when PSNR stalls over 2000"),
+    ],
+)
 def test_the_end_of_a_run_is_what_can_end_it(flags, words):
     assert planned_end(cli.make_config(flags)) == words
 
 
 def test_the_default_early_stop_can_act_and_is_recorded(call, workspace, tmp_path):
-    code, out, _ = call("--data_dir", workspace / "data" / "test", "--save_dir", tmp_path / "out", "--max_iter", 100,
-                        "--eval_interval", 10, "--tile_size", 16, "--batch_size", 256, "--early_stop_psnr_threshold",
-                        1000)
+    code, out, _ = call(
+        "--data_dir",
+        workspace / "data" / "test",
+        "--save_dir",
+        tmp_path / "out",
+        "--max_iter",
+        100,
+        "--eval_interval",
+        10,
+        "--tile_size",
+        16,
+        "--batch_size",
+        256,
+        "--early_stop_psnr_threshold",
+        1000,
+    )
     assert code == 0
     assert lines(out)["ends after"] == "100 iterations, or when PSNR stalls over 20"
     assert "mean PSNR of iterations 20 to 40" in out
@@ -83,5 +107,7 @@ def test_the_default_early_stop_can_act_and_is_recorded(call, workspace, tmp_pat
 def test_infer_names_the_flags_that_it_has_no_use_for(call, finished):
     code, out, _ = call("--mode", "infer", "--load_dir", finished[1], "--load_iter", 20, *SHORT, *ON)
     assert code == 0
-    assert "note: batch_size, early_stop_interval, early_stop_psnr_threshold, eval_interval, max_iter, " \
+    assert (
+        "note: batch_size, early_stop_interval, early_stop_psnr_threshold, eval_interval, max_iter, "
         "save_interval, tile_size have no effect with mode infer" in " ".join(out.split())
+    )

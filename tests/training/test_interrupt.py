@@ -22,17 +22,23 @@ from training.loop import optimize
 from training.recorder import Recorder
 from training.run_log import RunLog
 from training.session import open_session
+from utils.clock import Stopwatch
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows delivers no SIGINT to a single process")
-SIGNALS = pytest.mark.parametrize("number, code, word", [(signal.SIGINT, 130, "interrupted"),
-                                                         (signal.SIGTERM, 143, "terminated")])
-from utils.clock import Stopwatch
+SIGNALS = pytest.mark.parametrize(
+    "number, code, word", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
 
 
 def start(*arguments):
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, env={**os.environ, **OFFLINE}, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        [sys.executable, str(ROOT / "train.py"), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **OFFLINE},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def caught(process):
@@ -45,8 +51,16 @@ def caught(process):
 @pytest.mark.parametrize("wait_s", [0, 0.3, 1, 2])
 @SIGNALS
 def test_a_signal_at_the_start_ends_in_one_line(number, code, word, wait_s, workspace, tmp_path):
-    process = start("--data_dir", workspace / "data" / "test", "--save_dir", tmp_path / "out", "--max_iter", 1000000,
-                    "--save_interval", 1000000)
+    process = start(
+        "--data_dir",
+        workspace / "data" / "test",
+        "--save_dir",
+        tmp_path / "out",
+        "--max_iter",
+        1000000,
+        "--save_interval",
+        1000000,
+    )
     try:
         while not caught(process):
             time.sleep(0.005)
@@ -60,8 +74,18 @@ def test_a_signal_at_the_start_ends_in_one_line(number, code, word, wait_s, work
 
 @SIGNALS
 def test_a_signal_in_training_saves_a_whole_iteration_and_says_how_to_go_on(number, code, word, workspace, tmp_path):
-    process = start("--data_dir", workspace / "data" / "test", "--save_dir", tmp_path / "out", *SHORT, "--max_iter",
-                    1000000, "--no-early_stop", "--save_interval", 1000000)
+    process = start(
+        "--data_dir",
+        workspace / "data" / "test",
+        "--save_dir",
+        tmp_path / "out",
+        *SHORT,
+        "--max_iter",
+        1000000,
+        "--no-early_stop",
+        "--save_interval",
+        1000000,
+    )
     try:
         for line in process.stdout:
             if line.startswith("iteration 30:"):
@@ -72,9 +96,11 @@ def test_a_signal_in_training_saves_a_whole_iteration_and_says_how_to_go_on(numb
         process.kill()
     assert process.returncode == code and err == f"{word}\n"
     folder = run_folder(tmp_path / "out")
-    saved, = (folder / "models").iterdir()
+    (saved,) = (folder / "models").iterdir()
     assert f"saved {saved}" in out
-    assert f"python train.py --load_dir {folder} --load_iter -1" in out and f"python export.py --load_dir {folder}" in out
+    assert (
+        f"python train.py --load_dir {folder} --load_iter -1" in out and f"python export.py --load_dir {folder}" in out
+    )
     checkpoint = load_checkpoint(saved / "model.pth")
     assert saved.name == f"train_result_{checkpoint.iteration}" and checkpoint.iteration >= 30
     assert checkpoint.sampler["steps"] == checkpoint.iteration
@@ -126,8 +152,12 @@ def test_a_failure_between_two_steps_saves_them(workspace, tmp_path, capsys):
     session.run_dir = tmp_path / "run"
     log = FullDisk(tmp_path / "log", texture_set)
     with pytest.raises(OSError, match="No space"):
-        optimize(session, recorder=Recorder(session, session.run_dir, log, CheckpointWriter(
-            session.run_dir, 3, lambda: ""), Stopwatch("training")))
+        optimize(
+            session,
+            recorder=Recorder(
+                session, session.run_dir, log, CheckpointWriter(session.run_dir, 3, lambda: ""), Stopwatch("training")
+            ),
+        )
     log.close()
     assert saved_iterations(tmp_path / "run") == [7] and "train_result_7" in capsys.readouterr().out
     saved = load_checkpoint(tmp_path / "run" / "models" / "train_result_7" / "model.pth")

@@ -47,8 +47,9 @@ def step_one(optimizer, lr_scale=1.0):
 
 def step(optimizers, touched, lr_scale=1.0, allowed=None):
     """Make a step of all optimisers of a texture."""
-    optimizers.apply({name: torch.tensor(value) for name, value in optimizers.begin_step(lr_scale).items()}, touched,
-                     allowed)
+    optimizers.apply(
+        {name: torch.tensor(value) for name, value in optimizers.begin_step(lr_scale).items()}, touched, allowed
+    )
 
 
 def test_adam_equals_torchs():
@@ -116,8 +117,12 @@ def test_restored_optimisers_go_on_bit_for_bit(name):
     other.grids.load([[level.clone() for level in levels] for levels in all_levels(whole)])
     load_canonical_weights(other.decoder, canonical_weights(whole.decoder))
     restored = Optimizers(other, name, 0.01)
-    restored.load_state({member: {key: value.clone() for key, value in tensors.items()}
-                         for member, tensors in optimizers.state().items()})
+    restored.load_state(
+        {
+            member: {key: value.clone() for key, value in tensors.items()}
+            for member, tensors in optimizers.state().items()
+        }
+    )
     train(whole, optimizers, 3, 2)
     train(other, restored, 3, 2)
     assert_same(whole, other)
@@ -138,8 +143,9 @@ def test_a_step_that_is_not_allowed_changes_nothing_and_an_allowed_one_all(name)
     optimizers = Optimizers(texture, name, 0.01)
     train(texture, optimizers, 2, 1)
     before = [tensor.detach().clone() for tensor in texture.parameters()]
-    state = {member: {key: value.clone() for key, value in tensors.items()} for member, tensors in
-             optimizers.state().items()}
+    state = {
+        member: {key: value.clone() for key, value in tensors.items()} for member, tensors in optimizers.state().items()
+    }
     for allowed in (False, True):
         values, touched = run_tiles(texture, sample_groups(texture.layout), True)
         (values.sum() * (1 if allowed else float("nan"))).backward()

@@ -15,19 +15,31 @@ from training.header import planned_rate
 from training.rates import NEAR, estimated_bpp, plan_for_bpp
 from utils.errors import UsageError, UserError
 
-PRESENT = {"diffuse": True, "normal": True, "roughness": True, "occlusion": False, "metallic": False,
-           "specular": False, "displacement": True}
+PRESENT = {
+    "diffuse": True,
+    "normal": True,
+    "roughness": True,
+    "occlusion": False,
+    "metallic": False,
+    "specular": False,
+    "displacement": True,
+}
 
 
 @pytest.mark.parametrize("preset", ["ue5", "quality", "mobile"])
 def test_the_estimate_is_what_an_export_weighs(preset, tmp_path):
     config = cli.make_config({"preset": preset})
     layout = model_layout(config.model, 256, 256)
-    grids = [[np.zeros((grid.resolution(level),) * 2 + (grid.n_features,), np.float32)
-              for level in range(grid.n_levels)] for grid in layout.grids]
-    manifest = export_material(ExportSource(
-        layout, grids, np.zeros(layout.n_weights, np.float32), PRESENT, "opengl",
-        config.export.storage, True), tmp_path).manifest
+    grids = [
+        [np.zeros((grid.resolution(level),) * 2 + (grid.n_features,), np.float32) for level in range(grid.n_levels)]
+        for grid in layout.grids
+    ]
+    manifest = export_material(
+        ExportSource(
+            layout, grids, np.zeros(layout.n_weights, np.float32), PRESENT, "opengl", config.export.storage, True
+        ),
+        tmp_path,
+    ).manifest
     estimate = estimated_bpp(layout, config.export.storage)
     assert estimate == pytest.approx(manifest["bpp"], rel=0.005)
 
@@ -51,30 +63,58 @@ def test_a_rate_below_the_decoders_is_refused():
 def planned(flags, size=(512, 512)):
     """The grids and the rate that a command line leads to."""
     config = cli.make_config(flags)
-    model = plan_for_bpp(config.model, config.run.preset, *size, config.model.target_bpp, config.export.storage,
-                         config.given)
+    model = plan_for_bpp(
+        config.model, config.run.preset, *size, config.model.target_bpp, config.export.storage, config.given
+    )
     return model.hash_grid_configs, estimated_bpp(model_layout(model, *size), config.export.storage)
 
 
 @pytest.mark.parametrize("preset", ["ue5", "quality", "fast"])
 @pytest.mark.parametrize("target", [1.5, 5, 12])
 def test_grid_flags_hold_beside_a_target_rate(target, preset):
-    grids, rate = planned({"preset": preset, "target_bpp": target, "quantize_bits": 8, "save_bits": 32,
-                           "interpolation": "bilinear", "grid_learning_rate": 0.07})
-    assert {(grid.quantize_bits, grid.save_bits, grid.interpolation, grid.learning_rate) for grid in grids} \
-        == {(8, 32, "bilinear", 0.07)}
+    grids, rate = planned(
+        {
+            "preset": preset,
+            "target_bpp": target,
+            "quantize_bits": 8,
+            "save_bits": 32,
+            "interpolation": "bilinear",
+            "grid_learning_rate": 0.07,
+        }
+    )
+    assert {(grid.quantize_bits, grid.save_bits, grid.interpolation, grid.learning_rate) for grid in grids} == {
+        (8, 32, "bilinear", 0.07)
+    }
     assert 0.85 * target <= rate <= NEAR[1] * target
 
 
 def test_grid_flags_that_leave_no_grids_for_a_rate_are_named_with_it():
     with pytest.raises(UsageError, match="target_bpp 26 is too little .*--quantize_bits, --save_bits.*leave them out"):
-        planned({"target_bpp": 26, "n_neurons": 16, "n_hidden_layers": 0, "network_precision": "float16",
-                 "quantize_bits": 2, "save_bits": 64}, (32, 32))
+        planned(
+            {
+                "target_bpp": 26,
+                "n_neurons": 16,
+                "n_hidden_layers": 0,
+                "network_precision": "float16",
+                "quantize_bits": 2,
+                "save_bits": 64,
+            },
+            (32, 32),
+        )
 
 
 def test_grids_given_by_hand_keep_all_but_their_resolutions_beside_a_target_rate():
-    given = [{"texels_per_cell": 4, "n_levels": 3, "quantize_bits": 2, "save_bits": 16, "interpolation": "gather",
-              "learning_rate": 0.2}, {"texels_per_cell": 9.0, "quantize_bits": 8}]
+    given = [
+        {
+            "texels_per_cell": 4,
+            "n_levels": 3,
+            "quantize_bits": 2,
+            "save_bits": 16,
+            "interpolation": "gather",
+            "learning_rate": 0.2,
+        },
+        {"texels_per_cell": 9.0, "quantize_bits": 8},
+    ]
     grids, rate = planned({"preset": "quality", "target_bpp": 7, "hash_grid_configs": given})
     for grid, asked in zip(grids, given, strict=True):
         assert {name: getattr(grid, name) for name in asked} == asked
@@ -103,9 +143,20 @@ def material(tmp_path):
 
 
 def run(material, out, *flags):
-    train.main(["--data_dir", str(material), "--save_dir", str(out), "--tile_size", "16", "--batch_size", "1024",
-                *map(str, flags)])
-    manifest, = out.glob("2*/models/*/manifest.json")
+    train.main(
+        [
+            "--data_dir",
+            str(material),
+            "--save_dir",
+            str(out),
+            "--tile_size",
+            "16",
+            "--batch_size",
+            "1024",
+            *map(str, flags),
+        ]
+    )
+    (manifest,) = out.glob("2*/models/*/manifest.json")
     return json.loads(manifest.read_text("utf-8")), manifest.parent
 
 
@@ -155,8 +206,9 @@ def test_a_material_that_trials_reproduce_exactly_ends_the_search_with_a_rate(tm
 
 
 def test_flags_of_the_grids_hold_in_the_run_that_a_search_leads_to(material, tmp_path):
-    manifest, _ = run(material, tmp_path / "out", "--target_psnr", 20, "--max_iter", 300, "--quantize_bits", 4,
-                      "--save_bits", 16)
+    manifest, _ = run(
+        material, tmp_path / "out", "--target_psnr", 20, "--max_iter", 300, "--quantize_bits", 4, "--save_bits", 16
+    )
     assert {(grid["quantize_bits"], grid["save_bits"]) for grid in manifest["grids"]} == {(4, 16)}
 
 

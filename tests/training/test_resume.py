@@ -27,24 +27,33 @@ from training.session import open_session
 
 def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(finished, workspace):
     _, folder = finished
-    process = run_train(*f"--mode train --load_iter 20 --load_dir outputs/{folder.name} --save_dir resumed".split(),
-                        cwd=workspace)
+    process = run_train(
+        *f"--mode train --load_iter 20 --load_dir outputs/{folder.name} --save_dir resumed".split(), cwd=workspace
+    )
     assert process.returncode == 0 and process.stderr == ""
     other = run_folder(workspace / "resumed")
     assert json.loads((other / "config.json").read_text())["lineage"] == [str(Path("outputs") / folder.name)]
     assert not (other / "models" / "train_result_20").exists()
     whole, resumed = (load_checkpoint(path / "models" / "train_result_40" / "model.pth") for path in (folder, other))
     assert [entry["iteration"] for entry in resumed.history] == [10, 20, 30, 40]
-    assert resumed.training_time_s > load_checkpoint(
-        folder / "models" / "train_result_20" / "model.pth").training_time_s
+    assert (
+        resumed.training_time_s > load_checkpoint(folder / "models" / "train_result_20" / "model.pth").training_time_s
+    )
     assert_same_training(whole, resumed)
     for name in ("hash_grid_0.dds", "hash_grid_1_1.dds", "network_data.npz"):
         ours, theirs = (path / "models" / "train_result_40" / name for path in (folder, other))
         assert ours.read_bytes() == theirs.read_bytes()
 
 
-@pytest.mark.parametrize("flags", [["--preset", "quality"], ["--optimizer", "adam", "--wrap", "False"],
-                                   ["--no-quantize"], ["--precision", "float32", "--noise_std", "0"]])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--preset", "quality"],
+        ["--optimizer", "adam", "--wrap", "False"],
+        ["--no-quantize"],
+        ["--precision", "float32", "--noise_std", "0"],
+    ],
+)
 def test_resuming_is_exact_with_other_models_and_optimisers(flags, call, workspace, tmp_path):
     code, _, err = call("--data_dir", workspace / "data" / "test", "--save_dir", tmp_path / "out", *SHORT, *ON, *flags)
     assert (code, err) == (0, "")
@@ -61,8 +70,12 @@ def test_training_differs_by_seed_and_repeats_without_one(call, workspace, tmp_p
     networks = []
     for index, seed in enumerate((0, 0, 1)):
         out = tmp_path / str(index)
-        assert call("--data_dir", workspace / "data" / "test", "--save_dir", out, *SHORT, "--max_iter", 4, "--seed",
-                    seed)[0] == 0
+        assert (
+            call("--data_dir", workspace / "data" / "test", "--save_dir", out, *SHORT, "--max_iter", 4, "--seed", seed)[
+                0
+            ]
+            == 0
+        )
         networks.append(load_checkpoint(run_folder(out) / "models" / "train_result_4" / "model.pth").network)
     assert torch.equal(networks[0], networks[1]) and not torch.equal(networks[0], networks[2])
 
@@ -98,9 +111,14 @@ def test_a_config_file_that_contradicts_the_checkpoint_is_refused_too(call, fini
 def test_flags_that_repeat_the_checkpoints_settings_are_welcome(finished):
     path = finished[1] / "models" / "train_result_20" / "model.pth"
     saved = load_checkpoint(path)
-    config = cli.resume_config(saved.config, cli.parse_flags(
-        "--preset ue5 --quantize_bits 4 --n_neurons 16 --quantize --learning_rate 0.5 --max_iter 99 "
-        "--grid_learning_rate 0.25 --storage true_rate".split()), path)
+    config = cli.resume_config(
+        saved.config,
+        cli.parse_flags(
+            "--preset ue5 --quantize_bits 4 --n_neurons 16 --quantize --learning_rate 0.5 --max_iter 99 "
+            "--grid_learning_rate 0.25 --storage true_rate".split()
+        ),
+        path,
+    )
     assert (config.train.learning_rate, config.train.max_iter, config.export.storage) == (0.5, 99, "true_rate")
     assert [grid.learning_rate for grid in config.model.hash_grid_configs] == [0.25, 0.25]
     assert config.train.batch_size == 1024
@@ -137,12 +155,21 @@ def test_damaged_checkpoints_end_in_one_line(finished, workspace, call, tmp_path
     folder.mkdir(parents=True)
     foreign = tmp_path / "foreign.pth"
     torch.save({"weights": torch.zeros(3)}, foreign)
-    torch.save({**torch.load(finished[1] / "models" / "train_result_20" / "model.pth", weights_only=True),
-                "iteration": "x"}, tmp_path / "typed.pth")
+    torch.save(
+        {**torch.load(finished[1] / "models" / "train_result_20" / "model.pth", weights_only=True), "iteration": "x"},
+        tmp_path / "typed.pth",
+    )
     wrong = bytearray(content)
     wrong[content.find(b"data.pkl") + 60] ^= 255
-    damaged = [content[:len(content) // 2], content[:-40], b"", b"no checkpoint", bytes(wrong), foreign.read_bytes(),
-               (tmp_path / "typed.pth").read_bytes()]
+    damaged = [
+        content[: len(content) // 2],
+        content[:-40],
+        b"",
+        b"no checkpoint",
+        bytes(wrong),
+        foreign.read_bytes(),
+        (tmp_path / "typed.pth").read_bytes(),
+    ]
     for data in damaged:
         (folder / "model.pth").write_bytes(data)
         code, _, err = call("--load_dir", tmp_path / "run", "--load_iter", 5)

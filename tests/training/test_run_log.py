@@ -43,8 +43,11 @@ def test_the_mean_over_mips_and_the_finest_mip_have_tags_that_say_what_they_are(
 
 def test_identical_mips_count_as_full_similarity_and_small_ones_are_left_out(texture_set, tmp_path):
     log = RunLog(tmp_path, texture_set)
-    manifest = {"mips": 7, "psnr": {"overall": [30.0, None, 31.0, 32.0, 33.0, 34.0, 35.0]},
-                "ssim": {"overall": [0.5, None]}}
+    manifest = {
+        "mips": 7,
+        "psnr": {"overall": [30.0, None, 31.0, 32.0, 33.0, 34.0, 35.0]},
+        "ssim": {"overall": [0.5, None]},
+    }
     log.figures(10, manifest)
     log.close()
     events = _events(tmp_path)
@@ -56,6 +59,7 @@ def test_pictures_are_the_sheets_they_were_given(texture_set, tmp_path):
     import io
 
     from PIL import Image
+
     buffer = io.BytesIO()
     sheet = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
     Image.fromarray(sheet).save(buffer, "PNG")
@@ -64,7 +68,7 @@ def test_pictures_are_the_sheets_they_were_given(texture_set, tmp_path):
     log.close()
     events = _events(tmp_path)
     assert set(events.Tags()["images"]) == {f"LOD{mip}/maps" for mip in range(3)}
-    event, = events.Images("LOD0/maps")
+    (event,) = events.Images("LOD0/maps")
     assert (event.width, event.height, event.encoded_image_string) == (5, 4, buffer.getvalue())
 
 
@@ -88,16 +92,26 @@ def full_disk(tmp_path):
     """A file system of its own with hardly any room."""
     folder = tmp_path / "small"
     folder.mkdir()
-    if not sys.platform.startswith("linux") or os.geteuid() != 0 or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True).returncode:
+    if (
+        not sys.platform.startswith("linux")
+        or os.geteuid() != 0
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True
+        ).returncode
+    ):
         pytest.skip("a small file system can be mounted by root on Linux alone")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def _log_in_a_process(folder, workspace):
-    return subprocess.run([sys.executable, "-c", SCRIPT, str(folder), str(workspace / "data" / "test")], cwd=ROOT,
-                          capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(folder), str(workspace / "data" / "test")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def test_a_full_disk_ends_the_log_with_one_line_and_lets_the_process_go_on_and_end(full_disk, workspace):
@@ -112,7 +126,8 @@ def test_a_disk_that_fills_up_on_the_way_does_the_same(workspace, tmp_path, monk
     # A file system that is full from the first byte on, wherever one may not be mounted.
     (tmp_path / "sitecustomize.py").write_text(
         "import builtins, tensorboardX.record_writer as writer\n"
-        "writer.open_file = lambda path: builtins.open('/dev/full', 'wb')\n")
+        "writer.open_file = lambda path: builtins.open('/dev/full', 'wb')\n"
+    )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     process = _log_in_a_process(tmp_path / "log", workspace)
     assert process.returncode == 0 and process.stderr == ""

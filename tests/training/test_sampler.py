@@ -25,21 +25,33 @@ CHANNELS = [0, 1, 2, 6, 10]
 
 def make_sampler(width=64, height=64, *, seed=0, tile_size=8, batch_size=512, mip_floor=0.02, wrap=True, grids=None):
     random = np.random.default_rng(1)
-    mips = [random.integers(0, 256, (*reversed(mip_size(width, height, mip)), N_CHANNELS), np.uint8)
-            for mip in range(mip_count(width, height))]
+    mips = [
+        random.integers(0, 256, (*reversed(mip_size(width, height, mip)), N_CHANNELS), np.uint8)
+        for mip in range(mip_count(width, height))
+    ]
     texture_set = TextureSet("noise", width, height, mips, dict.fromkeys(TYPES, True), "opengl", {}, [])
     model = ModelConfig(wrap=wrap, **({"hash_grid_configs": grids} if grids else {}))
     layout = model_layout(model, width, height)
-    sampler = TileSampler(texture_set, layout, CHANNELS, batch_size=batch_size, tile_size=tile_size,
-                          mip_floor=mip_floor, seed=seed, device=CPU)
+    sampler = TileSampler(
+        texture_set,
+        layout,
+        CHANNELS,
+        batch_size=batch_size,
+        tile_size=tile_size,
+        mip_floor=mip_floor,
+        seed=seed,
+        device=CPU,
+    )
     return sampler, texture_set, layout
 
 
 def count_texels(sampler, draws):
     """How often each texel [H, W] of each mip was drawn, after each of a number of draws."""
     every = np.zeros(len(sampler.texels), int)
-    counts = [every[start:start + width * height].reshape(height, width)
-              for start, (width, height) in zip(sampler.starts, sampler.sizes)]
+    counts = [
+        every[start : start + width * height].reshape(height, width)
+        for start, (width, height) in zip(sampler.starts, sampler.sizes)
+    ]
     for _ in range(draws):
         batch = sampler.draw()
         weights = np.ones(len(batch.targets)) if batch.texel_weights is None else batch.texel_weights[:, 0]
@@ -47,8 +59,10 @@ def count_texels(sampler, draws):
         yield counts
 
 
-GATHER_4 = [HashGridConfig(max_resolution=16, quantize_bits=4, interpolation="gather"),
-            HashGridConfig(max_resolution=8)]
+GATHER_4 = [
+    HashGridConfig(max_resolution=16, quantize_bits=4, interpolation="gather"),
+    HashGridConfig(max_resolution=8),
+]
 
 
 @pytest.mark.parametrize("grids", [None, GATHER_4])
@@ -74,8 +88,9 @@ def test_sizes_that_tiles_do_not_divide_are_covered_in_every_round(size, wrap):
 
 def test_the_tiles_of_two_rounds_lie_differently():
     sampler, _, _ = make_sampler(16, 16, batch_size=256)
-    offsets = {(group.x[0, 0] % 8, group.y[0, 0] % 8) for _ in range(20) for group in sampler.draw().groups
-               if group.mip == 0}
+    offsets = {
+        (group.x[0, 0] % 8, group.y[0, 0] % 8) for _ in range(20) for group in sampler.draw().groups if group.mip == 0
+    }
     assert len(offsets) > 5
 
 
@@ -100,8 +115,9 @@ def test_targets_are_the_images_texels_in_the_order_of_the_tiles(wrap):
         expected = []
         for group in groups:
             (width, height), image = sampler.sizes[group.mip], texture_set.mips[group.mip]
-            expected += [image[y % height, x % width, CHANNELS]
-                         for xs, ys in zip(group.x, group.y) for y in ys for x in xs]
+            expected += [
+                image[y % height, x % width, CHANNELS] for xs, ys in zip(group.x, group.y) for y in ys for x in xs
+            ]
         assert np.array_equal(target.numpy(), np.array(expected))
 
 
@@ -195,9 +211,16 @@ def test_texels_outside_of_a_clamped_material_have_no_weight_and_the_others_have
     outside = 0
     for _ in range(60):
         batch = sampler.draw()
-        inside = np.concatenate([np.ravel(((y >= 0) & (y < sampler.sizes[group.mip][1]))[:, None]
-                                          & ((x >= 0) & (x < sampler.sizes[group.mip][0])))
-                                 for group in batch.groups for x, y in zip(group.x, group.y)])
+        inside = np.concatenate(
+            [
+                np.ravel(
+                    ((y >= 0) & (y < sampler.sizes[group.mip][1]))[:, None]
+                    & ((x >= 0) & (x < sampler.sizes[group.mip][0]))
+                )
+                for group in batch.groups
+                for x, y in zip(group.x, group.y)
+            ]
+        )
         outside += (~inside).sum()
         if batch.texel_weights is None:
             assert inside.all()
@@ -223,7 +246,9 @@ def test_drawn_tiles_decode_to_the_texels_that_a_whole_mip_has_there(size, tile_
         for group, texels in zip(groups, values):
             width, height = sampler.sizes[group.mip]
             for tile, x, y in zip(texels.view(len(group.x), group.y.shape[1], group.x.shape[1], -1), group.x, group.y):
-                rows, columns = (np.ones(len(at), bool) if wrap else (at >= 0) & (at < size)
-                                 for at, size in ((y, height), (x, width)))
+                rows, columns = (
+                    np.ones(len(at), bool) if wrap else (at >= 0) & (at < size)
+                    for at, size in ((y, height), (x, width))
+                )
                 expected = mips[group.mip][y[rows] % height][:, x[columns] % width]
                 torch.testing.assert_close(tile[rows][:, columns], expected, rtol=1e-4, atol=1e-5)

@@ -31,8 +31,10 @@ def at(finished):
     def checkpoint(iteration, train=TrainConfig(max_iter=100), training_time_s=5.0):
         schedule = new_schedule(train, 50.0)
         schedule.position = training_time_s if train.time_budget else iteration
-        return dataclasses.replace(saved, iteration=iteration, training_time_s=training_time_s,
-                                   schedule=plain_values(schedule))
+        return dataclasses.replace(
+            saved, iteration=iteration, training_time_s=training_time_s, schedule=plain_values(schedule)
+        )
+
     return checkpoint
 
 
@@ -59,7 +61,9 @@ def test_a_finished_run_begins_again_at_a_moderate_rate_and_without_noise(at):
 def test_another_end_goes_on_from_where_rates_and_noise_stand(end, at):
     now = TrainConfig(max_iter=end)
     schedule, note = resumed_schedule(at(40), BEFORE, now, 0.8, 0.0)
-    assert schedule.rates(now) == pytest.approx(rate_factor(0.4, 0.01)) and schedule.noise_left(0.8) == pytest.approx(0.5)
+    assert schedule.rates(now) == pytest.approx(rate_factor(0.4, 0.01)) and schedule.noise_left(0.8) == pytest.approx(
+        0.5
+    )
     assert f"iterations 40 to {end}" in note and "noise from 0.5" in note
     schedule.position = 40 + 0.8 * (end - 40)
     assert schedule.noise_left(0.8) == pytest.approx(0, abs=1e-9)
@@ -84,13 +88,29 @@ def test_time_budgets_go_on_or_begin_anew_too(at):
 
 
 def test_going_on_beyond_the_end_is_said_and_stored(finished, workspace, call, tmp_path):
-    code, out, err = call("--load_dir", finished[1], "--load_iter", -1, "--data_dir", workspace / "data" / "test",
-                          "--save_dir", tmp_path, "--max_iter", 60)
+    code, out, err = call(
+        "--load_dir",
+        finished[1],
+        "--load_iter",
+        -1,
+        "--data_dir",
+        workspace / "data" / "test",
+        "--save_dir",
+        tmp_path,
+        "--max_iter",
+        60,
+    )
     assert (code, err) == (0, "")
     assert re.search(r"^schedule: +a new one over iterations 40 to 60, .* without noise", out, re.M)
     saved = load_checkpoint(run_folder(tmp_path) / "models" / "train_result_60" / "model.pth")
-    assert saved.schedule == {"unit": "iterations", "start": 40, "end": 60, "position": 60, "rate": RESTART_RATE,
-                              "noise": 0.0}
+    assert saved.schedule == {
+        "unit": "iterations",
+        "start": 40,
+        "end": 60,
+        "position": 60,
+        "rate": RESTART_RATE,
+        "noise": 0.0,
+    }
     before, after = saved.history[-3]["psnr_db"], saved.history[-1]["psnr_db"]
     assert [entry["iteration"] for entry in saved.history[-3:]] == [40, 50, 60] and after > before
 
@@ -99,9 +119,11 @@ def test_images_of_equal_size_that_are_not_those_of_the_checkpoint_are_said(fini
     other, run = make_material(tmp_path / "other", constant=True), tmp_path / "run"
     shutil.copytree(finished[1] / "models", run / "models")
     for mode in ("train", "infer"):
-        code, out, err = call("--mode", mode, "--load_dir", run, "--load_iter", 20, "--save_dir", tmp_path / "out",
-                              "--data_dir", other)
+        code, out, err = call(
+            "--mode", mode, "--load_dir", run, "--load_iter", 20, "--save_dir", tmp_path / "out", "--data_dir", other
+        )
         assert (code, err) == (0, "") and re.search(r"^note: +the images of other are not those", out, re.M)
-    code, out, _ = call("--mode", "infer", "--load_dir", run, "--load_iter", 20, "--data_dir",
-                        workspace / "data" / "test")
+    code, out, _ = call(
+        "--mode", "infer", "--load_dir", run, "--load_iter", 20, "--data_dir", workspace / "data" / "test"
+    )
     assert code == 0 and "are not those" not in out

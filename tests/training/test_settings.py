@@ -32,12 +32,15 @@ def write(path, values):
 @pytest.fixture
 def record(tmp_path):
     """Write a run's config.json as a run of these flags would, and return its name."""
+
     def write_record(name="record.json", **flags):
         return write(tmp_path / name, config_to_dict(cli.make_config(flags)) | {"lineage": [], "version": "0.1"})
+
     return write_record
 
 
 # Records of runs.
+
 
 def test_a_record_gives_settings_and_folders_but_not_what_was_done(tmp_path, record):
     path = record(groups_batching=True, data_dir=str(tmp_path / "wall"), save_dir="there", seed=5, preset="quality")
@@ -72,6 +75,7 @@ def test_the_material_is_recorded_with_its_whole_path(tmp_path, monkeypatch):
 
 
 # What ends a run.
+
 
 def test_max_iter_given_by_hand_takes_a_presets_time_budget_away():
     assert cli.make_config({"preset": "fast"}).train.time_budget == 10
@@ -118,6 +122,7 @@ def test_evaluations_at_other_intervals_do_not_ask_for_another_early_stop(tmp_pa
 
 # Optimisers.
 
+
 def test_another_optimiser_brings_its_own_learning_rate(record):
     path = record()
     assert json.loads(open(path, encoding="utf-8").read())["train"]["learning_rate"] == 0.03
@@ -136,22 +141,40 @@ def test_of_file_and_flags_the_later_says_what_the_grids_are_chosen_for(record):
 
 # Settings beside others.
 
-@pytest.mark.parametrize("flags, words", [
-    ({"position_order": 1}, ("position_order 1", "interpolation bilinear")),
-    ({"preset": "quality", "position_order": 2, "interpolation": "bilinear"}, ("position_order 2", "interpolation")),
-    ({"period_cells": 4}, ("period_cells 4", "n_frequencies 0")), ({"phases": 2}, ("phases 2", "n_frequencies 0")),
-    ({"target_bpp": 5.0, "hash_grid_configs": [{}, {"max_resolution": 64}]},
-     ("target_bpp 5", "max_resolution 64", "grid 1")),
-    ({"target_psnr": 30.0, "hash_grid_configs": [{"max_resolution": 64}]}, ("target_psnr 30", "max_resolution 64"))])
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        ({"position_order": 1}, ("position_order 1", "interpolation bilinear")),
+        (
+            {"preset": "quality", "position_order": 2, "interpolation": "bilinear"},
+            ("position_order 2", "interpolation"),
+        ),
+        ({"period_cells": 4}, ("period_cells 4", "n_frequencies 0")),
+        ({"phases": 2}, ("phases 2", "n_frequencies 0")),
+        (
+            {"target_bpp": 5.0, "hash_grid_configs": [{}, {"max_resolution": 64}]},
+            ("target_bpp 5", "max_resolution 64", "grid 1"),
+        ),
+        ({"target_psnr": 30.0, "hash_grid_configs": [{"max_resolution": 64}]}, ("target_psnr 30", "max_resolution 64")),
+    ],
+)
 def test_a_setting_that_needs_another_one_is_refused_by_both_names(flags, words):
     with pytest.raises(UsageError) as caught:
         cli.make_config(flags)
     assert all(word in str(caught.value) for word in words)
 
 
-@pytest.mark.parametrize("flags", [
-    {"preset": "quality", "interpolation": "bilinear"}, {"preset": "quality", "n_frequencies": 0},
-    {"position_order": 0}, {"phases": 1}, {"preset": "quality", "position_order": 2}])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"preset": "quality", "interpolation": "bilinear"},
+        {"preset": "quality", "n_frequencies": 0},
+        {"position_order": 0},
+        {"phases": 1},
+        {"preset": "quality", "position_order": 2},
+    ],
+)
 def test_what_a_preset_brings_along_or_means_none_is_never_refused(flags):
     assert ineffective(cli.make_config(flags)) == []
 
@@ -164,27 +187,40 @@ def test_a_record_with_a_target_and_the_grids_chosen_for_it_is_no_contradiction(
     assert cli.make_config({"config": path}).model.target_bpp == 5
 
 
-@pytest.mark.parametrize("flags, words", [
-    ({"quantize": False, "noise_std": 0.5}, ["noise_std", "quantize False"]),
-    ({"noise_std": 0.0, "noise_anneal_fraction": 0.5}, ["noise_anneal_fraction", "noise_std 0"]),
-    ({"early_stop": False, "early_stop_interval": 100}, ["early_stop_interval", "early_stop False"]),
-    ({"time_budget": 5.0, "early_stop_psnr_threshold": 0.1}, ["early_stop_psnr_threshold", "time_budget 5"]),
-    ({"early_stop_interval": 5000}, ["early_stop_interval", "max_iter 10000"]),
-    ({"groups_max_workers": 2}, ["groups_max_workers", "groups_batching"]),
-    ({"groups_batching": True, "data_dir": "x"}, ["data_dir", "groups_batching"]),
-    ({"mode": "infer", "load_dir": "x", "max_iter": 5, "storage": "true_rate"}, ["max_iter, storage", "mode infer"]),
-    ({"mode": "infer", "load_dir": "x", "save_dir": "y"}, ["save_dir", "mode infer"]),
-    ({"load_dir": "x", "seed": 3}, ["seed", "checkpoint"]),
-    ({"hash_grid_configs": [{"max_resolution": 64, "texels_per_cell": 3}]}, ["texels_per_cell", "max_resolution"])])
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        ({"quantize": False, "noise_std": 0.5}, ["noise_std", "quantize False"]),
+        ({"noise_std": 0.0, "noise_anneal_fraction": 0.5}, ["noise_anneal_fraction", "noise_std 0"]),
+        ({"early_stop": False, "early_stop_interval": 100}, ["early_stop_interval", "early_stop False"]),
+        ({"time_budget": 5.0, "early_stop_psnr_threshold": 0.1}, ["early_stop_psnr_threshold", "time_budget 5"]),
+        ({"early_stop_interval": 5000}, ["early_stop_interval", "max_iter 10000"]),
+        ({"groups_max_workers": 2}, ["groups_max_workers", "groups_batching"]),
+        ({"groups_batching": True, "data_dir": "x"}, ["data_dir", "groups_batching"]),
+        (
+            {"mode": "infer", "load_dir": "x", "max_iter": 5, "storage": "true_rate"},
+            ["max_iter, storage", "mode infer"],
+        ),
+        ({"mode": "infer", "load_dir": "x", "save_dir": "y"}, ["save_dir", "mode infer"]),
+        ({"load_dir": "x", "seed": 3}, ["seed", "checkpoint"]),
+        ({"hash_grid_configs": [{"max_resolution": 64, "texels_per_cell": 3}]}, ["texels_per_cell", "max_resolution"]),
+    ],
+)
 def test_a_setting_given_by_hand_without_effect_is_named_in_a_note(flags, words):
-    line, = ineffective(cli.make_config(flags))
+    (line,) = ineffective(cli.make_config(flags))
     assert all(word in line for word in words)
 
 
 def test_settings_with_an_effect_are_in_no_note():
     assert ineffective(cli.make_config({})) == []
-    assert ineffective(cli.make_config({"mode": "infer", "load_dir": "x", "data_dir": "y", "device": "cpu",
-                                        "n_neurons": 16, "quantize": True})) == []
+    assert (
+        ineffective(
+            cli.make_config(
+                {"mode": "infer", "load_dir": "x", "data_dir": "y", "device": "cpu", "n_neurons": 16, "quantize": True}
+            )
+        )
+        == []
+    )
     assert ineffective(cli.make_config({"seed": 3, "early_stop_interval": 1000, "noise_std": 0.5})) == []
 
 

@@ -80,8 +80,9 @@ def test_a_resumed_run_gets_what_its_checkpoint_left_of_the_budget(workspace, tm
     saved = load_checkpoint(folder / "model.pth")
     code, _, err = call("--load_dir", folder.parent.parent, "--load_iter", -1)
     assert code == 2 and "raise --time_budget" in err
-    code, out, err = call("--load_dir", folder.parent.parent, "--load_iter", -1, "--time_budget", 6, "--save_dir",
-                          tmp_path / "on")
+    code, out, err = call(
+        "--load_dir", folder.parent.parent, "--load_iter", -1, "--time_budget", 6, "--save_dir", tmp_path / "on"
+    )
     assert (code, err) == (0, "") and "schedule:" in out
     after = load_checkpoint(next(run_folder(tmp_path / "on").glob("models/*/model.pth")))
     assert after.schedule["start"] == saved.schedule["position"] and after.iteration > saved.iteration
@@ -95,5 +96,5 @@ def test_the_first_look_at_a_part_is_near_the_evaluation(preset, workspace, tmp_
     step = session.training_step()
     for _ in range(30):
         step(session.sampler.draw(), session.noise(0.5), 0.5)
-    whole = evaluate_psnr(session.backend, session.sampler, session.channels, texture_set.present, True, 1)[0]["overall"]
+    whole = evaluate_psnr(session.texture, session.sampler, texture_set.present, True, 1)[0]["overall"]
     assert psnr_of_part(session) == pytest.approx(whole, abs=1.0)

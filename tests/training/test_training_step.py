@@ -23,8 +23,11 @@ from training.training_step import TrainingStep
 STEPS = 24
 CASES = {
     "quality": (64, 64, PRESETS["quality"]),
-    "int8, adam": (64, 64, {"model": PRESETS["quality"]["model"] | {"network_precision": "int8"},
-                            "train": {"optimizer": "adam"}}),
+    "int8, adam": (
+        64,
+        64,
+        {"model": PRESETS["quality"]["model"] | {"network_precision": "int8"}, "train": {"optimizer": "adam"}},
+    ),
     "ue5": (64, 64, {}),
     "no rounding": (64, 64, {"quantize": {"quantize": False}}),
     "odd sizes": (60, 36, PRESETS["quality"]),
@@ -55,18 +58,27 @@ class Rerun(CudaGraphs):
         def replay():
             self.calls.append("replay")
             run()
+
         return replay
 
 
 def make_session(name, device="cpu"):
     width, height, settings = CASES[name]
     random = np.random.default_rng(0)
-    mips = [random.integers(0, 256, (*reversed(mip_size(width, height, mip)), N_CHANNELS), np.uint8)
-            for mip in range(mip_count(width, height))]
+    mips = [
+        random.integers(0, 256, (*reversed(mip_size(width, height, mip)), N_CHANNELS), np.uint8)
+        for mip in range(mip_count(width, height))
+    ]
     names = ("diffuse", "normal", "roughness", "occlusion", "metallic", "specular", "displacement")
     texture_set = TextureSet("noise", width, height, mips, dict.fromkeys(names, True), "opengl", {}, [])
-    train = {"device": device, "backend": "torch", "precision": "float32", "batch_size": 1024, "tile_size": 8,
-             "mip_floor": 0.2}
+    train = {
+        "device": device,
+        "backend": "torch",
+        "precision": "float32",
+        "batch_size": 1024,
+        "tile_size": 8,
+        "mip_floor": 0.2,
+    }
     config = config_from_dict(settings | {"train": train | settings.get("train", {})}, Config())
     return open_session(config, texture_set)
 
@@ -156,8 +168,12 @@ def test_a_capture_that_fails_half_way_leaves_no_gradients():
 
 def test_packed_arrays_come_back_as_they_were():
     random = np.random.default_rng(0)
-    arrays = [random.integers(0, 99, (3, 5)), random.random((7, 1, 2)).astype(np.float32), np.arange(4)[::-1],
-              np.ones((2, 0, 3), np.float32)]
+    arrays = [
+        random.integers(0, 99, (3, 5)),
+        random.random((7, 1, 2)).astype(np.float32),
+        np.arange(4)[::-1],
+        np.ones((2, 0, 3), np.float32),
+    ]
     inputs = StaticInputs(arrays, torch.device("cpu"))
     addresses = [tensor.data_ptr() for tensor in inputs.tensors]
     for factor in (1, 2):
@@ -184,14 +200,24 @@ def test_the_devices_part_of_a_step_looks_at_no_value_and_makes_no_tensor_on_the
     optimizers = Optimizers(texture, settings.optimizer, settings.learning_rate)
     noise = session.noise(0.0) or []
     weights = None if session.loss_weights is None else session.loss_weights.to(meta)
-    step = TrainingStep(TorchBackend(texture, "float32"), optimizers, session.sampler.texels.to(meta), None,
-                        quantize=session.config.quantize.quantize, linear_diffuse=session.linear_diffuse,
-                        loss_weights=weights)
+    step = TrainingStep(
+        TorchBackend(texture, "float32"),
+        optimizers,
+        session.sampler.texels.to(meta),
+        None,
+        quantize=session.config.quantize.quantize,
+        linear_diffuse=session.linear_diffuse,
+        loss_weights=weights,
+    )
     batch = session.sampler.draw()
     lookups = texture.planner.look_up(batch.groups)
     numbers = optimizers.begin_step(1.0) | {f"noise_{grid}": amplitude for grid, amplitude in enumerate(noise)}
-    arrays = [*arrays_of(lookups), batch.targets, *([] if batch.texel_weights is None else [batch.texel_weights]),
-              np.array([*numbers.values()], np.float32)]
+    arrays = [
+        *arrays_of(lookups),
+        batch.targets,
+        *([] if batch.texel_weights is None else [batch.texel_weights]),
+        np.array([*numbers.values()], np.float32),
+    ]
     captured = step._static_batch(arrays, lookups, batch, list(numbers), tuple(amplitude > 0 for amplitude in noise))
     with Watch():
         step._run(captured)

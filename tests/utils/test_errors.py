@@ -9,9 +9,16 @@ from utils.errors import UserError, describe_os_error
 from utils.files import read_json, require_writable_folder, write_json
 
 
-@pytest.mark.parametrize("number, cure", [
-    (errno.ENOSPC, "free some space"), (errno.EACCES, "permission"), (errno.EEXIST, "move it"),
-    (errno.ENOTDIR, "move it"), (errno.EISDIR, "name of a file")])
+@pytest.mark.parametrize(
+    "number, cure",
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EACCES, "permission"),
+        (errno.EEXIST, "move it"),
+        (errno.ENOTDIR, "move it"),
+        (errno.EISDIR, "name of a file"),
+    ],
+)
 def test_errors_of_the_system_come_with_a_cure(number, cure):
     line = describe_os_error(OSError(number, os.strerror(number)), "out/run")
     assert "out/run" in line and cure in line and "\n" not in line
