@@ -32,26 +32,26 @@ def stored_mips(manifest: Mapping) -> list[int]:
     return [mip for mip, levels in enumerate(manifest["mip_levels"]) if list(levels) == finest]
 
 
-def figure(manifest: Mapping, kind: str, name: str, mip: int) -> float | State:
+def figure(manifest: Mapping, metric: str, name: str, mip: int) -> float | State:
     """Return one quality figure of a manifest, or the state that it is in.
 
-    `kind` is "psnr", "ssim", "flip", "lpips" or "normal_angle_deg"; `name` is a map's name or "overall", and ignored
+    `metric` is "psnr", "ssim", "flip", "lpips" or "normal_angle_deg"; `name` is a map's name or "overall", and ignored
     where the manifest has one list alone (normal_angle_deg). Manifests of earlier releases, whose lists hold null for
     mips that are not stored or too small as well, give the same states.
     """
     if mip not in stored_mips(manifest):
         return State.NOT_STORED
-    values = manifest.get(kind, ())
+    values = manifest.get(metric, ())
     if isinstance(values, Mapping):
         values = values.get(name, ())
     if mip >= len(values):
         return State.NOT_MEASURED
     if values[mip] is not None:
         return values[mip]
-    if kind == "psnr":
+    if metric == "psnr":
         return State.IDENTICAL
     # Only PSNR was always written for every mip, so its null tells what another figure's null means.
-    psnr = figure(manifest, "psnr", "normal" if kind == "normal_angle_deg" else name, mip)
+    psnr = figure(manifest, "psnr", "normal" if metric == "normal_angle_deg" else name, mip)
     return State.IDENTICAL if psnr is State.IDENTICAL else State.NOT_MEASURED
 
 

@@ -52,10 +52,10 @@ def quality_tables(manifest: Mapping) -> list[Block]:
     def row(mip: int, cells: list[tuple[str, str, int]]) -> list[str]:
         return [
             f"{mip}: {mip_label(manifest, mip)}",
-            *(show(figure(manifest, kind, name, mip), decimals) for kind, name, decimals in cells),
+            *(show(figure(manifest, metric, name, mip), decimals) for metric, name, decimals in cells),
         ]
 
-    psnr = [("psnr", name, 2) for name in names] + [(kind, name, decimals) for kind, name, _, decimals in extra]
+    psnr = [("psnr", name, 2) for name in names] + [(metric, name, decimals) for metric, name, _, decimals in extra]
     tables: list[Block] = [
         Table(
             ["mip", *names, *(title for _, _, title, _ in extra)],

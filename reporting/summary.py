@@ -42,13 +42,13 @@ def summary_lines(manifest: Mapping, times: Mapping[str, float] | None = None) -
     psnr = figure(manifest, "psnr", "overall", 0)
     if psnr is not State.NOT_MEASURED:
         lines.append(("PSNR", show_db(psnr) + ("" if isinstance(psnr, State) else " dB") + ", overall, finest mip"))
-    for title, kind, name, decimals, text in (
+    for title, metric, name, decimals, text in (
         ("SSIM", "ssim", "overall", 4, ", mean over the maps, finest mip"),
         ("normal error", "normal_angle_deg", "normal", 2, " degrees, mean over the finest mip"),
         ("FLIP", "flip", "diffuse", 4, ", diffuse, finest mip (0 is equal)"),
         ("LPIPS", "lpips", "diffuse", 4, ", diffuse, finest mip (0 is equal)"),
     ):
-        value = figure(manifest, kind, name, 0)
+        value = figure(manifest, metric, name, 0)
         if not isinstance(value, State):
             lines.append((title, show(value, decimals) + text))
     obstacles = "; ".join(manifest.get("ue5_plugin_obstacles", [])) or "another format"

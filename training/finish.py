@@ -110,7 +110,7 @@ def infer(config: Config, saved: Checkpoint, path: Path) -> Path:
     export.manifest |= similarity_figures(references, export.decoded, present)
     sheets = contact_sheets(references, export.decoded, present)
     for mip, (height, width) in enumerate(reference.shape[:2] for reference in texture_set.mips):
-        psnr, ssim = (figure(export.manifest, kind, "overall", mip) for kind in ("psnr", "ssim"))
+        psnr, ssim = (figure(export.manifest, metric, "overall", mip) for metric in ("psnr", "ssim"))
         if mip not in export.decoded:
             say(f"mip {mip}", f"{width} x {height}, not stored: the export holds the finest levels alone")
             continue
@@ -140,15 +140,15 @@ def _mip_metrics(export: Export, texture_set: TextureSet, mip: int) -> dict[str,
     """Return one mip's entry of metrics.json; null is identical, and a mip that is not stored has no figures."""
     height, width = texture_set.mips[mip].shape[:2]
     entry: dict[str, object] = {"mip": mip, "width": width, "height": height, "stored": mip in export.decoded}
-    for kind in ("psnr", "ssim", "normal_angle_deg", "flip"):
-        listed = export.manifest.get(kind, {})
+    for metric in ("psnr", "ssim", "normal_angle_deg", "flip"):
+        listed = export.manifest.get(metric, {})
         names = listed if isinstance(listed, Mapping) else ["normal"]
-        found = {name: figure(export.manifest, kind, name, mip) for name in names}
+        found = {name: figure(export.manifest, metric, name, mip) for name in names}
         values = {
             name: None if value is State.IDENTICAL else value
             for name, value in found.items()
             if value not in (State.NOT_STORED, State.NOT_MEASURED)
         }
         if values:
-            entry[kind] = values if isinstance(listed, Mapping) else values["normal"]
+            entry[metric] = values if isinstance(listed, Mapping) else values["normal"]
     return entry

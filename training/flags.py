@@ -81,13 +81,13 @@ def _json_or_file(text: str) -> object:
     return read_json(text)
 
 
-def _or_none(kind: type) -> Callable[[str], object]:
+def _or_none(plain: type) -> Callable[[str], object]:
     """Return a reader of values of a plain type that takes `none` too."""
 
     def read(text: str) -> object:
-        return None if text.lower() == "none" else kind(text)
+        return None if text.lower() == "none" else plain(text)
 
-    read.__name__ = kind.__name__
+    read.__name__ = plain.__name__
     return read
 
 
@@ -106,10 +106,10 @@ def _argument(annotation: typing.Any) -> dict[str, typing.Any]:
         return {"action": _BoolAction}
     if origin in (list, dict):
         return {"type": _json_or_file, "metavar": "JSON"}
-    kind = type(arguments[0]) if origin is typing.Literal else annotation
+    plain = type(arguments[0]) if origin is typing.Literal else annotation
     return {
-        "type": _or_none(kind) if optional else kind,
-        "metavar": kind.__name__.upper(),
+        "type": _or_none(plain) if optional else plain,
+        "metavar": plain.__name__.upper(),
         **({"choices": arguments} if origin is typing.Literal else {}),
     }
 

@@ -63,8 +63,8 @@ class RunLog:
 
     def figures(self, iteration: int, manifest: Mapping) -> None:
         """Log SSIM and LPIPS of an export's mips, where its manifest has them."""
-        for tag, kind, name, of_identical in (("SSIM", "ssim", "overall", 1.0), ("LPIPS", "lpips", "diffuse", 0.0)):
-            values = [figure(manifest, kind, name, mip) for mip in range(manifest["mips"])]
+        for tag, metric, name, of_identical in (("SSIM", "ssim", "overall", 1.0), ("LPIPS", "lpips", "diffuse", 0.0)):
+            values = [figure(manifest, metric, name, mip) for mip in range(manifest["mips"])]
             values = [of_identical if value is State.IDENTICAL else value for value in values]
             self._per_mip(tag, iteration, [None if isinstance(value, State) else value for value in values])
         self._flush()

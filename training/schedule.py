@@ -20,17 +20,17 @@ and 1 this is within 0.06 dB of the best with both presets (ue5: 28.65 dB become
 """
 
 
-def rate_factor(fraction: float, final: float, kind: str = "power", first: float = 1.0) -> float:
+def rate_factor(fraction: float, final: float, shape: str = "power", first: float = 1.0) -> float:
     """Return the learning rates' factor at a fraction of the schedule: `first` at 0, `final` at 1.
 
-    `kind`: power or cosine.
+    `shape`: power or cosine.
 
     >>> rate_factor(0.0, 0.01), round(rate_factor(1.0, 0.01), 4)
     (1.0, 0.01)
     """
     left = max(1 - fraction, 0.0)
     # A cosine is low for too long at the end: latents and decoder still have a way to go then.
-    return final + (first - final) * (left**DECAY_POWER if kind == "power" else 0.5 * (1 - math.cos(math.pi * left)))
+    return final + (first - final) * (left**DECAY_POWER if shape == "power" else 0.5 * (1 - math.cos(math.pi * left)))
 
 
 @dataclass

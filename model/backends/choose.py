@@ -36,12 +36,14 @@ def choose_device(name: str) -> torch.device:
 
     Raises `UserError` where what was asked for is not there.
     """
-    kind, _, number = name.partition(":")
-    if kind == "auto" and not number:
+    device_type, _, number = name.partition(":")
+    if device_type == "auto" and not number:
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if _mps_available() else "cpu")
-    if kind not in ("cpu", "cuda", "mps") or (":" in name and not (kind == "cuda" and number.isdecimal())):
+    if device_type not in ("cpu", "cuda", "mps") or (
+        ":" in name and not (device_type == "cuda" and number.isdecimal())
+    ):
         raise UsageError(f"device {name!r} is unknown; choose auto, cpu, cuda or mps")
-    if kind == "cuda":
+    if device_type == "cuda":
         problem = cuda_problem()
         if problem:
             raise UserError(f"device {name} is not there: {problem}; {DOCTOR}, --device auto uses what there is")
@@ -50,7 +52,7 @@ def choose_device(name: str) -> torch.device:
                 f"device {name} is not there: the last one is cuda:{torch.cuda.device_count() - 1}; "
                 "choose a lower number"
             )
-    if kind == "mps" and not _mps_available():
+    if device_type == "mps" and not _mps_available():
         raise UserError(
             "device mps is not there: it needs PyTorch on a Mac with an Apple GPU and macOS 12.3 or later; "
             "--device auto uses what there is"

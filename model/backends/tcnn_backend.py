@@ -189,7 +189,7 @@ class TcnnBackend(TorchBackend):
     def _decode(self, network: torch.nn.Module, features: Features) -> torch.Tensor:
         """Run the decoder in tiny-cuda-nn: [N, C] float32."""
         texels = features.dense()
-        # The ones of the padding are given: how far a Network pads by itself depends on its kind.
+        # The ones of the padding are given: how far a Network pads by itself depends on its type.
         padding = self.layout.layers[0].cols - texels.shape[1]
         texels = torch.cat([texels, texels.new_ones(len(texels), padding)], 1)
         weights = flat_weights(*self.texture.decoder.stored_matrices(), self.rows, self.layout.layers)

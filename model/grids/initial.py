@@ -2,7 +2,7 @@
 
 Coarse grids first; a finer one gets the components of what the coarser ones leave. So the decoder starts from
 inputs that already tell the texels apart. The components are those of the finest mip for every mip, because one
-decoder serves them all. One scale serves all components of a grid: scaled to equal spread, the small ones would be
+decoder serves them all. One scale serves all components of a grid: scaled to equal deviation, the small ones would be
 noise to unlearn.
 """
 
@@ -15,7 +15,7 @@ import torch
 from model.grids.layout import FeatureLayout
 from quantize import clamp_range
 
-SPREAD = 0.2
+FIRST_DEVIATION = 0.2
 """Standard deviation of the first component, as a share of the features' greatest value."""
 _MOST_SAMPLES = 1 << 15
 _MOST_PER_BLOCK = 8
@@ -91,7 +91,7 @@ def initial_grids(
             scores = (blocks - mean) @ vectors
             limit = clamp_range(grid.quantize_bits)[1]
             latents = torch.zeros(len(blocks), grid.n_features, device=blocks.device)
-            latents[:, : scores.shape[1]] = scores * (SPREAD * limit / deviations[0].clamp(min=1e-6))
+            latents[:, : scores.shape[1]] = scores * (FIRST_DEVIATION * limit / deviations[0].clamp(min=1e-6))
             grids[index][level] = latents.clamp_(-limit, limit).view(resolution, resolution, -1)
             if index != todo[-1]:
                 image = image - _unblock(scores @ vectors.t() + mean, resolution, image.shape)
