@@ -10,7 +10,7 @@ import torch
 
 from configs import PRESETS, config_from_dict
 from dataset import load_texture_set
-from tests.helpers import ON, SHORT, assert_same_training, equal, run_folder
+from tests.helpers import ON, SHORT, assert_same_training, equal, run_folder, run_train
 from training.checkpoint import checkpoint_folder, content_hash, load_checkpoint, save_checkpoint, saved_iterations
 from training.checkpoint_writer import CheckpointWriter, prune_checkpoints
 from training.run_folder import session_checkpoint
@@ -77,19 +77,13 @@ def test_a_checkpoint_with_other_entries_is_refused_in_one_line(changes, words, 
     assert "model.pth" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_checkpoint_of_version_1_goes_on_as_before(finished, saved_path, call, tmp_path):
+def test_a_checkpoint_of_version_1_goes_on_as_before(finished, saved_path, workspace, tmp_path):
     folder = tmp_path / "run" / "models" / "train_result_20"
     folder.mkdir(parents=True)
     rewritten(saved_path, folder / "model.pth", version=1, sha256=None, fingerprint=None, schedule=None)
-    code, out, err = call(
-        "--load_dir",
-        tmp_path / "run",
-        "--data_dir",
-        finished[1].parents[1] / "data" / "test",
-        "--save_dir",
-        tmp_path / "out",
-    )
-    assert (code, err) == (0, "") and "schedule:" not in out
+    # In a process of its own, with as many threads as the run that it is compared with.
+    process = run_train("--load_dir", tmp_path / "run", "--save_dir", tmp_path / "out", cwd=workspace)
+    assert (process.returncode, process.stderr) == (0, "") and "schedule:" not in process.stdout
     assert_same_training(
         load_checkpoint(finished[1] / "models" / "train_result_40" / "model.pth"),
         load_checkpoint(run_folder(tmp_path / "out") / "models" / "train_result_40" / "model.pth"),
