@@ -338,7 +338,7 @@ PRESETS: dict[str, dict[str, dict[str, object]]] = {
         "export": {"storage": "true_rate"},
     },
 }
-PRESETS["fast"] = {**PRESETS["quality"], "train": {"time_budget": 10.0}}
+PRESETS["fast"] = {**PRESETS["quality"], "train": {"time_budget": 18.0}}
 """Named sets of fields, by section, over the defaults above."""
 
 _EXPECTED = {

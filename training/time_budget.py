@@ -11,9 +11,9 @@ TIMED_TEXELS = 1 << 16
 """Texels of the mip, at most, whose decoding is timed."""
 FIXED_S = 0.3
 """What an end takes on the smallest material, seconds."""
-DECODES = 2.0
+DECODES = 2.5
 """What last evaluation and export take, in units of the time in which the texture decodes all texels."""
-PICTURES_S_PER_TEXEL = 2.2e-6
+PICTURES_S_PER_TEXEL = 2.4e-6
 """What metrics, pictures and the report take, seconds for each texel of all mips."""
 LEAST_SHARE = 0.25
 """Share of a budget that is trained even where start and end leave less."""

@@ -78,7 +78,7 @@ def test_the_material_is_recorded_with_its_whole_path(tmp_path, monkeypatch):
 
 
 def test_max_iter_given_by_hand_takes_a_presets_time_budget_away():
-    assert cli.make_config({"preset": "fast"}).train.time_budget == 10
+    assert cli.make_config({"preset": "fast"}).train.time_budget == 18
     train = cli.make_config({"preset": "fast", "max_iter": 300}).train
     assert (train.max_iter, train.time_budget) == (300, None)
 
