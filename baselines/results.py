@@ -13,6 +13,7 @@ from baselines.cache import ResultCache
 from baselines.codec import Codec, CodecResult
 from baselines.codecs import choose_codecs
 from baselines.hardware import hardware_name
+from formats.dds import FORMATS
 from formats.reader import NeuralTextureReader
 from reporting.console import say
 from reporting.metrics import channel_ranges, flip, material_psnr, material_ssim, normal_angle
@@ -82,7 +83,8 @@ def measure_export(
     size_bytes = round(manifest["bpp"] * manifest["width"] * manifest["height"] / 8)
     fetched = manifest.get("bytes_per_texel")
     if fetched is None:
-        fetched = sum(4 * grid["n_features"] * grid["quantize_bits"] / 8 for grid in manifest["grids"])
+        texel_bytes = {entry.name: entry.texel_bytes for entry in FORMATS.values()}
+        fetched = sum(4 * len(grid["files"]) * texel_bytes[grid["format"]] for grid in manifest["grids"])
     result = CodecResult(codec, setting, label, decoded, size_bytes, time_s, True, fetched)
     return measure(
         textures, result, macs_per_texel=manifest["network"]["macs_per_texel"], bpp_mips=manifest["bpp_mips"], **more

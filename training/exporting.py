@@ -24,6 +24,7 @@ from model.layout import ModelLayout
 from quantize import values_to_codes
 from reporting.quality import error_figures
 from training.export_source import ExportSource
+from training.rates import bytes_fetched
 from utils.errors import UserError, describe_os_error
 from utils.files import write_bytes, write_json
 
@@ -246,7 +247,7 @@ def _manifest(source: ExportSource, offsets: list[dict], reference: TextureSet |
                 for layer, offset in zip(layout.layers, offsets)
             ],
         },
-        "bytes_per_texel": layout.bytes_per_texel,
+        "bytes_per_texel": bytes_fetched(layout, source.storage),
         "psnr": {},
     }
 

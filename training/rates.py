@@ -30,6 +30,14 @@ def finest_level_bytes(grid: GridLayout, storage: str) -> int:
     return files * (HEADER_BYTES + grid.max_resolution**2 * texel_bytes)
 
 
+def bytes_fetched(layout: ModelLayout, storage: str) -> int:
+    """Return the bytes that one decoded texel touches: four taps of every texture of every grid, as they are stored."""
+    return sum(
+        4 * -(-grid.n_features // 4) * FORMATS[container_format(grid.quantize_bits, storage)].texel_bytes
+        for grid in layout.grids
+    )
+
+
 def estimated_bpp(layout: ModelLayout, storage: str) -> float:
     """Return the bits per texel (finest levels and decoder) that an export will have, to a few bytes."""
     weights = stored_bytes(layout) + NPZ_OVERHEAD_BYTES

@@ -58,7 +58,12 @@ def principal_components(
     blocks = blocks.cpu()
     mean = blocks.mean(0)
     centred = blocks - mean
-    values, vectors = torch.linalg.eigh(centred.t() @ centred / len(centred))
+    covariance = centred.t() @ centred / len(centred)
+    try:
+        values, vectors = torch.linalg.eigh(covariance)
+    except torch.linalg.LinAlgError:
+        # Constant maps beside noise give many equal values, on which single precision may not converge.
+        values, vectors = (part.float() for part in torch.linalg.eigh(covariance.double()))
     order = torch.arange(len(values) - 1, max(len(values) - 1 - count, -1), -1)
     return mean.to(device), vectors[:, order].to(device), values[order].clamp(min=0).sqrt().to(device)
 

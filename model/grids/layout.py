@@ -120,11 +120,6 @@ class FeatureLayout:
         """Ones after the columns that differ from texel to texel: matrix products of fewer than 16 columns are slow."""
         return max(NARROWEST - sum(part.stop - part.start for part in self.texel_columns), 0)
 
-    @property
-    def bytes_per_texel(self) -> float:
-        """Bytes of grid texels that one decoded texel touches: four taps of every grid, at the latents' own rate."""
-        return sum(4 * grid.n_features * grid.quantize_bits / 8 for grid in self.grids)
-
     def lod(self, mip: int) -> float:
         """The lod column: m / (M - 1), 0 where there is one mip."""
         return mip / (self.mips - 1) if self.mips > 1 else 0.0

@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 
 import train
+from configs import PRESETS, config_from_dict
 from model.layout import model_layout
 from training import flags as cli
 from training.exporting import ExportSource, export_material
 from training.header import planned_rate
-from training.rates import NEAR, estimated_bpp, plan_for_bpp
+from training.rates import NEAR, bytes_fetched, estimated_bpp, plan_for_bpp
 from utils.errors import UsageError, UserError
 
 PRESENT = {
@@ -216,3 +217,18 @@ def test_a_target_quality_out_of_reach_says_so_before_any_run_is_written(materia
     with pytest.raises(UserError, match="out of reach"):
         run(material, tmp_path / "out", "--target_psnr", 90, "--max_iter", 100)
     assert not list((tmp_path / "out").glob("2*"))
+
+
+@pytest.mark.parametrize(
+    "preset, storage, expected",
+    [
+        ("ue5", "rgba8", 32),
+        ("mobile", "rgba8", 64),
+        ("mobile", "true_rate", 32),
+        ("quality", "true_rate", 48),
+        ("quality", "rgba8", 96),
+    ],
+)
+def test_bytes_fetched_are_those_of_four_taps_of_every_stored_texture(preset, storage, expected):
+    layout = model_layout(config_from_dict(PRESETS[preset]).model, 64, 64)
+    assert bytes_fetched(layout, storage) == expected
