@@ -51,8 +51,6 @@ QuantizeBits = Literal[2, 4, 8, 16]
 QUANTIZE_BITS = typing.get_args(QuantizeBits)
 """Bits that a feature can have."""
 Interpolation = Literal["bilinear", "gather"]
-INTERPOLATIONS = typing.get_args(Interpolation)
-"""Ways to read a grid's four taps."""
 Storage = Literal["rgba8", "true_rate"]
 STORAGES = typing.get_args(Storage)
 """Ways to store codes in texture files."""

@@ -79,57 +79,6 @@ def ridged(field: np.ndarray, width: float) -> np.ndarray:
     return 1 - smoothstep(0, width, np.abs(field))
 
 
-def voronoi(
-    size: int,
-    cells: int,
-    seed: int,
-    jitter: float = 0.8,
-    warp_u: np.ndarray | float = 0,
-    warp_v: np.ndarray | float = 0,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Periodic Voronoi cells around `cells x cells` jittered points, coordinates bent by the warps (in cells).
-
-    Returns the distance to the nearest border and to the cell's point (both in cells), and the cell's number (int32).
-    """
-    rng = np.random.default_rng(seed)
-    offset = (0.5 + (rng.random((cells, cells, 2)) - 0.5) * jitter).astype(np.float32)
-    centres = texel_centres(size) * cells
-    warp_u, warp_v = (np.broadcast_to(np.asarray(w, np.float32), (size, size)) for w in (warp_u, warp_v))
-    border, centre = np.empty((size, size), np.float32), np.empty((size, size), np.float32)
-    number = np.empty((size, size), np.int32)
-    for top in range(0, size, STRIP_ROWS):
-        rows = slice(top, min(top + STRIP_ROWS, size))
-        x, y = centres[None, :] + warp_u[rows], centres[rows, None] + warp_v[rows]
-        cell_x, cell_y = np.floor(x).astype(int), np.floor(y).astype(int)
-        nearest = np.full(x.shape, np.inf, np.float32)
-        near_x, near_y, near_dx, near_dy = cell_x.copy(), cell_y.copy(), np.zeros_like(x), np.zeros_like(x)
-
-        def vector(cx: np.ndarray, cy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            point = offset[cy % cells, cx % cells]
-            return (cx - x + point[..., 0]).astype(np.float32), (cy - y + point[..., 1]).astype(np.float32)
-
-        for j in (-1, 0, 1):
-            for i in (-1, 0, 1):
-                dx, dy = vector(cell_x + i, cell_y + j)
-                square = dx * dx + dy * dy
-                closer = square < nearest
-                nearest = np.where(closer, square, nearest)
-                near_x, near_y = np.where(closer, cell_x + i, near_x), np.where(closer, cell_y + j, near_y)
-                near_dx, near_dy = np.where(closer, dx, near_dx), np.where(closer, dy, near_dy)
-        edge = np.full(x.shape, np.inf, np.float32)
-        for j in (-2, -1, 0, 1, 2):
-            for i in (-2, -1, 0, 1, 2):
-                if i == 0 and j == 0:
-                    continue
-                dx, dy = vector(near_x + i, near_y + j)
-                across_x, across_y = dx - near_dx, dy - near_dy
-                distance = ((dx + near_dx) * across_x + (dy + near_dy) * across_y) / 2
-                edge = np.minimum(edge, distance / np.sqrt(across_x * across_x + across_y * across_y))
-        border[rows], centre[rows] = edge, np.sqrt(nearest)
-        number[rows] = (near_y % cells) * cells + near_x % cells
-    return border, centre, number
-
-
 def blur(field: np.ndarray, sigma: float) -> np.ndarray:
     """Periodic Gaussian blur of standard deviation `sigma`, in parts of the field's side."""
     size = len(field)

@@ -33,10 +33,6 @@ class TileGroup:
     alignment: tuple[Alignment, Alignment] | None = None
     """Of x and y, where the tiles were drawn that way; makes look-ups cheap."""
 
-    @property
-    def n_texels(self) -> int:
-        return self.x.shape[0] * self.x.shape[1] * self.y.shape[1]
-
 
 def cell_alignment(layout: FeatureLayout, mip: int) -> tuple[Alignment, Alignment]:
     """Return, for x and y, the alignment of tiles that begin on a cell border of the finest gathered grid.

@@ -45,6 +45,10 @@ def make_sampler(width=64, height=64, *, seed=0, tile_size=8, batch_size=512, mi
     return sampler, texture_set, layout
 
 
+def n_texels(group):
+    return group.x.shape[0] * group.x.shape[1] * group.y.shape[1]
+
+
 def count_texels(sampler, draws):
     """How often each texel [H, W] of each mip was drawn, after each of a number of draws."""
     every = np.zeros(len(sampler.texels), int)
@@ -111,7 +115,7 @@ def test_targets_are_the_images_texels_in_the_order_of_the_tiles(wrap):
     for _ in range(30):
         batch = sampler.draw()
         groups, target = batch.groups, sampler.texels[batch.targets]
-        assert target.dtype == torch.uint8 and target.shape == (sum(group.n_texels for group in groups), len(CHANNELS))
+        assert target.dtype == torch.uint8 and target.shape == (sum(n_texels(group) for group in groups), len(CHANNELS))
         expected = []
         for group in groups:
             (width, height), image = sampler.sizes[group.mip], texture_set.mips[group.mip]
@@ -137,7 +141,7 @@ def test_a_mip_smaller_than_a_tile_comes_whole():
 def test_a_single_texel_can_be_drawn():
     sampler, texture_set, _ = make_sampler(1, 1)
     batch = sampler.draw()
-    assert [group.n_texels for group in batch.groups] == [1]
+    assert [n_texels(group) for group in batch.groups] == [1]
     assert sampler.texels[batch.targets][0].tolist() == texture_set.mips[0][0, 0, CHANNELS].tolist()
 
 
@@ -159,9 +163,9 @@ def test_drawn_texels_follow_the_shares_and_the_batch_size():
     for _ in range(600):
         groups = sampler.draw().groups
         # A mip that is smaller than its part of the step is drawn whole, so the step may be smaller, never larger.
-        assert 0.9 * 2048 * sampler.probabilities[0] < sum(group.n_texels for group in groups) <= 1.05 * 2048
+        assert 0.9 * 2048 * sampler.probabilities[0] < sum(n_texels(group) for group in groups) <= 1.05 * 2048
         for group in groups:
-            texels[group.mip] += group.n_texels
+            texels[group.mip] += n_texels(group)
     large = slice(0, 3)
     share = texels[large] / texels[large].sum()
     assert share == pytest.approx(sampler.probabilities[large] / sampler.probabilities[large].sum(), rel=0.2)
@@ -242,7 +246,7 @@ def test_drawn_tiles_decode_to_the_texels_that_a_whole_mip_has_there(size, tile_
     mips = [texture.decode(mip) for mip in range(layout.mips)]
     for _ in range(25):
         groups = sampler.draw().groups
-        values = run_tiles(texture, groups, True)[0].split([group.n_texels for group in groups])
+        values = run_tiles(texture, groups, True)[0].split([n_texels(group) for group in groups])
         for group, texels in zip(groups, values):
             width, height = sampler.sizes[group.mip]
             for tile, x, y in zip(texels.view(len(group.x), group.y.shape[1], group.x.shape[1], -1), group.x, group.y):
