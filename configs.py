@@ -191,7 +191,7 @@ class TrainConfig:
     """pca: latents begin as principal components of the texels; random: as small noise."""
     optimizer: Literal["muon", "adam"] = "muon"
     """muon: orthogonalised momentum for the decoder's matrices; adam."""
-    mip_floor: NotNegative = 0.01
+    mip_floor: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.01
     """Least share of the draws that each mip gets."""
     eval_interval: Count = 1000
     """Iterations between two evaluations (PSNR of every mip)."""

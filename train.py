@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
             )
         config = make_config(flags)
         note_ineffective(config)
-        return train_groups(config, flags)
+        return train_groups(config)
     if not resumes:
         train(make_config(flags))
         return 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +15,6 @@ from batch.worker import train_material
 from configs import Config
 from formats.manifest import read_manifest
 from reporting.console import decibels, say
-from training import flags as cli
 from utils.errors import UsageError
 from utils.files import require_writable_folder
 
@@ -74,7 +75,7 @@ class BatchLog:
         )
 
 
-def train_groups(config: Config, flags: dict[str, object]) -> int:
+def train_groups(config: Config) -> int:
     """Train all sub-folders of `groups_batch_dir`, `groups_max_workers` at a time; returns 1 where any failed, else 0.
 
     A material that fails is reported and costs itself alone. Without `groups_verbose` each has one line when it begins
@@ -83,7 +84,10 @@ def train_groups(config: Config, flags: dict[str, object]) -> int:
     folders = material_folders(Path(config.run.groups_batch_dir))
     save_root = require_writable_folder(config.run.groups_save_dir)
     materials = [
-        cli.make_config({**flags, "data_dir": str(folder), "save_dir": str(save_root / folder.name)})
+        # The folders are not given by hand, so that no material calls them without effect.
+        replace(
+            config, run=replace(config.run, data_dir=os.path.abspath(folder), save_dir=str(save_root / folder.name))
+        )
         for folder in folders
     ]
     log = BatchLog([folder.name for folder in folders])

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
-from configs import (
-    Config,
-    ConfigError,
-    ExportConfig,
-    HashGridConfig,
-    QuantizeConfig,
-    TrainConfig,
-    effective_early_stop_interval,
-)
+from configs import Config, ConfigError, HashGridConfig, QuantizeConfig, TrainConfig, effective_early_stop_interval
 
 _COMPARED = {"quantize", "optimizer"}
 """Settings outside the model that are compared with those of a checkpoint."""
@@ -46,7 +39,7 @@ def refuse_ineffective(config: Config) -> None:
 
 def ineffective(config: Config) -> list[str]:
     """Return a line for each group of settings that were given by hand and have no effect beside another one."""
-    run, quantize, train, given = config.run, config.quantize, config.train, config.given
+    run, model, quantize, train, given = config.run, config.model, config.quantize, config.train, config.given
     lines = []
 
     def idle(names: set[str], reason: str) -> None:
@@ -59,11 +52,13 @@ def ineffective(config: Config) -> list[str]:
         idle({"data_dir", "save_dir"}, "with groups_batching: see groups_batch_dir and groups_save_dir")
     else:
         idle(batch, "without groups_batching")
+    if config.export.storage == "true_rate" and all(grid.quantize_bits != 4 for grid in model.hash_grid_configs):
+        idle({"storage"}, "by true_rate where no grid has quantize_bits 4")
     if run.mode == "infer":
-        sections = (QuantizeConfig, TrainConfig, ExportConfig)
+        sections = (QuantizeConfig, TrainConfig)
         idle(
             {field.name for section in sections for field in dataclasses.fields(section)} - _COMPARED - {"device"}
-            | {"grid_learning_rate"},
+            | {"grid_learning_rate", "report"},
             "with mode infer",
         )
         idle({"save_dir"}, "with mode infer: results go to <load_dir>/infer")
@@ -71,13 +66,16 @@ def ineffective(config: Config) -> list[str]:
     if (
         any(
             grid.max_resolution and grid.texels_per_cell != HashGridConfig.texels_per_cell
-            for grid in config.model.hash_grid_configs
+            for grid in model.hash_grid_configs
         )
-        and not config.model.target_bpp
+        and not model.target_bpp
+        and not model.target_psnr
     ):
         idle({"hash_grid_configs"}, "by its texels_per_cell where it gives max_resolution")
+    if model.n_hidden_layers == 0:
+        idle({"activation", "n_neurons"}, "with n_hidden_layers 0")
     if run.load_dir:
-        idle({"seed", "start"}, "on a run that goes on from a checkpoint")
+        idle({"start"}, "on a run that goes on from a checkpoint")
     stopping = {"early_stop_interval", "early_stop_psnr_threshold"}
     if not train.early_stop:
         idle(stopping, "with early_stop False")
@@ -89,4 +87,27 @@ def ineffective(config: Config) -> list[str]:
         idle({"noise_anneal_fraction"} | ({"noise_std"} if quantize.noise_std else set()), "with quantize False")
     elif not quantize.noise_std:
         idle({"noise_anneal_fraction"}, "with noise_std 0")
+    return lines
+
+
+def ineffective_on_material(
+    config: Config, present: Mapping[str, bool], width: int, height: int, mips: int
+) -> list[str]:
+    """Return a line for each setting given by hand that a material of this size and these maps leaves without effect.
+
+    `present`: whether a map is there, by type.
+    """
+    train, given = config.train, config.given
+    lines = []
+    missing = [name for name in train.texture_loss_weights if not present.get(name)]
+    if "texture_loss_weights" in given and missing:
+        lines.append(f"texture_loss_weights has no effect for {', '.join(missing)}: the material has no such map")
+    if "mip_floor" in given and train.mip_floor > 1 / mips:
+        lines.append(f"mip_floor {train.mip_floor:g} is more than {mips} mips can have; it is cut to {1 / mips:.4g}")
+    tile_width, tile_height = min(train.tile_size, width), min(train.tile_size, height)
+    if given & {"batch_size", "tile_size"} and train.batch_size < tile_width * tile_height:
+        lines.append(
+            f"batch_size {train.batch_size} has no effect with tile_size {train.tile_size}: a step is at least a "
+            f"whole tile, {tile_width} x {tile_height} texels"
+        )
     return lines

@@ -24,7 +24,6 @@ from configs import (
     RunConfig,
     config_from_dict,
     config_to_dict,
-    effective_early_stop_interval,
     section_from_dict,
     validate,
 )
@@ -264,7 +263,8 @@ def make_config(flags: dict[str, object]) -> Config:
 def resume_config(saved: Layer, flags: dict[str, object], checkpoint: Path) -> Config:
     """Overlay config file and flags on a checkpoint's settings; raises `UsageError` where they contradict its model.
 
-    The model and what its training relies on stay as saved; where to read and write comes from the flags.
+    The model and what its training relies on stay as saved; where to read and write comes from the flags. A run that
+    goes on draws by the seed of the checkpoint, and what is decoded alone draws nothing.
     """
     try:
         # Checkpoints from before there was a choice fell along a cosine.
@@ -276,13 +276,11 @@ def resume_config(saved: Layer, flags: dict[str, object], checkpoint: Path) -> C
             }
         )
         config = _config_over(config_to_dict(stored), flags)
-        # A run on the clock has not used its interval yet.
-        if stored.train.time_budget or config.train.early_stop_interval % config.train.eval_interval:
-            config.train.early_stop_interval = effective_early_stop_interval(config)
         fixed = [
             ("run", "preset"),
             ("quantize", "quantize"),
             ("train", "optimizer"),
+            *([("train", "seed")] if config.run.mode == "train" else []),
             *(("model", field.name) for field in dataclasses.fields(ModelConfig)),
         ]
         for section, name in sorted(fixed, key=lambda entry: entry[1] not in config.given):

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import torch
 
-from configs import GRID_FLAGS, Config, ExportConfig, HashGridConfig, ModelConfig, early_stop_acts
+from configs import (
+    GRID_FLAGS,
+    Config,
+    ExportConfig,
+    HashGridConfig,
+    ModelConfig,
+    early_stop_acts,
+    effective_early_stop_interval,
+)
 from dataset import TextureSet
 from model.layout import ModelLayout, model_layout
 from reporting.console import say
-from training.combinations import ineffective
+from training.combinations import ineffective, ineffective_on_material
 from training.exporting import plugin_obstacles
 from training.rates import NEAR, estimated_bpp
 from training.session import Session
@@ -27,7 +36,13 @@ def describe(session: Session) -> None:
     config, texture_set, layout = session.config, session.texture_set, session.layout
     for notice in texture_set.notices:
         say("note", notice)
-    note_ineffective(config)
+    # A batch says it once, before its materials.
+    if not config.run.groups_batching:
+        note_ineffective(config)
+    for line in ineffective_on_material(
+        config, texture_set.present, texture_set.width, texture_set.height, layout.mips
+    ):
+        say("note", line)
     if session.lineage:
         say("resumed", f"from {session.lineage[-1]} at iteration {session.iteration}")
     if config.run.config:
@@ -51,6 +66,9 @@ def describe(session: Session) -> None:
     )
     if config.model.target_bpp:
         say("rate", planned_rate(layout, config.model.target_bpp, config.export.storage))
+    elif config.model.target_psnr:
+        rate = estimated_bpp(layout, config.export.storage)
+        say("rate", f"about {rate:.2f} bits per texel, for a target_psnr of {config.model.target_psnr:g} dB")
     say("UE5 plugin", plugin_forecast(config, layout, texture_set))
     say(
         "training on",
@@ -68,10 +86,9 @@ def planned_end(config: Config) -> str:
     train = config.train
     if train.time_budget:
         return f"{train.time_budget:g} s"
+    interval = effective_early_stop_interval(config)
     return f"{train.max_iter} iterations" + (
-        f", or when PSNR stalls over {train.early_stop_interval}"
-        if early_stop_acts(train) and 2 * train.early_stop_interval < train.max_iter
-        else ""
+        f", or when PSNR stalls over {interval}" if early_stop_acts(train) and 2 * interval < train.max_iter else ""
     )
 
 
@@ -105,24 +122,41 @@ def _obstacles(config: Config, layout: ModelLayout) -> list[str]:
 
 def _cure(config: Config, obstacles: list[str], texture_set: TextureSet) -> str:
     """Name the preset that the plugin reads, without those settings given by hand that are in its way."""
-    culprits = []
-    for name in sorted(config.given):
-        plain = _without(config, name)
-        if plain and len(_obstacles(plain, model_layout(plain.model, texture_set.width, texture_set.height))) < len(
-            obstacles
-        ):
-            culprits.append(f"--{name}")
-    return "--preset ue5 " + (f"without {', '.join(culprits)} " if culprits else "") + "is read"
+
+    def remaining(names: Iterable[str]) -> int:
+        """How many obstacles are left where settings go back to their defaults."""
+        plain = _without(config, names)
+        return len(_obstacles(plain, model_layout(plain.model, texture_set.width, texture_set.height)))
+
+    given = sorted(config.given)
+    culprits = [name for name in given if remaining([name]) < len(obstacles)]
+    if remaining(culprits):
+        # Some are in the way together: either alone leaves as many obstacles. All go, but those that do no harm.
+        culprits, least = given, remaining(given)
+        for name in given:
+            others = [other for other in culprits if other != name]
+            if remaining(others) <= least:
+                culprits = others
+    flags = ", ".join(f"--{name}" for name in culprits)
+    return "--preset ue5 " + (f"without {flags} " if flags else "") + "is read"
 
 
-def _without(config: Config, name: str) -> Config | None:
-    """Return the settings with the default for one of the model or the export; None for any other."""
-    if name in GRID_FLAGS:
-        default = {GRID_FLAGS[name]: getattr(HashGridConfig(), GRID_FLAGS[name])}
-        grids = [dataclasses.replace(grid, **default) for grid in config.model.hash_grid_configs]
-        return dataclasses.replace(config, model=dataclasses.replace(config.model, hash_grid_configs=grids))
-    for section, defaults in (("model", ModelConfig()), ("export", ExportConfig())):
-        if hasattr(defaults, name):
-            changed = dataclasses.replace(getattr(config, section), **{name: getattr(defaults, name)})
-            return dataclasses.replace(config, **{section: changed})
-    return None
+def _without(config: Config, names: Iterable[str]) -> Config:
+    """Return the settings with the defaults for those that are of the model or the export."""
+    model, export = config.model, config.export
+    # The grids first: what is set for all of them is laid over them.
+    for name in sorted(names, key=lambda name: name != "hash_grid_configs"):
+        if name in GRID_FLAGS:
+            default = {GRID_FLAGS[name]: getattr(HashGridConfig(), GRID_FLAGS[name])}
+            grids = [dataclasses.replace(grid, **default) for grid in model.hash_grid_configs]
+            model = dataclasses.replace(model, hash_grid_configs=grids)
+        elif name == "hash_grid_configs":
+            first = model.hash_grid_configs[0]
+            held = {field: getattr(first, field) for flag, field in GRID_FLAGS.items() if flag in config.given}
+            grids = [dataclasses.replace(grid, **held) for grid in ModelConfig().hash_grid_configs]
+            model = dataclasses.replace(model, hash_grid_configs=grids)
+        elif hasattr(model, name):
+            model = dataclasses.replace(model, **{name: getattr(ModelConfig(), name)})
+        elif hasattr(export, name):
+            export = dataclasses.replace(export, **{name: getattr(ExportConfig(), name)})
+    return dataclasses.replace(config, model=model, export=export)

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import torch
 
+from configs import effective_early_stop_interval
 from reporting.console import say
 from training.progress import Progress
 from training.recorder import Recorder
@@ -56,6 +57,7 @@ def optimize(session: Session, schedule: Schedule | None = None, recorder: Recor
     settings, step = session.config.train, session.training_step()
     schedule = schedule or new_schedule(settings)
     clock = _Clock(session, schedule)
+    interval = effective_early_stop_interval(session.config)
     first, loss_value, stop_reason = session.iteration, math.nan, None
 
     def read_loss() -> float:
@@ -95,9 +97,7 @@ def optimize(session: Session, schedule: Schedule | None = None, recorder: Recor
                 if recorder and evaluates:
                     progress.psnr_db = recorder.evaluate(loss_value)
                     if settings.early_stop and not clock.budget:
-                        stop_reason = stalled(
-                            session.history, settings.early_stop_interval, settings.early_stop_psnr_threshold
-                        )
+                        stop_reason = stalled(session.history, interval, settings.early_stop_psnr_threshold)
                 clock.read()
                 if recorder and saves and not stop_reason and schedule.fraction < 1:
                     recorder.save(schedule)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from configs import Config, config_from_dict, effective_early_stop_interval
+from configs import Config, config_from_dict
 from dataset import TextureSet, load_texture_set
 from reporting.console import say
 from training.checkpoint import Checkpoint
@@ -52,8 +51,8 @@ def train(
             watch.enter(SEARCH)
             config = config_for_psnr(config, texture_set, optimize)
             watch.enter("start-up")
-        config = planned_config(config, texture_set)
-        config = replace(config, train=replace(config.train, early_stop_interval=effective_early_stop_interval(config)))
+        else:
+            config = planned_config(config, texture_set)
     session = open_session(config, texture_set, resumed, resumed_path)
     # Last, since what has been spent by now is left out of a time budget.
     schedule, notes = planned_schedule(session, watch, resumed, resumed_path)

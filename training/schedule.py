@@ -105,9 +105,11 @@ def resumed_schedule(
     beyond = unit != old.unit or new.end > old.end
     new.rate = max(standing, RESTART_RATE) if beyond else standing
     end = f"{new.end - new.start:.0f} s" if now.time_budget else f"iterations {new.start} to {new.end}"
+    # The schedule's own end leaves out what the command's start and end took.
+    old_end = f"{before.time_budget:g} s" if before.time_budget else f"{old.end:g} {old.unit}"
     noise = "without noise" if new.noise == 0 else f"noise from {new.noise:.2g}"
     return new, (
-        f"a new one over {end}, since the run was to end at {old.end:g} {old.unit}: learning rates from "
+        f"a new one over {end}, since the run was to end at {old_end}: learning rates from "
         f"{new.rate:.2g} of their full size (it stood at {standing:.2g}), {noise}"
     )
 

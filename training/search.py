@@ -19,6 +19,8 @@ from utils.errors import UserError
 
 TRIAL_SHARE = 0.15
 """Length of a trial, as a share of the run."""
+LEAST_ITERATIONS = 100
+"""Trials are at least this long, but no longer than the run."""
 LONGER_GAIN = 1.5
 """What the whole run gains on a trial, in units of what a trial of three times the length gains on it."""
 MOST_TRIALS = 6
@@ -29,8 +31,8 @@ MARGIN_DB = 0.15
 TOLERANCE_DB = 0.15
 """A trial this near to what it should reach ends the search."""
 FIRST_BPP, MOST_BPP = 5.0, 48.0
-LEAST_GRIDS_BPP = 1.0
-"""The search goes no lower than the decoder's share and this, bits per texel."""
+LEAST_GRIDS_BPP, LEAST_GRIDS_SHARE = 1.0, 0.1
+"""The search goes no lower than the decoder's share and this, bits per texel and as a share of the decoder's."""
 
 
 def _trial_config(config: Config, target_bpp: float, share: float) -> Config:
@@ -38,12 +40,15 @@ def _trial_config(config: Config, target_bpp: float, share: float) -> Config:
     budget_s = config.train.time_budget
     train = dataclasses.replace(
         config.train,
-        max_iter=max(100, round(config.train.max_iter * share)),
+        max_iter=min(config.train.max_iter, max(LEAST_ITERATIONS, round(config.train.max_iter * share))),
         time_budget=budget_s * share if budget_s else None,
     )
-    return dataclasses.replace(
-        config, train=train, model=dataclasses.replace(config.model, target_psnr=None, target_bpp=target_bpp)
-    )
+    return dataclasses.replace(_at_rate(config, target_bpp), train=train)
+
+
+def _at_rate(config: Config, target_bpp: float) -> Config:
+    """Return the settings with a rate in place of the quality."""
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, target_psnr=None, target_bpp=target_bpp))
 
 
 def _psnr(session: Session) -> float:
@@ -58,7 +63,7 @@ def _nearly_exact(session: Session) -> float:
 
 
 def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[[Session], None]) -> Config:
-    """Return settings whose `target_bpp` is about the smallest that reaches `target_psnr`.
+    """Return settings whose grids have about the smallest rate that reaches `target_psnr`, which stays as asked.
 
     Trials are `TRIAL_SHARE` of the run long and so fall short of it by some decibels, the more the higher the rate; how
     many is found by a trial of three times that length, at the first rate and again near the one that would be taken.
@@ -69,7 +74,7 @@ def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[
         raise ValueError("config has no target_psnr")
     target = asked + MARGIN_DB
     decoder = decoder_bpp(config.model, texture_set.width, texture_set.height, config.export.storage)
-    least = decoder + LEAST_GRIDS_BPP
+    least = decoder + max(LEAST_GRIDS_BPP, LEAST_GRIDS_SHARE * decoder)
     short: dict[float, float] = {}
     gains: dict[float, float] = {}
 
@@ -116,16 +121,19 @@ def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[
             f"target_psnr {asked:g} is out of reach: the best trial gives about "
             f"{best:.1f} dB; lower it, train longer, or use --preset quality"
         )
-    chosen = dataclasses.replace(config.model, target_psnr=None, target_bpp=min(reaching))
     say("search", f"trains at {min(reaching):.2f} bits per texel for {asked:g} dB")
-    return dataclasses.replace(config, model=chosen)
+    planned = planned_config(_at_rate(config, min(reaching)), texture_set)
+    # What was asked for is recorded, and not what was found: the same settings ask the same of another material.
+    return dataclasses.replace(planned, model=dataclasses.replace(planned.model, target_psnr=asked, target_bpp=None))
 
 
 def _next_rate(results: dict[float, float], target: float, least: float) -> float | None:
     """Return the rate at which the trials so far, PSNR over the rate's logarithm, cross the target.
 
-    None past the ends.
+    None past the ends, and where the decoder leaves no room between them.
     """
+    if least > MOST_BPP:
+        return None
     rates = sorted(results, key=lambda rate: abs(results[rate] - target))[:2]
     slope = DECIBELS_PER_DOUBLING
     if len(rates) == 2:

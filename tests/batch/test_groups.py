@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -25,6 +26,10 @@ def batch(tmp_path):
     (tmp_path / "data_batch" / ".hidden").mkdir()
     (tmp_path / "data_batch" / "readme.txt").write_text("")
     return tmp_path
+
+
+def load_config(save_dir):
+    return json.loads((run_folder(save_dir) / "config.json").read_text("utf-8"))
 
 
 GROUPS = "--groups_batching --groups_batch_dir ./data_batch --groups_save_dir ./outputs_batch".split()
@@ -153,6 +158,17 @@ def test_groups_that_all_train_end_with_0_and_show_everything_when_asked(call, t
         *ON,
     )
     assert (code, err) == (0, "") and "iteration 40" in out and "1 of 1 materials" in out
+
+
+def test_groups_note_a_setting_without_effect_once_and_none_that_nobody_gave(call, tmp_path):
+    for name in ("one", "two"):
+        make_material(tmp_path / "batch" / name, 16, 16)
+    batch = ["--groups_batching", "--groups_batch_dir", tmp_path / "batch", "--groups_save_dir", tmp_path / "out"]
+    code, out, _ = call(*batch, "--groups_verbose", *SHORT, "--no-early_stop", "--no-report", "--seed", 3)
+    assert code == 0
+    (note,) = re.findall(r"^note: +(.* no effect .*)$", out, re.M)
+    assert note == "early_stop_interval has no effect with early_stop False"
+    assert load_config(tmp_path / "out" / "two")["run"]["data_dir"] == str(tmp_path / "batch" / "two")
 
 
 @pytest.mark.parametrize(

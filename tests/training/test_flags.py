@@ -42,6 +42,7 @@ BAD = {
     "preset": (["--preset", "best"], "--preset", "quality"),
     "not a number": (["--learning_rate", "nan"], "learning_rate"),
     "infinite": (["--noise_std", "inf"], "noise_std"),
+    "a share of more than all": (["--mip_floor", 5], "mip_floor is 5", "at most 1"),
     "negative": (["--learning_rate", "-1"], "learning_rate", "at least 0"),
     "grids of broken JSON": (["--hash_grid_configs", "[{"], "--hash_grid_configs", "JSON"),
     "no grids": (["--hash_grid_configs", "[]"], "hash_grid_configs"),

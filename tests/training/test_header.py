@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from dataset import load_texture_set
@@ -28,11 +30,11 @@ def test_a_new_run_says_nothing_of_resuming_or_config_files(finished):
 
 
 def test_a_resumed_run_says_from_where_and_at_which_iteration(call, finished, tmp_path):
-    code, out, _ = call("--load_dir", finished[1], "--load_iter", 20, "--save_dir", tmp_path / "out", "--seed", 4)
+    code, out, _ = call("--load_dir", finished[1], "--load_iter", 20, "--save_dir", tmp_path / "out", "--start", "pca")
     assert code == 0
     said = lines(out)
     assert said["resumed"] == f"from {finished[1]} at iteration 20"
-    assert "note: seed has no effect on a run that goes on from a checkpoint" in " ".join(out.split())
+    assert "note: start has no effect on a run that goes on from a checkpoint" in " ".join(out.split())
 
 
 def test_a_run_with_the_settings_of_another_names_the_file_and_trains_anew(call, finished, workspace, tmp_path):
@@ -62,6 +64,11 @@ def test_the_manuals_training_command_says_what_the_plugin_would_read(finished):
         ({"quantize_bits": 4, "save_bits": 16}, "will read the exported files"),
         ({"use_bias": True, "n_neurons": 32}, "the network has biases; --preset ue5 without --use_bias is read"),
         ({"storage": "true_rate", "quantize_bits": 4}, "--preset ue5 without --quantize_bits, --storage is read"),
+        ({"quantize_bits": 2, "save_bits": 16}, "--preset ue5 without --quantize_bits, --save_bits is read"),
+        (
+            {"quantize_bits": 2, "save_bits": 16, "use_bias": True, "wrap": False},
+            "--preset ue5 without --quantize_bits, --save_bits, --use_bias is read",
+        ),
         ({"preset": "quality"}, "will not read the files of preset quality; --preset ue5 is read"),
     ],
 )
@@ -82,7 +89,7 @@ def test_the_end_of_a_run_is_what_can_end_it(flags, words):
     assert planned_end(cli.make_config(flags)) == words
 
 
-def test_the_default_early_stop_can_act_and_is_recorded(call, workspace, tmp_path):
+def test_the_default_early_stop_can_act_and_is_not_recorded_as_given(call, workspace, tmp_path):
     code, out, _ = call(
         "--data_dir",
         workspace / "data" / "test",
@@ -102,6 +109,24 @@ def test_the_default_early_stop_can_act_and_is_recorded(call, workspace, tmp_pat
     assert code == 0
     assert lines(out)["ends after"] == "100 iterations, or when PSNR stalls over 20"
     assert "mean PSNR of iterations 20 to 40" in out
+    recorded = json.loads((run_folder(tmp_path / "out") / "config.json").read_text("utf-8"))
+    assert recorded["train"]["early_stop_interval"] == 5000
+
+
+def test_what_the_material_leaves_without_effect_is_said(call, workspace, tmp_path):
+    code, out, _ = call(
+        "--data_dir",
+        workspace / "data" / "test",
+        "--save_dir",
+        tmp_path / "out",
+        "--max_iter",
+        2,
+        "--texture_loss_weights",
+        '{"metallic": 2}',
+        "--no-report",
+    )
+    assert code == 0
+    assert "note: texture_loss_weights has no effect for metallic: " in " ".join(out.split())
 
 
 def test_infer_names_the_flags_that_it_has_no_use_for(call, finished):

@@ -10,10 +10,12 @@ from PIL import Image
 import train
 from configs import PRESETS, config_from_dict
 from model.layout import model_layout
+from tests.helpers import make_material
 from training import flags as cli
 from training.exporting import ExportSource, export_material
 from training.header import planned_rate
 from training.rates import NEAR, bytes_fetched, estimated_bpp, plan_for_bpp
+from training.search import MOST_BPP, _next_rate
 from utils.errors import UsageError, UserError
 
 PRESENT = {
@@ -232,3 +234,30 @@ def test_a_target_quality_out_of_reach_says_so_before_any_run_is_written(materia
 def test_bytes_fetched_are_those_of_four_taps_of_every_stored_texture(preset, storage, expected):
     layout = model_layout(config_from_dict(PRESETS[preset]).model, 64, 64)
     assert bytes_fetched(layout, storage) == expected
+
+
+def test_a_target_quality_is_recorded_as_asked_with_the_grids_that_were_found(material, tmp_path, capsys):
+    _, folder = run(material, tmp_path / "out", "--target_psnr", 20, "--max_iter", 60)
+    run_dir = folder.parent.parent
+    recorded = json.loads((run_dir / "config.json").read_text("utf-8"))["model"]
+    assert (recorded["target_psnr"], recorded["target_bpp"]) == (20, None)
+    assert all(grid["max_resolution"] for grid in recorded["hash_grid_configs"])
+    out = capsys.readouterr().out
+    # No trial is longer than the run.
+    assert re.search(r"^trial: .* for 60 iterations", out, re.M) and "for 100 iterations" not in out
+    train.main(["--load_dir", str(run_dir), "--save_dir", str(tmp_path / "on"), "--max_iter", "70"])
+    out = capsys.readouterr().out
+    assert "trial" not in out and "for a target_psnr of 20 dB" in out
+    train.main(["--config", str(run_dir / "config.json"), "--save_dir", str(tmp_path / "again")])
+    assert "trial" in capsys.readouterr().out
+
+
+def test_a_material_whose_decoder_outweighs_all_rates_keeps_the_trial_that_reached_the_target(tmp_path):
+    folder = make_material(tmp_path / "constant", constant=True)
+    manifest, _ = run(folder, tmp_path / "out", "--preset", "quality", "--target_psnr", 45, "--max_iter", 100)
+    assert manifest["bpp"] > MOST_BPP
+
+
+@pytest.mark.parametrize("least", [MOST_BPP + 1, 300.0])
+def test_no_rate_is_tried_where_the_decoder_leaves_no_room(least):
+    assert _next_rate({2 * least: 60.0}, 45.0, least) is None

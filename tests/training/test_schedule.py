@@ -81,6 +81,7 @@ def test_time_budgets_go_on_or_begin_anew_too(at):
     assert note is None and (schedule.position, schedule.end) == (5, 50)
     schedule, note = resumed_schedule(saved, before, TrainConfig(time_budget=200), 0.8, 150.0)
     assert (schedule.unit, schedule.start, schedule.end) == ("seconds", 5, 155) and "over 150 s" in note
+    assert "the run was to end at 60 s:" in note
     schedule, _ = resumed_schedule(saved, before, TrainConfig(max_iter=200), 0.8, 0.0)
     assert (schedule.unit, schedule.start, schedule.end) == ("iterations", 40, 200)
     schedule, _ = resumed_schedule(at(40), BEFORE, before, 0.8, 30.0)

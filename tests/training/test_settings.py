@@ -7,9 +7,9 @@ import os
 
 import pytest
 
-from configs import Config, config_to_dict
+from configs import SECTIONS, Config, config_to_dict, effective_early_stop_interval
 from training import flags as cli
-from training.combinations import ineffective
+from training.combinations import ineffective, ineffective_on_material
 from utils.errors import UsageError
 
 
@@ -101,8 +101,9 @@ def test_of_file_and_flags_the_later_decides_what_ends_a_run(tmp_path, record):
 def test_a_run_on_the_clock_goes_on_by_iterations_where_max_iter_is_given(tmp_path):
     saved = config_to_dict(cli.make_config({"time_budget": 5.0, "eval_interval": 100}))
     assert cli.resume_config(saved, {}, tmp_path).train.time_budget == 5
-    train = cli.resume_config(saved, {"max_iter": 4000}, tmp_path).train
-    assert (train.time_budget, train.max_iter, train.early_stop_interval) == (None, 4000, 800)
+    config = cli.resume_config(saved, {"max_iter": 4000}, tmp_path)
+    assert (config.train.time_budget, config.train.max_iter) == (None, 4000)
+    assert effective_early_stop_interval(config) == 800
     with pytest.raises(UsageError, match="--max_iter 4000 and --time_budget 9"):
         cli.resume_config(saved, {"max_iter": 4000, "time_budget": 9.0}, tmp_path)
 
@@ -116,8 +117,28 @@ def test_evaluations_at_other_intervals_do_not_ask_for_another_early_stop(tmp_pa
     path = record(early_stop_interval=2000)
     assert cli.make_config({"config": path, "eval_interval": 1500}).train.eval_interval == 1500
     saved = config_to_dict(cli.make_config({"early_stop_interval": 3000}))
-    assert cli.resume_config(saved, {}, tmp_path).train.early_stop_interval == 3000
-    assert cli.resume_config(saved, {"eval_interval": 2000}, tmp_path).train.early_stop_interval == 2000
+    assert effective_early_stop_interval(cli.resume_config(saved, {}, tmp_path)) == 3000
+    assert effective_early_stop_interval(cli.resume_config(saved, {"eval_interval": 2000}, tmp_path)) == 2000
+
+
+def test_an_early_stop_that_was_not_given_follows_the_length_of_the_next_run(tmp_path, record):
+    path = record(max_iter=40)
+    saved = json.loads((tmp_path / "record.json").read_text("utf-8"))
+    assert saved["train"]["early_stop_interval"] == 5000
+    for config in (
+        cli.make_config({"config": path, "max_iter": 20000}),
+        cli.resume_config({name: saved[name] for name in saved if name in SECTIONS}, {"max_iter": 20000}, tmp_path),
+    ):
+        assert effective_early_stop_interval(config) == 4000
+
+
+def test_a_run_that_goes_on_refuses_another_seed_and_decoding_alone_does_not(tmp_path):
+    saved = config_to_dict(cli.make_config({"seed": 3}))
+    assert cli.resume_config(saved, {"seed": 3}, tmp_path).train.seed == 3
+    with pytest.raises(UsageError, match="--seed 5 contradicts .*, trained with seed 3; leave it out"):
+        cli.resume_config(saved, {"seed": 5}, tmp_path)
+    config = cli.resume_config(saved, {"mode": "infer", "load_dir": "x", "seed": 5}, tmp_path)
+    assert ineffective(config) == ["seed has no effect with mode infer"]
 
 
 # Optimisers.
@@ -198,11 +219,13 @@ def test_a_record_with_a_target_and_the_grids_chosen_for_it_is_no_contradiction(
         ({"groups_max_workers": 2}, ["groups_max_workers", "groups_batching"]),
         ({"groups_batching": True, "data_dir": "x"}, ["data_dir", "groups_batching"]),
         (
-            {"mode": "infer", "load_dir": "x", "max_iter": 5, "storage": "true_rate"},
-            ["max_iter, storage", "mode infer"],
+            {"mode": "infer", "load_dir": "x", "max_iter": 5, "report": False, "dds_mips": False, "storage": "rgba8"},
+            ["max_iter, report have", "mode infer"],
         ),
         ({"mode": "infer", "load_dir": "x", "save_dir": "y"}, ["save_dir", "mode infer"]),
-        ({"load_dir": "x", "seed": 3}, ["seed", "checkpoint"]),
+        ({"load_dir": "x", "start": "random"}, ["start", "checkpoint"]),
+        ({"n_hidden_layers": 0, "activation": "relu", "n_neurons": 32}, ["activation, n_neurons", "n_hidden_layers 0"]),
+        ({"storage": "true_rate"}, ["storage", "true_rate", "quantize_bits 4"]),
         ({"hash_grid_configs": [{"max_resolution": 64, "texels_per_cell": 3}]}, ["texels_per_cell", "max_resolution"]),
     ],
 )
@@ -221,6 +244,8 @@ def test_settings_with_an_effect_are_in_no_note():
         )
         == []
     )
+    assert ineffective(cli.make_config({"mode": "infer", "load_dir": "x", "dds_mips": False})) == []
+    assert ineffective(cli.make_config({"storage": "true_rate", "quantize_bits": 4, "n_neurons": 32})) == []
     assert ineffective(cli.make_config({"seed": 3, "early_stop_interval": 1000, "noise_std": 0.5})) == []
 
 
@@ -228,3 +253,24 @@ def test_what_a_file_written_by_hand_gives_counts_as_given_and_a_record_does_not
     mine = write(tmp_path / "mine.json", {"train": {"max_iter": 60, "time_budget": 5.0}})
     assert ineffective(cli.make_config({"config": mine})) == ["max_iter has no effect with time_budget 5"]
     assert ineffective(cli.make_config({"config": record(time_budget=5.0)})) == []
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        ({"texture_loss_weights": {"metallic": 2, "normal": 2}}, ["texture_loss_weights", "for metallic:"]),
+        ({"mip_floor": 0.5}, ["mip_floor 0.5", "5 mips", "0.2"]),
+        ({"batch_size": 16, "tile_size": 64}, ["batch_size 16", "tile_size 64", "64 x 32 texels"]),
+        ({"tile_size": 512, "batch_size": 2000}, ["batch_size 2000", "tile_size 512", "64 x 32 texels"]),
+    ],
+)
+def test_a_setting_that_the_material_leaves_without_effect_is_named_in_a_note(flags, words):
+    present = {"diffuse": True, "normal": True, "metallic": False}
+    (line,) = ineffective_on_material(cli.make_config(flags), present, 64, 32, 5)
+    assert all(word in line for word in words)
+
+
+def test_what_the_material_has_and_a_step_can_hold_is_in_no_note():
+    flags = {"texture_loss_weights": {"normal": 2}, "mip_floor": 0.2, "batch_size": 2048, "tile_size": 512}
+    assert ineffective_on_material(cli.make_config(flags), {"normal": True}, 64, 32, 5) == []
+    assert ineffective_on_material(cli.make_config({}), {"normal": True}, 512, 512, 8) == []
