@@ -7,6 +7,9 @@ python export.py --decode DIR --out PNGS [--mip M]
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import utils.start  # noqa: F401, before all that takes time
+
 import argparse
 import os
 import sys

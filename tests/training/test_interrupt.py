@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import os
 import re
@@ -30,9 +31,10 @@ SIGNALS = pytest.mark.parametrize(
 )
 
 
-def start(*arguments):
+def start(*arguments, program=("train.py",)):
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *map(str, arguments)],
+        [sys.executable, *program, *map(str, arguments)],
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -45,6 +47,42 @@ def caught(process):
     """Whether a process has a handler for SIGTERM (Linux)."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return bool(int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+COMMANDS = pytest.mark.parametrize(
+    "program, arguments",
+    [
+        (("train.py",), ("--data_dir", "nowhere")),
+        (("export.py",), ("--load_dir", "nowhere")),
+        (("compare.py",), ("--data_dir", "nowhere", "--load_dir", "nowhere")),
+        (("dataset.py",), ("nowhere",)),
+        (("-m", "model.doctor"), ()),
+    ],
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize("wait_s", [0, 0.04])
+@COMMANDS
+def test_a_signal_among_the_imports_of_any_command_ends_in_one_line(program, arguments, wait_s):
+    process = start(*arguments, program=program)
+    try:
+        while not caught(process):
+            time.sleep(0.002)
+        time.sleep(wait_s)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, err) == (130, "interrupted\n")
+
+
+@COMMANDS
+def test_every_command_takes_signals_before_it_imports_anything_slow(program, arguments):
+    """Only what stands in the first lines is in time: the imports after it take up to seconds."""
+    path = ROOT / program[-1] if program[-1].endswith(".py") else ROOT / "model" / "doctor.py"
+    first = ast.parse(path.read_text("utf-8")).body[2]
+    assert ast.unparse(first) == "if __name__ == '__main__':\n    import utils.start"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
