@@ -17,6 +17,7 @@ import torch
 from pydantic import ConfigDict, ValidationError, create_model
 
 from configs import ConfigError, config_from_dict
+from training.checkpoint_content import content_problem
 from utils.errors import UsageError, UserError, describe_os_error
 from utils.files import written_aside
 
@@ -147,23 +148,31 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             f"{path} has checkpoint version {content.get('version')}, this toolkit reads {VERSION}; "
             "use the toolkit that wrote it"
         )
-    damaged = f"{path} is damaged: {{}}; load another iteration or train anew"
     if content["version"] >= 2 and "sha256" not in content:
-        raise UserError(damaged.format("it has no content hash"))
+        raise UserError(damaged(path, "it has no content hash"))
     if "sha256" in content and content["sha256"] != content_hash(content):
-        raise UserError(damaged.format("its content does not match its hash"))
+        raise UserError(damaged(path, "its content does not match its hash"))
     values = {name: value for name, value in content.items() if name not in ("format", "version", "sha256")}
     try:
         _Fields.model_validate(values)
         config_from_dict(values["config"])
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(damaged.format(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")) from error
+        raise UserError(damaged(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")) from error
     except ConfigError as error:
         raise UserError(
             f"{path} was written with other settings than this toolkit knows: {error}; use the toolkit that wrote it"
         ) from error
-    return Checkpoint(**values)
+    checkpoint = Checkpoint(**values)
+    problem = content_problem(checkpoint)
+    if problem:
+        raise UserError(damaged(path, problem))
+    return checkpoint
+
+
+def damaged(path: Path, problem: str) -> str:
+    """Return one line for a checkpoint that cannot be used."""
+    return f"{path} is damaged: {problem}; load another iteration or train anew"
 
 
 _FIELDS: dict[str, Any] = {
