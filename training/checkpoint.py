@@ -6,8 +6,10 @@ run no code. It carries the hash of its content, since the archive it is stored 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
+import shutil
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +91,15 @@ def content_hash(content: dict[str, object]) -> str:
     return digest.hexdigest()
 
 
+def _tensor_bytes(value: object) -> int:
+    """Return what the tensors of nested plain values take."""
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, dict):
+        value = list(value.values())
+    return sum(map(_tensor_bytes, value)) if isinstance(value, (list, tuple)) else 0
+
+
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
     """Write `model.pth` into `folder`, whole or not at all, and return its path."""
     path = folder / "model.pth"
@@ -98,8 +109,14 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
         try:
             torch.save(content, aside)
         except RuntimeError as error:
-            # torch reports a full disk as a RuntimeError of its archive writer.
-            raise UserError(f"could not write {path}: {str(error).splitlines()[0]}; is the disk full?") from error
+            # torch reports whatever keeps its archive writer from writing as a RuntimeError that does not name it.
+            full = shutil.disk_usage(folder).free < _tensor_bytes(content)
+            raise UserError(
+                describe_os_error(OSError(errno.ENOSPC, ""), path)
+                if full
+                else f"could not write {path}: the disk took only a part of it; look for a quota or a limit of file "
+                "sizes, or choose another folder"
+            ) from error
     return path
 
 
