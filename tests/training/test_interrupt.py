@@ -22,8 +22,10 @@ from training.checkpoint_writer import CheckpointWriter
 from training.loop import optimize
 from training.recorder import Recorder
 from training.run_log import RunLog
+from training.schedule import Schedule
 from training.session import open_session
 from utils.clock import Stopwatch
+from utils.errors import UserError
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows delivers no SIGINT to a single process")
 SIGNALS = pytest.mark.parametrize(
@@ -137,7 +139,8 @@ def test_a_signal_in_training_saves_a_whole_iteration_and_says_how_to_go_on(numb
     (saved,) = (folder / "models").iterdir()
     assert f"saved {saved}" in out
     assert (
-        f"python train.py --load_dir {folder} --load_iter -1" in out and f"python export.py --load_dir {folder}" in out
+        f"python train.py --load_dir {folder} --load_iter -1" in out
+        and f"python export.py --load_dir {folder} --report" in out
     )
     checkpoint = load_checkpoint(saved / "model.pth")
     assert saved.name == f"train_result_{checkpoint.iteration}" and checkpoint.iteration >= 30
@@ -172,6 +175,45 @@ def test_a_file_in_the_way_of_the_export_leaves_the_model_and_the_command_that_e
     assert process.returncode == 1 and "Traceback" not in err and err.startswith("error: ") and "train_result_40" in err
     assert f"python export.py --load_dir {folder} --report" in out
     assert saved_iterations(folder) == [20, 40]
+
+
+def recorder_of(workspace, tmp_path):
+    """A recorder of a session at its start."""
+    config = Config()
+    config.train.device = "cpu"
+    texture_set = load_texture_set(workspace / "data" / "test")
+    session = open_session(config, texture_set)
+    session.run_dir = tmp_path / "run"
+    writer = CheckpointWriter(session.run_dir, 3, lambda: "")
+    return Recorder(session, session.run_dir, RunLog(tmp_path / "log", texture_set), writer, Stopwatch("training"))
+
+
+@pytest.mark.parametrize("position, goes_on", [(30, True), (40, False)])
+def test_a_run_interrupted_at_its_end_is_exported_and_not_gone_on_with(position, goes_on, workspace, tmp_path, capsys):
+    recorder = recorder_of(workspace, tmp_path)
+    recorder.interrupted(signal.SIGINT, Schedule("iterations", 0, 40, position))
+    recorder.log.close()
+    out = capsys.readouterr().out
+    assert ("train.py --load_dir" in out) == goes_on
+    assert f"python export.py --load_dir {tmp_path / 'run'} --report\n" in out
+
+
+def test_a_checkpoint_that_finds_no_room_is_one_line_and_the_older_ones_are_named(workspace, tmp_path, capsys):
+    import resource
+
+    recorder, schedule = recorder_of(workspace, tmp_path), Schedule("iterations", 0, 40, 10)
+    older = recorder.save(schedule, wait=True)
+    recorder.session.iteration = 10
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match="could not write .*train_result_10.*choose another folder") as error:
+            recorder.save(schedule, wait=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        recorder.log.close()
+    assert "enforce" not in str(error.value) and "\n" not in str(error.value)
+    assert f"{older}\n" in capsys.readouterr().out and saved_iterations(tmp_path / "run") == [0]
 
 
 class FullDisk(RunLog):
