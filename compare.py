@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import utils.start  # noqa: F401, before all that takes time
+
 import tempfile
 from argparse import Namespace
 from collections.abc import Sequence
@@ -59,8 +62,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if (export / "model.pth").is_file():
         # An exported folder has no checkpoint, and PyTorch takes seconds to import.
         from training.checkpoint import load_checkpoint
+        from training.resume import other_images_note
 
         checkpoint = load_checkpoint(export / "model.pth")
+        other_images = other_images_note(checkpoint, textures, export / "model.pth")
+        if other_images:
+            say("note", other_images)
         run.config, run.lineage, run.history = checkpoint.config, checkpoint.lineage, checkpoint.history
         time_s = checkpoint.training_time_s
         run.times = {"training": time_s}

@@ -7,6 +7,9 @@ python export.py --decode DIR --out PNGS [--mip M]
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import utils.start  # noqa: F401, before all that takes time
+
 import argparse
 import os
 import sys
@@ -96,7 +99,9 @@ def _parser() -> OneLineParser:
         help="the exported files alone (default)",
     )
     parser.add_argument(
-        "--out", metavar="DIR", help="where to write; needed with --decode, else the checkpoint's folder"
+        "--out",
+        metavar="DIR",
+        help="where to write; needed with --decode, else the checkpoint's folder, and the run's for --report",
     )
     parser.add_argument("--mip", type=int, metavar="M", help="with --decode: the mip, default 0; -1: every mip")
     return parser
@@ -140,7 +145,8 @@ def _export(options: argparse.Namespace) -> None:
         export, title = export_material(source, folder, reference), "written"
     report = None
     if options.report and reference:
-        report = report_checkpoint(Path(options.load_dir), load_checkpoint(found), export, folder, reference)
+        run_dir, out = Path(options.load_dir), folder if options.out else None
+        report = report_checkpoint(run_dir, load_checkpoint(found), export, folder, reference, out)
     say("checkpoint", found)
     print_lines(summary_lines(export.manifest))
     say(title, f"{len(export.manifest['files']) + 1} files in {folder}")

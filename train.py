@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import utils.start  # noqa: F401, before all that takes time
+
 import utils.threads  # noqa: F401, before torch
 from training.flags import make_config, parse_flags, resume_config, run_settings
 from utils.errors import UsageError, run_command

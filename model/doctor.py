@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    import utils.start  # noqa: F401, before all that takes time
+
 import argparse
 import glob
 import importlib.util

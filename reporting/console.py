@@ -8,7 +8,7 @@ import sys
 from rich.console import Console
 from tqdm import tqdm
 
-from formats.figures import show_db
+from formats.figures import State, show_db
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 
@@ -33,3 +33,13 @@ def training_bar(total: int, done: int, title: str = "training") -> tqdm:
 def decibels(value: float | None) -> str:
     """Write a PSNR without its unit; `None` and infinity both say that the images are identical."""
     return show_db(math.inf if value is None else value)
+
+
+def with_unit(value: float | State | None) -> str:
+    """Write a PSNR with its unit, and a state in words alone.
+
+    >>> with_unit(36.2091), with_unit(None), with_unit(State.NOT_STORED)
+    ('36.21 dB', 'identical', 'not stored')
+    """
+    text = show_db(value) if isinstance(value, State) else decibels(value)
+    return text if text in {state.value for state in State} else f"{text} dB"

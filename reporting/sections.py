@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from formats.figures import State, figure, show
+from images.mips import mip_size
 from reporting.charts import Series, line_chart
+from reporting.metrics import SSIM_WINDOW
 from reporting.pictures import contact_sheets, zoom_crops
 from reporting.report import Block, Command, Picture, Section, Table
 from reporting.summary import mip_label, present_maps, summary_lines
@@ -34,6 +36,8 @@ class RunRecord:
     """Evaluations, as a checkpoint holds them."""
     times: Mapping[str, float] = field(default_factory=dict)
     """Seconds by what they were spent on."""
+    span: str = ""
+    """What part of the run the times are, where that is not all of it."""
 
 
 def quality_tables(manifest: Mapping) -> list[Block]:
@@ -64,13 +68,18 @@ def quality_tables(manifest: Mapping) -> list[Block]:
             "squared error over all channels.",
         )
     ]
-    ssim = [mip for mip in mips if figure(manifest, "ssim", "overall", mip) is not State.NOT_MEASURED]
+    ssim = [
+        mip
+        for mip in mips
+        if min(mip_size(manifest["width"], manifest["height"], mip)) >= SSIM_WINDOW
+        and figure(manifest, "ssim", "overall", mip) is not State.NOT_MEASURED
+    ]
     if manifest.get("ssim") and ssim:
         tables.append(
             Table(
                 ["mip", *names],
                 [row(mip, [("ssim", name, 4) for name in names]) for mip in ssim],
-                "SSIM, of mips with at least 11 texels a side. Overall: mean over the maps.",
+                f"SSIM, of mips with at least {SSIM_WINDOW} texels a side. Overall: mean over the maps.",
             )
         )
     return tables
@@ -150,7 +159,9 @@ def run_sections(
     contact sheets by mip where they were drawn before, PNG.
     """
     record, present = record or RunRecord(), present_maps(manifest)
-    summary = Section("Summary", [Table(["property", "value"], summary_lines(manifest, record.times), is_text=True)])
+    summary = Section(
+        "Summary", [Table(["property", "value"], summary_lines(manifest, record.times, record.span), is_text=True)]
+    )
     summary.blocks += [f"Note: {notice}." for notice in manifest.get("notices", ())]
     crops = Section("Zoomed crops of the finest mip")
     for name, image in zoom_crops(references[0], {label: decoded[0], **(others or {})}, present).items():

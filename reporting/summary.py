@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from formats.figures import State, figure, show, show_db
+from formats.figures import State, figure, show, show_db, stored_mips
 from images.mips import mip_size
-from reporting.console import console, say
+from reporting.console import console, say, with_unit
 
 
 def mip_label(manifest: Mapping, mip: int) -> str:
@@ -32,8 +32,11 @@ def time_text(times: Mapping[str, float]) -> str:
     return f"{sum(times.values()):.1f} s: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in times.items())
 
 
-def summary_lines(manifest: Mapping, times: Mapping[str, float] | None = None) -> list[tuple[str, str]]:
-    """Return titles and texts with units of an export; `times` are seconds by what they were spent on."""
+def summary_lines(manifest: Mapping, times: Mapping[str, float] | None = None, span: str = "") -> list[tuple[str, str]]:
+    """Return titles and texts with units of an export; `times` are seconds by what they were spent on.
+
+    `span` says what part of the command they are, where that is not all of it.
+    """
     raw_bpp = 8 * sum(channel["count"] for channel in manifest["channels"] if channel["present"])
     lines = [
         ("texels", f"{manifest['width']} x {manifest['height']}, {manifest['mips']} mips"),
@@ -41,7 +44,7 @@ def summary_lines(manifest: Mapping, times: Mapping[str, float] | None = None) -
     ]
     psnr = figure(manifest, "psnr", "overall", 0)
     if psnr is not State.NOT_MEASURED:
-        lines.append(("PSNR", show_db(psnr) + ("" if isinstance(psnr, State) else " dB") + ", overall, finest mip"))
+        lines.append(("PSNR", with_unit(psnr) + ", overall, finest mip"))
     for title, metric, name, decimals, text in (
         ("SSIM", "ssim", "overall", 4, ", mean over the maps, finest mip"),
         ("normal error", "normal_angle_deg", "normal", 2, " degrees, mean over the finest mip"),
@@ -56,7 +59,12 @@ def summary_lines(manifest: Mapping, times: Mapping[str, float] | None = None) -
         (
             "size",
             f"{sum(entry['bytes'] for entry in manifest['files']):,} bytes: {manifest['bpp']:.2f} bits per texel "
-            f"with the finest levels alone, {manifest['bpp_mips']:.2f} with all mips",
+            "with the finest levels alone, "
+            + (
+                f"{manifest['bpp_mips']:.2f} with all mips"
+                if len(stored_mips(manifest)) == manifest["mips"]
+                else "no smaller mips are stored"
+            ),
         ),
         (
             "compression ratio",
@@ -70,7 +78,7 @@ def summary_lines(manifest: Mapping, times: Mapping[str, float] | None = None) -
         ("UE5 plugin", "reads these files" if manifest["ue5_plugin"] else f"does not read these files: {obstacles}"),
     ]
     if times:
-        lines.append(("time", time_text(times)))
+        lines.append(("time", time_text(times) + (span and f", {span}")))
     return lines
 
 

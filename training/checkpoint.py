@@ -6,8 +6,10 @@ run no code. It carries the hash of its content, since the archive it is stored 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
+import shutil
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,7 @@ import torch
 from pydantic import ConfigDict, ValidationError, create_model
 
 from configs import ConfigError, config_from_dict
+from training.checkpoint_content import content_problem
 from utils.errors import UsageError, UserError, describe_os_error
 from utils.files import written_aside
 
@@ -88,6 +91,15 @@ def content_hash(content: dict[str, object]) -> str:
     return digest.hexdigest()
 
 
+def _tensor_bytes(value: object) -> int:
+    """Return what the tensors of nested plain values take."""
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, dict):
+        value = list(value.values())
+    return sum(map(_tensor_bytes, value)) if isinstance(value, (list, tuple)) else 0
+
+
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
     """Write `model.pth` into `folder`, whole or not at all, and return its path."""
     path = folder / "model.pth"
@@ -97,8 +109,14 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
         try:
             torch.save(content, aside)
         except RuntimeError as error:
-            # torch reports a full disk as a RuntimeError of its archive writer.
-            raise UserError(f"could not write {path}: {str(error).splitlines()[0]}; is the disk full?") from error
+            # torch reports whatever keeps its archive writer from writing as a RuntimeError that does not name it.
+            full = shutil.disk_usage(folder).free < _tensor_bytes(content)
+            raise UserError(
+                describe_os_error(OSError(errno.ENOSPC, ""), path)
+                if full
+                else f"could not write {path}: the disk took only a part of it; look for a quota or a limit of file "
+                "sizes, or choose another folder"
+            ) from error
     return path
 
 
@@ -147,23 +165,31 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             f"{path} has checkpoint version {content.get('version')}, this toolkit reads {VERSION}; "
             "use the toolkit that wrote it"
         )
-    damaged = f"{path} is damaged: {{}}; load another iteration or train anew"
     if content["version"] >= 2 and "sha256" not in content:
-        raise UserError(damaged.format("it has no content hash"))
+        raise UserError(damaged(path, "it has no content hash"))
     if "sha256" in content and content["sha256"] != content_hash(content):
-        raise UserError(damaged.format("its content does not match its hash"))
+        raise UserError(damaged(path, "its content does not match its hash"))
     values = {name: value for name, value in content.items() if name not in ("format", "version", "sha256")}
     try:
         _Fields.model_validate(values)
         config_from_dict(values["config"])
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(damaged.format(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")) from error
+        raise UserError(damaged(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")) from error
     except ConfigError as error:
         raise UserError(
             f"{path} was written with other settings than this toolkit knows: {error}; use the toolkit that wrote it"
         ) from error
-    return Checkpoint(**values)
+    checkpoint = Checkpoint(**values)
+    problem = content_problem(checkpoint)
+    if problem:
+        raise UserError(damaged(path, problem))
+    return checkpoint
+
+
+def damaged(path: Path, problem: str) -> str:
+    """Return one line for a checkpoint that cannot be used."""
+    return f"{path} is damaged: {problem}; load another iteration or train anew"
 
 
 _FIELDS: dict[str, Any] = {

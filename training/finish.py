@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -9,9 +10,9 @@ from pathlib import Path
 
 from configs import Config, config_to_dict
 from dataset import TextureSet, load_texture_set
-from formats.figures import State, figure, show, show_db
+from formats.figures import State, figure, show
 from model.decoder.canonical import canonical_weights, stored_precision
-from reporting.console import decibels, say
+from reporting.console import say, with_unit
 from reporting.metrics import material_psnr
 from reporting.pictures import contact_sheets, map_images, png_bytes
 from reporting.quality import similarity_figures
@@ -71,6 +72,7 @@ def finish(session: Session, folder: Path, log: RunLog, watch: Stopwatch) -> dic
             session.lineage,
             session.history,
             {phase: time_s for phase, time_s in watch.seconds().items() if phase != REPORT},
+            "until the report",
         )
         report = write_run_report(run_dir, export, texture_set, session.iteration, record, sheets)
         log.pictures(session.iteration, sheets)
@@ -88,8 +90,8 @@ def _say_rounding(session: Session, manifest: dict) -> None:
         unrounded = decode_mip(session.texture, 0, False)
     trained = material_psnr(session.texture_set.mips[0], unrounded, session.texture_set.present)["overall"]
     shipped = figure(manifest, "psnr", "overall", 0)
-    cost = "" if isinstance(shipped, State) else f": it cost {trained - shipped:.2f} dB"
-    say("rounding", f"trained without it at {decibels(trained)} dB, exported {show_db(shipped)} dB{cost}")
+    cost = "" if isinstance(shipped, State) or math.isinf(trained) else f": it cost {trained - shipped:.2f} dB"
+    say("rounding", f"trained without it at {with_unit(trained)}, exported {with_unit(shipped)}{cost}")
 
 
 def infer(config: Config, saved: Checkpoint, path: Path) -> Path:
@@ -116,8 +118,7 @@ def infer(config: Config, saved: Checkpoint, path: Path) -> Path:
             continue
         say(
             f"mip {mip}",
-            f"{width} x {height}, PSNR {show_db(psnr)}"
-            + ("" if isinstance(psnr, State) else " dB")
+            f"{width} x {height}, PSNR {with_unit(psnr)}"
             + ("" if isinstance(ssim, State) else f", SSIM {show(ssim, 4)}"),
         )
         for name, image in map_images(export.decoded[mip], present):

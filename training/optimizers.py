@@ -42,6 +42,13 @@ def gradient_of(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.grad
 
 
+def restore(buffer: torch.Tensor, stored: torch.Tensor) -> None:
+    """Set a tensor to a stored one; raises `ValueError` where that has another shape, which copying could spread."""
+    if stored.shape != buffer.shape:
+        raise ValueError(f"a stored tensor of {tuple(stored.shape)} for one of {tuple(buffer.shape)}")
+    buffer.copy_(stored)
+
+
 def _wide(matrix: torch.Tensor) -> torch.Tensor:
     """Return a matrix with at least as many columns as rows: itself or its transpose, a view."""
     return matrix.t() if matrix.shape[0] > matrix.shape[1] else matrix
@@ -114,7 +121,7 @@ class Muon:
         """Restore what `state` gave, or the padded stack that checkpoints of version 1 have."""
         for index, buffer in self._buffers().items():
             stored = state["momentum"][index] if "momentum" in state else state[f"momentum_{index}"]
-            buffer.copy_(stored[: buffer.shape[0], : buffer.shape[1]])
+            restore(buffer, stored[: buffer.shape[0], : buffer.shape[1]])
 
 
 class Adam:
@@ -150,8 +157,8 @@ class Adam:
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Restore what `state` gave."""
         self.count = int(state["count"])
-        self.first.copy_(state["first"])
-        self.second.copy_(state["second"])
+        restore(self.first, state["first"])
+        restore(self.second, state["second"])
 
 
 class TouchedAdam:
@@ -196,8 +203,8 @@ class TouchedAdam:
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Restore what `state` gave."""
-        self.second.copy_(state["second"])
-        self.count.copy_(state["count"])
+        restore(self.second, state["second"])
+        restore(self.count, state["count"])
 
 
 def touched_rows(touched: Sequence[TouchedTexels]) -> torch.Tensor:

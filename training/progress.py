@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from configs import N_CHANNELS
 from model.grids.tiles import TileGroup, flat_index
-from reporting.console import decibels, training_bar
+from reporting.console import training_bar, with_unit
 from reporting.metrics import psnr_of_maps
 from training.loss import to_file_coding
 from training.schedule import Schedule
@@ -67,11 +67,11 @@ class Progress:
 
     def _psnr_text(self) -> str:
         if self.psnr_db is not None:
-            return f", PSNR {decibels(self.psnr_db)} dB"
+            return f", PSNR {with_unit(self.psnr_db)}"
         now = time.perf_counter()
         if now - self.looked_at_s >= PART_INTERVAL_S:
             self.looked_at_s, self.part_db = now, psnr_of_part(self.session)
-        return f", PSNR about {decibels(self.part_db)} dB"
+        return f", PSNR about {with_unit(self.part_db)}"
 
     def close(self) -> None:
         self.bar.close()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from reporting.console import console, decibels, say
+from reporting.console import console, say, with_unit
+from training.checkpoint import checkpoint_folder, saved_iterations
 from training.checkpoint_writer import CheckpointWriter
 from training.evaluate import evaluate_psnr
 from training.run_folder import session_checkpoint
@@ -14,6 +15,7 @@ from training.schedule import Schedule
 from training.session import Session
 from utils.arguments import command_path
 from utils.clock import Stopwatch
+from utils.errors import UserError
 from utils.interrupt import Interrupted
 
 EVALUATION_SHARE = 0.02
@@ -59,7 +61,7 @@ class Recorder:
         if not console.is_terminal:
             say(
                 f"iteration {session.iteration}",
-                f"loss {loss:.6f}, PSNR {decibels(latest_db)} dB (finest mip), {session.training_time_s:.1f} s",
+                f"loss {loss:.6f}, PSNR {with_unit(latest_db)} (finest mip), {session.training_time_s:.1f} s",
             )
         self.evaluations_s += time.perf_counter() - began
         self.watch.enter("training")
@@ -72,10 +74,19 @@ class Recorder:
         return bool(history) and history[-1]["iteration"] == self.session.iteration
 
     def save(self, schedule: Schedule, wait: bool = False) -> Path:
-        """Write a checkpoint of this moment, in the background unless `wait`, and return its folder."""
+        """Write a checkpoint of this moment, in the background unless `wait`, and return its folder.
+
+        Where it fails with `wait`, the older ones that are there are said and `UserError` is raised.
+        """
         folder = self.writer.write(session_checkpoint(self.session, schedule))
         if wait:
-            self.writer.wait()
+            try:
+                self.writer.wait()
+            except UserError:
+                kept = saved_iterations(self.run_dir)
+                if kept:
+                    say("kept", ", ".join(str(checkpoint_folder(self.run_dir, iteration)) for iteration in kept))
+                raise
         return folder
 
     def interrupted(self, number: int, schedule: Schedule) -> Interrupted:
@@ -83,6 +94,8 @@ class Recorder:
         end = Interrupted(number)
         end.saved = str(self.save(schedule, wait=True))
         say("interrupted", f"saved {end.saved}")
-        say("to go on", f"python train.py --load_dir {command_path(self.run_dir)} --load_iter -1")
-        say("to export it", f"python export.py --load_dir {command_path(self.run_dir)}")
+        # A run at its end has nothing to go on with.
+        if schedule.fraction < 1:
+            say("to go on", f"python train.py --load_dir {command_path(self.run_dir)} --load_iter -1")
+        say("to export it", f"python export.py --load_dir {command_path(self.run_dir)} --report")
         return end

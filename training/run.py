@@ -6,7 +6,7 @@ from pathlib import Path
 
 from configs import Config, config_from_dict
 from dataset import TextureSet, load_texture_set
-from reporting.console import say
+from reporting.console import say, with_unit
 from training.checkpoint import Checkpoint
 from training.checkpoint_writer import CheckpointWriter
 from training.finish import finish
@@ -70,13 +70,13 @@ def train(
     finally:
         log.close()
     reached = manifest["psnr"]["overall"][0]
-    if target_psnr and reached is not None:
+    if target_psnr:
         say(
             "target",
-            f"{reached:.2f} dB reached, {target_psnr:g} asked"
+            f"{with_unit(reached)} reached, {target_psnr:g} asked"
             + (
                 ""
-                if reached >= target_psnr
+                if reached is None or reached >= target_psnr
                 else f"; --target_psnr {2 * target_psnr - reached:.1f} or a longer run gets there"
             ),
         )

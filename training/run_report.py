@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dataset import TextureSet
+from formats.dds import B4G4R4A4_UNORM, FORMATS
 from formats.manifest import update_manifest
 from formats.reader import NeuralTextureReader
 from reporting.pictures import contact_sheets
@@ -39,17 +40,12 @@ def add_similarity(export: Export, folder: Path, texture_set: TextureSet) -> Non
 
 
 def write_run_report(
-    run_dir: Path,
-    export: Export,
-    texture_set: TextureSet,
-    iteration: int,
-    record: RunRecord,
-    sheets: Mapping[int, bytes],
+    out: Path, export: Export, texture_set: TextureSet, iteration: int, record: RunRecord, sheets: Mapping[int, bytes]
 ) -> Path:
-    """Write the contact sheets, PNG by mip, into `media`, and report.html; returns the report's path."""
+    """Write the contact sheets, PNG by mip, into `out`'s `media`, and report.html; returns its path."""
     for mip, png in sheets.items():
-        write_bytes(run_dir / "media" / f"iteration_{iteration}_mip{mip}.png", png)
-    path = run_dir / "report.html"
+        write_bytes(out / "media" / f"iteration_{iteration}_mip{mip}.png", png)
+    path = out / "report.html"
     write_report(
         path,
         f"{texture_set.name} as a neural texture",
@@ -58,13 +54,31 @@ def write_run_report(
     return path
 
 
-def report_checkpoint(run_dir: Path, saved: Checkpoint, export: Export, folder: Path, texture_set: TextureSet) -> Path:
+def _exported_settings(settings: Mapping[str, object], manifest: Mapping) -> dict[str, object]:
+    """Return the export's settings as they were, which may not be those of the run."""
+    stored = {**settings, "dds_mips": manifest.get("dds_mips", True)}
+    # The one format that tells storage: features of other bits lie alike in both.
+    formats = {grid["format"] for grid in manifest["grids"] if grid["quantize_bits"] == 4}
+    if formats:
+        stored["storage"] = "true_rate" if formats == {FORMATS[B4G4R4A4_UNORM].name} else "rgba8"
+    return stored
+
+
+def report_checkpoint(
+    run_dir: Path, saved: Checkpoint, export: Export, folder: Path, texture_set: TextureSet, out: Path | None = None
+) -> Path:
     """Write figures, pictures and report of a checkpoint whose `export` lies in `folder`; returns the report's path.
 
-    The report shows the command that repeats the run, as its own is not recorded.
+    Pictures and report go to `out`, by default the run's folder. The report shows the command that repeats the run, as
+    its own is not recorded, and the settings that the files were exported with.
     """
     add_similarity(export, folder, texture_set)
     sheets = contact_sheets(dict(enumerate(texture_set.mips)), export.decoded, texture_set.present)
+    exported = _exported_settings(saved.config["export"], export.manifest)
     command = f"python train.py --config {command_path(run_dir / 'config.json')}"
-    record = RunRecord(saved.config, command, saved.lineage, saved.history, {"training": saved.training_time_s})
-    return write_run_report(run_dir, export, texture_set, saved.iteration, record, sheets)
+    for name in ("storage", "dds_mips"):
+        if exported[name] != saved.config["export"][name]:
+            command += f" --{name} {exported[name]}"
+    config = {**saved.config, "export": exported}
+    record = RunRecord(config, command, saved.lineage, saved.history, {"training": saved.training_time_s})
+    return write_run_report(out or run_dir, export, texture_set, saved.iteration, record, sheets)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from configs import TrainConfig
-from training.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from training.checkpoint import Checkpoint
 
 DECAY_POWER = 0.8
 """Power of the share of a run that is left, for the learning rates."""

@@ -22,7 +22,7 @@ from model.texture import NeuralTexture
 from quantize import noise_amplitude
 from reporting.console import say
 from training.backend_trial import faster_backend
-from training.checkpoint import Checkpoint
+from training.checkpoint import Checkpoint, damaged
 from training.cuda_graphs import CudaGraphs
 from training.loss import channel_weights, present_channels
 from training.optimizers import Optimizers
@@ -30,7 +30,7 @@ from training.rates import plan_for_bpp
 from training.resume import check_same_material
 from training.sampler import TileSampler
 from training.training_step import TrainingStep
-from utils.errors import UsageError
+from utils.errors import UsageError, UserError
 
 MAX_GRID_SIDE = 16384
 """Largest side of a 2D texture in Direct3D 12, texels."""
@@ -224,14 +224,22 @@ def _precision(
 
 
 def _restore(session: Session, saved: Checkpoint, path: Path) -> None:
-    """Set a session to the moment of a checkpoint."""
+    """Set a session to the moment of a checkpoint; raises `UserError` where its state of the training does not fit."""
     session.texture.grids.load(saved.grids)
     load_canonical_weights(session.texture.decoder, saved.network)
-    session.optimizers.load_state(saved.optimizer)
-    session.backend.load_state(saved.optimizer)
     session.sampler.load_state(saved.sampler)
+    try:
+        session.optimizers.load_state(saved.optimizer)
+        session.backend.load_state(saved.optimizer)
+    except KeyError as error:
+        raise UserError(damaged(path, f"its optimizer state has no {error.args[0]}")) from error
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(damaged(path, "its optimizer state does not fit its settings")) from error
     if saved.noise_rng.numel() == session.noise_generator.get_state().numel():
-        session.noise_generator.set_state(saved.noise_rng)
+        try:
+            session.noise_generator.set_state(saved.noise_rng)
+        except (RuntimeError, TypeError) as error:
+            raise UserError(damaged(path, "noise_rng is no state of a generator")) from error
     session.history, session.iteration = list(saved.history), saved.iteration
     session.training_time_s = saved.training_time_s
     session.lineage = [*saved.lineage, str(path.parent.parent.parent)]

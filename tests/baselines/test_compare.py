@@ -15,6 +15,7 @@ from dataset import load_texture_set
 from formats.reader import NeuralTextureReader
 from model.layout import model_layout
 from reporting.metrics import material_psnr
+from tests.helpers import make_material
 from training.exporting import ExportSource, export_material
 from utils.errors import UsageError
 
@@ -77,6 +78,14 @@ def test_compare_writes_a_report_with_the_run_and_the_codecs_asked_for(exported,
     assert "plain: 2025-01-31-12-00-00" in text
     assert ("ASTC 6x6" in text) == bool(codecs)
     assert "http://" not in text and "https://" not in text
+
+
+def test_compare_says_that_the_images_are_others_of_equal_size(finished, workspace, tmp_path, capsys):
+    other = make_material(tmp_path / "other", constant=True)
+    for data_dir, is_said in ((other, True), (workspace / "data" / "test", False)):
+        files = ["--data_dir", str(data_dir), "--load_dir", str(finished[1]), "--out", str(tmp_path / "compare.html")]
+        assert compare.main([*files, "--codecs"]) == 0
+        assert ("the images of other are not those" in capsys.readouterr().out) == is_said
 
 
 def test_compare_names_a_folder_that_holds_no_export(exported, tmp_path):

@@ -364,7 +364,7 @@ def test_a_checkpoint_is_exported_again_with_other_storage(tmp_path):
             "torch",
             "float32",
             {},
-            {},
+            {"drawn": [0] * source.layout.mips, "steps": 7},
             torch.zeros(1),
             [],
             [],

@@ -201,6 +201,7 @@ def test_a_mip_that_the_files_do_not_hold_shows_as_not_stored(tmp_path):
     assert psnr["0"]["overall"] == f"{manifest['psnr']['overall'][0]:.2f}"
     for mip in "12":
         assert set(psnr[mip].values()) == {"not stored"}
+    assert list(ssim) == ["0", "1"] and set(ssim["1"].values()) == {"not stored"}, "mip 2 is too small for SSIM"
     assert "Not stored in the exported files: mip 1, 2." in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 

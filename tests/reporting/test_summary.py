@@ -8,7 +8,7 @@ import math
 import pytest
 from rich.console import Console
 
-from reporting.console import decibels
+from reporting.console import decibels, with_unit
 from reporting.summary import quality_table, summary_lines
 from tests.reporting.test_report import PRESENT
 
@@ -54,6 +54,24 @@ def test_a_quality_table_tells_values_identical_and_not_stored_apart():
 @pytest.mark.parametrize("value, text", [(None, "identical"), (math.inf, "identical"), (40.126, "40.13")])
 def test_identical_has_one_wording_wherever_it_comes_from(value, text):
     assert decibels(value) == text
+
+
+def test_the_size_of_an_export_without_mips_says_that_there_are_none():
+    alone = _manifest(dds_mips=False, bpp_mips=6.0)
+    assert dict(summary_lines(alone))["size"] == (
+        "1,024 bytes: 6.00 bits per texel with the finest levels alone, no smaller mips are stored"
+    )
+
+
+def test_times_that_are_not_all_of_a_run_say_until_when():
+    assert dict(summary_lines(_manifest(), {"training": 60.0}, "until the report"))["time"] == (
+        "60.0 s: training 60.0 s, until the report"
+    )
+
+
+@pytest.mark.parametrize("value, text", [(None, "identical"), (math.inf, "identical"), (40.126, "40.13 dB")])
+def test_a_unit_stands_behind_numbers_alone(value, text):
+    assert with_unit(value) == text
 
 
 def test_summary_lines_have_units_and_name_the_mip_of_each_figure():

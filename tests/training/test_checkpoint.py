@@ -77,6 +77,77 @@ def test_a_checkpoint_with_other_entries_is_refused_in_one_line(changes, words, 
     assert "model.pth" in str(error.value) and "\n" not in str(error.value)
 
 
+def without(entries, name):
+    return {key: value for key, value in entries.items() if key != name}
+
+
+CONTENT = {
+    "an unknown key in schedule": (lambda old: {"schedule": {**old["schedule"], "speed": 2.0}}, "schedule.speed"),
+    "a schedule of words": (lambda old: {"schedule": {**old["schedule"], "end": "late"}}, "schedule.end"),
+    "a schedule without length": (lambda old: {"schedule": {**old["schedule"], "end": 0}}, "end is not after"),
+    "no sampler steps": (lambda old: {"sampler": without(old["sampler"], "steps")}, "sampler.steps"),
+    "a sampler of fewer mips": (lambda old: {"sampler": {**old["sampler"], "drawn": [1]}}, "sampler.drawn"),
+    "no PSNR in history": (lambda old: {"history": [without(entry, "psnr_db") for entry in old["history"]]}, "psnr_db"),
+    "another network": (lambda old: {"network": old["network"][:-1]}, "network is .* x?.*settings ask for"),
+    "a network of other type": (lambda old: {"network": old["network"].double()}, "network is .* of float64"),
+    "a missing grid": (lambda old: {"grids": old["grids"][:1]}, "1 grids, its settings 2"),
+    "a missing level": (lambda old: {"grids": [old["grids"][0][1:], old["grids"][1]]}, "grid 0 has"),
+    "another level": (
+        lambda old: {"grids": [[level[:-1] for level in old["grids"][0]], old["grids"][1]]},
+        "level 0 of grid 0",
+    ),
+    "an unknown backend": (lambda old: {"backend": "opengl"}, "backend is 'opengl', none of torch, tcnn"),
+    "an unknown precision": (lambda old: {"precision": "float64"}, "precision"),
+    "other maps": (lambda old: {"present": {"diffuse": True}}, "present"),
+    "no size": (lambda old: {"width": 0}, "0 x 64"),
+}
+
+
+@pytest.mark.parametrize("change, words", CONTENT.values(), ids=CONTENT)
+def test_a_checkpoint_whose_content_does_not_fit_together_is_refused_in_one_line(change, words, saved_path, tmp_path):
+    path = rewritten(saved_path, tmp_path / "model.pth", **change(torch.load(saved_path, weights_only=True)))
+    with pytest.raises(UserError, match=f"model.pth is damaged: .*{words}") as error:
+        load_checkpoint(path)
+    assert "\n" not in str(error.value)
+
+
+OPTIMIZER = {
+    "no grid": (lambda old: without(old, "grid_1"), "no grid_1"),
+    "no moment": (lambda old: {**old, "grid_0": without(old["grid_0"], "second")}, "no second"),
+    "no momentum": (lambda old: {**old, "matrices": without(old["matrices"], "momentum_0")}, "no momentum_0"),
+    "another shape": (lambda old: {**old, "grid_0": {**old["grid_0"], "second": torch.zeros(1)}}, "does not fit"),
+}
+
+
+@pytest.mark.parametrize("change, words", OPTIMIZER.values(), ids=OPTIMIZER)
+def test_a_run_does_not_go_on_from_an_optimizer_state_that_does_not_fit(change, words, saved_path, workspace, tmp_path):
+    state = torch.load(saved_path, weights_only=True)["optimizer"]
+    path = rewritten(saved_path, tmp_path / "model.pth", optimizer=change(state))
+    saved = load_checkpoint(path)
+    with pytest.raises(UserError, match=f"model.pth is damaged: its optimizer state.*{words}"):
+        open_session(config_from_dict(saved.config), load_texture_set(workspace / "data" / "test"), saved, path)
+
+
+def test_the_padded_stack_of_momentum_of_version_1_is_taken(saved_path, workspace, tmp_path):
+    state = torch.load(saved_path, weights_only=True)["optimizer"]
+    momentum = [state["matrices"][f"momentum_{index}"] for index in range(len(state["matrices"]))]
+    stack = torch.zeros(len(momentum), *(max(matrix.shape[axis] for matrix in momentum) for axis in (0, 1)))
+    for slot, matrix in zip(stack, momentum):
+        slot[: matrix.shape[0], : matrix.shape[1]] = matrix
+    path = rewritten(
+        saved_path,
+        tmp_path / "model.pth",
+        version=1,
+        sha256=None,
+        fingerprint=None,
+        schedule=None,
+        optimizer={**state, "matrices": {"momentum": stack}},
+    )
+    saved = load_checkpoint(path)
+    session = open_session(config_from_dict(saved.config), load_texture_set(workspace / "data" / "test"), saved, path)
+    assert equal(session.training_state(), state)
+
+
 def test_a_checkpoint_of_version_1_goes_on_as_before(finished, saved_path, workspace, tmp_path):
     folder = tmp_path / "run" / "models" / "train_result_20"
     folder.mkdir(parents=True)

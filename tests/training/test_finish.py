@@ -163,6 +163,19 @@ def test_the_report_of_an_interrupted_run_exports_its_newest_checkpoint_first(
     assert len(list((copy / "media").iterdir())) == 7 and (copy / "report.html").is_file()
 
 
+def test_the_report_of_another_export_lies_with_it_and_names_its_settings(finished, workspace, tmp_path, monkeypatch):
+    monkeypatch.chdir(workspace)
+    copy, out = _copy_without_report(finished, tmp_path), tmp_path / "other"
+    (copy / "report.html").write_text("the run's own")
+    other = ["--storage", "true_rate", "--dds_mips", "False", "--report", "--out", str(out)]
+    assert export(["--load_dir", str(copy), *other]) == 0
+    assert (copy / "report.html").read_text() == "the run's own" and not (copy / "media").exists()
+    assert [path.name for path in (out / "media").iterdir()] == ["iteration_40_mip0.png"]
+    report = re.sub(r"</?t[dr][^>]*>|\s+", " ", (out / "report.html").read_text(encoding="utf-8"))
+    assert re.search(r"export\.storage +true_rate", report) and re.search(r"export\.dds_mips +False", report)
+    assert "config.json --storage true_rate --dds_mips False" in report
+
+
 def test_an_export_without_report_writes_none(finished, workspace, tmp_path, monkeypatch):
     monkeypatch.chdir(workspace)
     copy = _copy_without_report(finished, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import os
 import re
@@ -21,8 +22,10 @@ from training.checkpoint_writer import CheckpointWriter
 from training.loop import optimize
 from training.recorder import Recorder
 from training.run_log import RunLog
+from training.schedule import Schedule
 from training.session import open_session
 from utils.clock import Stopwatch
+from utils.errors import UserError
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows delivers no SIGINT to a single process")
 SIGNALS = pytest.mark.parametrize(
@@ -30,9 +33,10 @@ SIGNALS = pytest.mark.parametrize(
 )
 
 
-def start(*arguments):
+def start(*arguments, program=("train.py",)):
     return subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *map(str, arguments)],
+        [sys.executable, *program, *map(str, arguments)],
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -45,6 +49,42 @@ def caught(process):
     """Whether a process has a handler for SIGTERM (Linux)."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return bool(int(re.search(r"SigCgt:\s*(\w+)", status)[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+COMMANDS = pytest.mark.parametrize(
+    "program, arguments",
+    [
+        (("train.py",), ("--data_dir", "nowhere")),
+        (("export.py",), ("--load_dir", "nowhere")),
+        (("compare.py",), ("--data_dir", "nowhere", "--load_dir", "nowhere")),
+        (("dataset.py",), ("nowhere",)),
+        (("-m", "model.doctor"), ()),
+    ],
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize("wait_s", [0, 0.04])
+@COMMANDS
+def test_a_signal_among_the_imports_of_any_command_ends_in_one_line(program, arguments, wait_s):
+    process = start(*arguments, program=program)
+    try:
+        while not caught(process):
+            time.sleep(0.002)
+        time.sleep(wait_s)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, err) == (130, "interrupted\n")
+
+
+@COMMANDS
+def test_every_command_takes_signals_before_it_imports_anything_slow(program, arguments):
+    """Only what stands in the first lines is in time: the imports after it take up to seconds."""
+    path = ROOT / program[-1] if program[-1].endswith(".py") else ROOT / "model" / "doctor.py"
+    first = ast.parse(path.read_text("utf-8")).body[2]
+    assert ast.unparse(first) == "if __name__ == '__main__':\n    import utils.start"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
@@ -99,7 +139,8 @@ def test_a_signal_in_training_saves_a_whole_iteration_and_says_how_to_go_on(numb
     (saved,) = (folder / "models").iterdir()
     assert f"saved {saved}" in out
     assert (
-        f"python train.py --load_dir {folder} --load_iter -1" in out and f"python export.py --load_dir {folder}" in out
+        f"python train.py --load_dir {folder} --load_iter -1" in out
+        and f"python export.py --load_dir {folder} --report" in out
     )
     checkpoint = load_checkpoint(saved / "model.pth")
     assert saved.name == f"train_result_{checkpoint.iteration}" and checkpoint.iteration >= 30
@@ -134,6 +175,45 @@ def test_a_file_in_the_way_of_the_export_leaves_the_model_and_the_command_that_e
     assert process.returncode == 1 and "Traceback" not in err and err.startswith("error: ") and "train_result_40" in err
     assert f"python export.py --load_dir {folder} --report" in out
     assert saved_iterations(folder) == [20, 40]
+
+
+def recorder_of(workspace, tmp_path):
+    """A recorder of a session at its start."""
+    config = Config()
+    config.train.device = "cpu"
+    texture_set = load_texture_set(workspace / "data" / "test")
+    session = open_session(config, texture_set)
+    session.run_dir = tmp_path / "run"
+    writer = CheckpointWriter(session.run_dir, 3, lambda: "")
+    return Recorder(session, session.run_dir, RunLog(tmp_path / "log", texture_set), writer, Stopwatch("training"))
+
+
+@pytest.mark.parametrize("position, goes_on", [(30, True), (40, False)])
+def test_a_run_interrupted_at_its_end_is_exported_and_not_gone_on_with(position, goes_on, workspace, tmp_path, capsys):
+    recorder = recorder_of(workspace, tmp_path)
+    recorder.interrupted(signal.SIGINT, Schedule("iterations", 0, 40, position))
+    recorder.log.close()
+    out = capsys.readouterr().out
+    assert ("train.py --load_dir" in out) == goes_on
+    assert f"python export.py --load_dir {tmp_path / 'run'} --report\n" in out
+
+
+def test_a_checkpoint_that_finds_no_room_is_one_line_and_the_older_ones_are_named(workspace, tmp_path, capsys):
+    import resource
+
+    recorder, schedule = recorder_of(workspace, tmp_path), Schedule("iterations", 0, 40, 10)
+    older = recorder.save(schedule, wait=True)
+    recorder.session.iteration = 10
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match="could not write .*train_result_10.*choose another folder") as error:
+            recorder.save(schedule, wait=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        recorder.log.close()
+    assert "enforce" not in str(error.value) and "\n" not in str(error.value)
+    assert f"{older}\n" in capsys.readouterr().out and saved_iterations(tmp_path / "run") == [0]
 
 
 class FullDisk(RunLog):
