@@ -252,5 +252,27 @@ def test_a_replayed_step_never_waits_for_the_gpu():
     assert all(captured.replay for captured in step.captured.values()) and loss.isfinite()
 
 
-def test_only_the_torch_backend_on_cuda_gets_graphs():
-    assert make_session("ue5").training_step().capture is None
+@pytest.mark.parametrize(
+    "device, captures, graphs, failed, captured",
+    [
+        ("cuda", True, True, False, True),
+        ("cpu", True, True, False, False),
+        ("cuda", False, True, False, False),
+        ("cuda", True, False, False, False),
+        ("cuda", True, True, True, False),
+    ],
+)
+def test_a_step_is_captured_on_cuda_by_a_backend_that_can_unless_it_failed_before(
+    device, captures, graphs, failed, captured, monkeypatch, capsys
+):
+    class Graphs(Rerun):
+        def __init__(self, device):
+            super().__init__()
+
+    Graphs.failed = failed
+    monkeypatch.setattr("training.session.CudaGraphs", Graphs)
+    session = make_session("ue5")
+    session.device = torch.device(device)
+    monkeypatch.setattr(session.backend, "captures", captures, raising=False)
+    assert isinstance(session.training_step(graphs).capture, Graphs) == captured
+    assert ("without CUDA graphs" in capsys.readouterr().out) == failed
