@@ -27,7 +27,7 @@ from reporting.summary import print_lines, summary_lines
 from training.checkpoint import find_checkpoint, load_checkpoint
 from training.export_source import source_from_checkpoint
 from training.exporting import export_material
-from training.flags import parse_bool
+from training.flags import BoolAction
 from training.run_report import read_export, report_checkpoint
 from utils.arguments import OneLineParser
 from utils.errors import UsageError, UserError, run_command
@@ -70,33 +70,15 @@ def _parser() -> OneLineParser:
     parser.add_argument("--storage", choices=STORAGES, help="how features are stored; default: as in the run")
     parser.add_argument(
         "--dds_mips",
-        nargs="?",
-        const=True,
-        type=parse_bool,
-        metavar="BOOL",
+        action=BoolAction,
+        default=None,
         help="all levels in the DDS files, or the finest alone; default: as in the run",
     )
     parser.add_argument(
-        "--no-dds_mips",
-        dest="dds_mips",
-        action="store_false",
-        default=argparse.SUPPRESS,
-        help="the finest levels alone",
-    )
-    parser.add_argument(
         "--report",
-        nargs="?",
-        const=True,
-        type=parse_bool,
-        metavar="BOOL",
+        action=BoolAction,
+        default=None,
         help="with --load_dir: write the run's pictures and report.html, from its export where it has one",
-    )
-    parser.add_argument(
-        "--no-report",
-        dest="report",
-        action="store_false",
-        default=argparse.SUPPRESS,
-        help="the exported files alone (default)",
     )
     parser.add_argument(
         "--out",

@@ -51,7 +51,7 @@ def parse_bool(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
 
 
-class _BoolAction(argparse.Action):
+class BoolAction(argparse.Action):
     """`--flag`, `--flag True`, `--flag False` and `--no-flag`."""
 
     def __init__(self, option_strings, dest, **kwargs):
@@ -102,7 +102,7 @@ def _argument(annotation: typing.Any) -> dict[str, typing.Any]:
         else:
             break
     if annotation is bool:
-        return {"action": _BoolAction}
+        return {"action": BoolAction}
     if origin in (list, dict):
         return {"type": _json_or_file, "metavar": "JSON"}
     plain = type(arguments[0]) if origin is typing.Literal else annotation
