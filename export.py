@@ -1,6 +1,6 @@
 """Export of a trained material: DDS grids, network_data.npz and the manifest; and PNGs decoded from an export.
 
-python export.py --load_dir RUN [--load_iter N] [--storage true_rate] [--dds_mips False] [--out DIR]
+python export.py --load_dir RUN [--load_iter N] [--storage packed] [--dds_mips False] [--name N] [--out DIR]
 python export.py --load_dir RUN [--load_iter N] --report
 python export.py --decode DIR --out PNGS [--mip M]
 """
@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 import utils.threads  # noqa: F401, before torch
 from configs import STORAGES
+from formats.export_folder import file_prefix
 from formats.manifest import MANIFEST_NAME, find_export, read_manifest
 from formats.reader import NeuralTextureReader
 from reporting.console import say
@@ -67,7 +68,17 @@ def _parser() -> OneLineParser:
     parser.add_argument(
         "--load_iter", type=int, metavar="N", help="the checkpoint's or export's iteration; -1 (default): the newest"
     )
-    parser.add_argument("--storage", choices=STORAGES, help="how features are stored; default: as in the run")
+    parser.add_argument(
+        "--storage",
+        choices=STORAGES,
+        help="how features are stored: rgba8 as 8-bit channels, true_rate 4 bits as B4G4R4A4, packed as bit fields of "
+        "32-bit words, packed_rgba8 as the same words in RGBA8 textures; default: as in the run",
+    )
+    parser.add_argument(
+        "--name",
+        metavar="N",
+        help="what the files' names begin with, so that those of several materials can lie in one folder",
+    )
     parser.add_argument(
         "--dds_mips",
         action=BoolAction,
@@ -90,7 +101,7 @@ def _parser() -> OneLineParser:
 
 
 def _decode(options: argparse.Namespace) -> None:
-    for name in ("storage", "dds_mips", "report"):
+    for name in ("storage", "dds_mips", "report", "name"):
         if getattr(options, name) is not None:
             raise UsageError(f"--{name} goes with --load_dir, not with --decode; leave it out")
     if not options.out:
@@ -113,18 +124,20 @@ def _export(options: argparse.Namespace) -> None:
     if options.mip is not None:
         raise UsageError("--mip goes with --decode, not with --load_dir; leave it out")
     load_iter = -1 if options.load_iter is None else options.load_iter
+    if options.name is not None:
+        file_prefix(options.name)
     found = find_checkpoint(options.load_dir, load_iter)
     folder = require_writable_folder(options.out or found.parent)
     source, reference = source_from_checkpoint(options.load_dir, load_iter)
     if options.report and reference is None:
         raise UserError("--report needs the images that the run was trained on; put them back, or leave it out")
-    is_asked_for = options.out or options.storage or options.dds_mips is not None
+    is_asked_for = options.out or options.storage or options.dds_mips is not None or options.name is not None
     if options.report and reference and not is_asked_for and (folder / MANIFEST_NAME).is_file():
         export, title = read_export(folder, reference), "read"
     else:
         source.storage = options.storage or source.storage
         source.dds_mips = source.dds_mips if options.dds_mips is None else options.dds_mips
-        export, title = export_material(source, folder, reference), "written"
+        export, title = export_material(source, folder, reference, options.name), "written"
     report = None
     if options.report and reference:
         run_dir, out = Path(options.load_dir), folder if options.out else None

@@ -25,7 +25,11 @@ from utils.errors import UserError
 def random_levels(width, height, mips, dxgi_format, seed=0):
     rng = np.random.default_rng(seed)
     channels = [
-        rng.integers(0, FORMATS[dxgi_format].channel_max + 1, (max(height >> mip, 1), max(width >> mip, 1), 4))
+        rng.integers(
+            0,
+            FORMATS[dxgi_format].channel_max + 1,
+            (max(height >> mip, 1), max(width >> mip, 1), FORMATS[dxgi_format].channels),
+        )
         for mip in range(mips)
     ]
     return [pack_channels(level, dxgi_format) for level in channels], channels
