@@ -36,8 +36,12 @@ class Options:
     """The texture unit blends the taps of bilinear UNORM grids; else the shader does, exactly."""
     group: int = 0
     """Descriptor set, register space or bind group of all bindings."""
+    cooperative_vectors: bool = False
+    """Layers by cooperative vectors, weights in half precision from a byte-addressed buffer."""
     bake: bool = True
-    """With the compute entry NeuralTexture_Bake."""
+    """With the compute entry NeuralTexture_Bake, which writes a mip into storage textures."""
+    decode: bool = False
+    """With the compute entry NeuralTexture_Decode, which decodes a list of points."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Binding:
 
     number: int
     name: str
-    kind: Literal["texture", "sampler", "buffer", "uniform", "storage_texture"]
+    kind: Literal["texture", "sampler", "buffer", "uniform", "storage_texture", "output_buffer"]
     format: str
     """DXGI name of a texture's format, or what an entry of a buffer is."""
     declaration: str
@@ -74,20 +78,30 @@ def specialise(reader: NeuralTextureReader, weights: PackedWeights, options: Opt
     bindings = _Bindings()
     grids = [_grid(reader, g, weights, options, bindings) for g in range(len(manifest["grids"]))]
     if any(grid["hardware"] for grid in grids):
-        bindings.add("grid_sampler", "sampler", "linear, " + ("repeat" if manifest["wrap"] else "clamp"), "SamplerState")
+        bindings.add(
+            "grid_sampler", "sampler", "linear, " + ("repeat" if manifest["wrap"] else "clamp"), "SamplerState"
+        )
     if options.weights == "buffer":
-        bindings.add("weights", "buffer", "uint4", "StructuredBuffer<uint4>", "weights.bin")
+        declaration = "ByteAddressBuffer" if options.cooperative_vectors else "StructuredBuffer<uint4>"
+        bindings.add("weights", "buffer", "uint4", declaration, "weights.bin")
     elif options.weights == "texture":
         bindings.add("weights", "texture", "R8G8B8A8_UNORM", "Texture2D<float4>", "weights")
     if options.bake:
         bindings.add("bake_settings", "uniform", "uint mip", "ConstantBuffer<BakeSettings>")
         for name in ("baked_diffuse", "baked_normal", "baked_surface"):
             bindings.add(name, "storage_texture", "R8G8B8A8_UNORM", '[format("rgba8")] WTexture2D<float4>')
+    if options.decode:
+        bindings.add("decode_settings", "uniform", "uint count", "ConstantBuffer<DecodeSettings>")
+        bindings.add("points", "buffer", "DecodePoint", "StructuredBuffer<DecodePoint>")
+        bindings.add("decoded", "output_buffer", "float", "RWStructuredBuffer<float>")
     steps, layers, outputs = _network(manifest, weights)
     encoding = manifest["positional_encoding"]
     products = (manifest.get("position_order", 0) + 1) ** 2 - 1
     template = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE), trim_blocks=False, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader(HERE),
+        trim_blocks=False,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
     )
     template.filters["bool"] = lambda value: "true" if value else "false"
     source = template.get_template("material.slang.j2").render(
@@ -104,15 +118,16 @@ def specialise(reader: NeuralTextureReader, weights: PackedWeights, options: Opt
         position_order=manifest.get("position_order", 0),
         product_count=products if any(first >= 0 for first, _ in weights.products) else 0,
         encoding_quads=weights.encoding_quads,
+        encoding_start=weights.input_quads - weights.encoding_quads,
         fold=weights.fold,
         bindings=bindings.all,
         group=options.group,
         bake=options.bake,
+        decode=options.decode,
         weight_word=_weight_word(weights, options),
         grids=grids,
         layers=layers,
-        input_calls=[grid["call"] for grid in grids]
-        + [f"encode<Grid0, P, {_input_size(weights)}>(location, x, {weights.input_quads - weights.encoding_quads});"],
+        input_calls=[grid["call"] for grid in grids] + [f"encode<Grid0, P, {_input_size(weights)}>(location, x);"],
         input_quads=_input_size(weights),
         used_quads=weights.input_quads,
         steps=steps,
@@ -134,10 +149,14 @@ def _check(manifest: dict) -> None:
     """Refuse what the shader's whole numbers cannot hold or a later manifest might say."""
     for g, grid in enumerate(manifest["grids"]):
         if max(manifest["width"], manifest["height"]) * grid["max_resolution"] >= MOST_POSITION:
-            raise UserError(f"grid {g} of side {grid['max_resolution']} is too large for shaders; train with smaller grids")
+            raise UserError(
+                f"grid {g} of side {grid['max_resolution']} is too large for shaders; train with smaller grids"
+            )
         for mip, levels in enumerate(manifest["mip_levels"]):
             if levels[g] != max(grid["n_levels"] - 1 - mip, 0):
-                raise UserError(f"mip {mip} reads level {levels[g]} of grid {g}, which shaders do not; export the material again")
+                raise UserError(
+                    f"mip {mip} reads level {levels[g]} of grid {g}, which shaders do not; export the material again"
+                )
 
 
 def _vector(values: list, kind: str) -> str:
@@ -155,7 +174,9 @@ def _field_quads(words: list[str], fields: list[dict]) -> list[str]:
         mask = _vector([f"{(1 << entry['bits']) - 1}u" for entry in part], "uint")
         scales = [2.0 ** -entry["bits"] if i < used else 0.0 for i, entry in enumerate(part)]
         offsets = [-(2 ** entry["bits"] - 1) / 2 * scale for entry, scale in zip(part, scales)]
-        quads.append(f"Real4(float4(({word} >> {shift}) & {mask}) * {_vector(scales, 'float')} + {_vector(offsets, 'float')})")
+        quads.append(
+            f"Real4(float4(({word} >> {shift}) & {mask}) * {_vector(scales, 'float')} + {_vector(offsets, 'float')})"
+        )
     return quads
 
 
@@ -205,7 +226,7 @@ def _grid(reader: NeuralTextureReader, g: int, weights: PackedWeights, options: 
     kind = "gather" if gathered else "filter" if hardware else "blend"
     products, stride = weights.products[g]
     return {
-        "number": g,
+        "name": f"Grid{g}",
         "comment": f"{', '.join(entry['files'])}: {entry['format']}, {entry['n_features']} features, {entry['interpolation']}.",
         "side": side,
         "levels": stored,
@@ -218,7 +239,7 @@ def _grid(reader: NeuralTextureReader, g: int, weights: PackedWeights, options: 
         "features": _field_quads(words, fields) if fields else quads,
         "filtered": filtered,
         "hardware": hardware,
-        "call": f"{kind}Taps<Grid{g}, P, {_input_size(weights)}>(location, x, {columns.start});",
+        "call": f"{kind}Taps<Grid{g}, P, {_input_size(weights)}>(location, x);",
     }
 
 
@@ -254,7 +275,13 @@ def _network(manifest: dict, weights: PackedWeights) -> tuple[list[str], list[di
         for i, layer in enumerate(weights.layers)
     ]
     if weights.fold:
-        layers.append(_layer("FoldedLayer", weights.fold.layer, "The first layer with the place in a cell folded in: one matrix a place."))
+        layers.append(
+            _layer(
+                "FoldedLayer",
+                weights.fold.layer,
+                "The first layer with the place in a cell folded in: one matrix a place.",
+            )
+        )
     steps = []
     for i, layer in enumerate(weights.layers):
         length = _quads_read(weights.layers[i + 1]) if i + 1 < len(weights.layers) else layer.rows // 4
@@ -281,16 +308,19 @@ def _network(manifest: dict, weights: PackedWeights) -> tuple[list[str], list[di
 
 def _weight_word(weights: PackedWeights, options: Options) -> str:
     if options.weights == "buffer":
-        return "uint4 weightWord(int at) { return weights[at]; }"
+        return f"uint4 weightWord(int at) {{ return {'weights.Load4(16 * at)' if options.cooperative_vectors else 'weights[at]'}; }}"
     if options.weights == "texture":
         return (
             "uint4 weightWord(int at)\n{\n"
             f"    int2 first = int2(at % {WEIGHTS_TEXTURE_WIDTH // 4} * 4, at / {WEIGHTS_TEXTURE_WIDTH // 4});\n"
-            "    return uint4(" + ",\n                 ".join(f"wordOfBytes(weights.Load(int3(first + int2({k}, 0), 0)))" for k in range(4)) + ");\n}"
+            "    return uint4("
+            + ",\n                 ".join(f"wordOfBytes(weights.Load(int3(first + int2({k}, 0), 0)))" for k in range(4))
+            + ");\n}"
         )
     words = [weights.data[i : i + WORD_BYTES] for i in range(0, len(weights.data), WORD_BYTES)]
     values = ",\n        ".join(
-        _vector([f"{int.from_bytes(word[k : k + 4], 'little')}u" for k in range(0, WORD_BYTES, 4)], "uint") for word in words
+        _vector([f"{int.from_bytes(word[k : k + 4], 'little')}u" for k in range(0, WORD_BYTES, 4)], "uint")
+        for word in words
     )
     return (
         f"static const uint4 WEIGHTS[{len(words)}] = {{\n        {values}\n}};\n"

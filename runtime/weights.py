@@ -92,8 +92,8 @@ class PackedWeights:
         return sum(columns.quads * columns.taps for columns in self.columns) + self.encoding_quads
 
 
-def pack_weights(reader: NeuralTextureReader, fold: bool = True) -> PackedWeights:
-    """Return an export's weights in the shader's layout, stored as precisely as in the export.
+def pack_weights(reader: NeuralTextureReader, fold: bool = True, precision: str | None = None) -> PackedWeights:
+    """Return an export's weights in the shader's layout, in another `precision` or as they are stored in the export.
 
     `fold`: where the first layer depends on the place in a cell and texels have few places, matrices for each of them
     too, in half precision unless the network is float32. Raises `UserError` where the export is damaged.
@@ -103,25 +103,32 @@ def pack_weights(reader: NeuralTextureReader, fold: bool = True) -> PackedWeight
     packed.encoding_quads = -(-len(encoding) // 4)
     order = np.concatenate([columns.canonical for columns in packed.columns] + [encoding])
     words = _Words()
-    codes, scales = _int8_rows(reader) if manifest["network"]["precision"] == "int8" else (None, None)
-    rows = manifest["network"]["precision"]
+    rows = precision or manifest["network"]["precision"]
+    codes, scales = _int8_rows(reader) if rows == "int8" else (None, None)
     for number, layer in enumerate(reader.layers):
         bias = np.zeros(len(layer.weights), np.float64) if layer.bias is None else layer.bias.astype(np.float64)
         matrix = layer.weights if codes is None else codes[number]
         scale = None if scales is None else scales[number]
         present = np.arange(len(matrix))
         if number == len(reader.layers) - 1:
-            present = np.flatnonzero(np.repeat([c["present"] for c in manifest["channels"]], [c["count"] for c in manifest["channels"]]))
+            present = np.flatnonzero(
+                np.repeat([c["present"] for c in manifest["channels"]], [c["count"] for c in manifest["channels"]])
+            )
         if number == 0:
             bias = bias + layer.weights[:, ones].sum(axis=1, dtype=np.float64)
             products = [_chosen(matrix, chosen) for columns in packed.columns for chosen in columns.products]
             matrix = _chosen(matrix, order)
-        packed.layers.append(words.add_layer(matrix[present], bias[present], None if scale is None else scale[present], layer.activation, rows))
+        packed.layers.append(
+            words.add_layer(
+                matrix[present], bias[present], None if scale is None else scale[present], layer.activation, rows
+            )
+        )
         if number == 0:
             packed.products = _add_products(words, packed.columns, products, rows)
             if fold and manifest.get("position_order", 0):
-                precision = "float32" if rows == "float32" else "float16"
-                packed.fold = _add_fold(words, reader, packed, order, bias, precision)
+                packed.fold = _add_fold(
+                    words, reader, packed, order, bias, "float32" if rows == "float32" else "float16"
+                )
     packed.data = words.joined()
     return packed
 
@@ -250,7 +257,12 @@ def _add_fold(
             period = math.lcm(*(size // math.gcd(size, side) for side in sides))
             if period > MOST_FOLDED:
                 return None
-            axes.append([tuple((Fraction(2 * x + 1, 2 * size) * side - Fraction(1, 2)) % 1 for side in sides) for x in range(period)])
+            axes.append(
+                [
+                    tuple((Fraction(2 * x + 1, 2 * size) * side - Fraction(1, 2)) % 1 for side in sides)
+                    for x in range(period)
+                ]
+            )
         key = tuple(map(tuple, axes))
         if key not in known:
             known[key] = len(matrices)
