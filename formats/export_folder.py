@@ -29,20 +29,22 @@ _RESERVED = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)
 def file_prefix(name: str) -> str:
     """Return a material's name as an identifier that file names and engines can begin with.
 
-    ASCII letters, digits and single underscores, no digit first, at most `LONGEST_PREFIX` characters. Accents are
-    dropped; a name of which nothing is left is refused with `UsageError`.
+    ASCII letters, digits and underscores, no digit first, at most `LONGEST_PREFIX` characters. Accents are dropped.
+    Where letters of other scripts are left out or a long name is cut, eight digits of the name's hash follow, so that
+    two names still differ. A name without letters and digits is refused with `UsageError`.
 
-    >>> file_prefix("Brick wall, 2K (n\u00e4sse)"), file_prefix("03 rust")
-    ('Brick_wall_2K_nasse', 'm_03_rust')
+    >>> file_prefix("Brick wall, 2K (n\u00e4sse)"), file_prefix("03 rust"), file_prefix("\u5ca9\u77f3")
+    ('Brick_wall_2K_nasse', 'm_03_rust', 'm_9074f394')
     """
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii")
-    prefix = re.sub(r"[^A-Za-z0-9]+", "_", plain).strip("_")
-    if prefix and (prefix[0].isdigit() or _RESERVED.fullmatch(prefix)):
-        prefix = f"m_{prefix}"
-    prefix = prefix[:LONGEST_PREFIX].rstrip("_")
-    if not prefix:
-        raise UsageError(f"{ascii(name[:60])} gives no name for files; use ASCII letters or digits")
-    return prefix
+    folded = [sign for sign in unicodedata.normalize("NFKD", name) if not unicodedata.combining(sign)]
+    kept = "".join(sign if sign.isascii() and sign.isalnum() else "_" for sign in folded)
+    prefix = re.sub(r"_+", "_", kept).strip("_")
+    if not any(sign.isalnum() for sign in folded):
+        raise UsageError(f"{ascii(name[:60])} gives no name for files; use letters or digits")
+    if len(prefix) > LONGEST_PREFIX or any(sign.isalnum() and not sign.isascii() for sign in folded):
+        digits = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
+        prefix = f"{prefix[: LONGEST_PREFIX - 12].rstrip('_') or 'm'}_{digits}"
+    return f"m_{prefix}" if prefix[0].isdigit() or _RESERVED.fullmatch(prefix) else prefix
 
 
 def _prefixed(name: str, prefix: str | None) -> str:

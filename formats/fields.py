@@ -62,14 +62,19 @@ def texture_words(n_words: int) -> int:
     return next((count for count in TEXTURE_WORDS if count >= n_words), TEXTURE_WORDS[-1])
 
 
+def padded_words(fields: Sequence[BitField]) -> int:
+    """Return the words of the whole textures that fields lie in: 1, 2, 4 or a multiple of 4."""
+    n_words = word_count(fields)
+    held = texture_words(n_words)
+    return -(-n_words // held) * held
+
+
 def pack_fields(codes: np.ndarray, fields: Sequence[BitField]) -> np.ndarray:
-    """Pack codes `[r, r, F]` into words, uint32 `[r, r, W]`; `W` fills whole textures (`texture_words`).
+    """Pack codes `[r, r, F]` into words, uint32 `[r, r, W]`, `W` being `padded_words`.
 
     Raises `ValueError` where a code does not fit its field.
     """
-    n_words = word_count(fields)
-    n_words = -(-n_words // texture_words(n_words)) * texture_words(n_words)
-    words = np.zeros((*codes.shape[:-1], n_words), np.uint32)
+    words = np.zeros((*codes.shape[:-1], padded_words(fields)), np.uint32)
     for feature, (word, shift, bits) in enumerate(fields):
         part = codes[..., feature]
         if part.size and (part.min() < 0 or part.max() >= 1 << bits):

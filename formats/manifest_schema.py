@@ -30,6 +30,8 @@ MOST_TEXELS = 1 << 28
 MOST_GRID_SIDE = 1 << 14
 """Finest level of a grid, texels per side: as large as a texture of any engine."""
 MOST_FEATURES = 1 << 10
+MOST_WEIGHTS = 1 << 25
+"""Largest decoder: a small file that is packed to claim more cannot ask for the memory."""
 _SHOWN = 60
 """Characters of a wrong value that a message shows."""
 
@@ -221,6 +223,9 @@ class Network(_Part):
             if self.precision == "int8" and layer.scale_offset is None:
                 raise ValueError(f"the key scale_offset of layer {number} is missing")
             width = layer.rows
+        weights = sum(layer.rows * layer.cols for layer in self.layers)
+        if weights > MOST_WEIGHTS:
+            raise ValueError(f"the layers have {weights} weights, expected at most {MOST_WEIGHTS}")
         if width < N_CHANNELS:
             raise ValueError(f"rows of the last layer is {width}, expected at least {N_CHANNELS}")
         return self

@@ -18,7 +18,7 @@ from formats.export_folder import (
 from formats.manifest import MANIFEST_NAME
 from formats.plugin import plugin_obstacles
 from formats.reader import NeuralTextureReader
-from formats.storage import GridStorage, grid_storage, stored_as
+from formats.storage import GridStorage, grid_storage, require_level_values, stored_as
 from utils.errors import UserError, describe_os_error
 from utils.files import write_bytes, write_json
 
@@ -38,6 +38,8 @@ def repack_export(source: Path, folder: Path, storage: str, name: str | None = N
     prefix = None if name is None else file_prefix(name)
     reader = NeuralTextureReader(source)
     manifest = copy.deepcopy(reader.manifest)
+    for g, entry in enumerate(manifest["grids"]):
+        require_level_values(entry, reader.grid(g).path)
     codes = [reader.codes(g) for g in range(len(manifest["grids"]))]
     weights = _read(source / manifest["network"]["file"])
     storages = [

@@ -21,7 +21,7 @@ from formats.fields import (
     word_count,
     words_to_level,
 )
-from utils.errors import UsageError
+from utils.errors import UsageError, UserError
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,19 @@ def stored_as(entry: Mapping) -> GridStorage:
     fields = tuple(BitField(field["word"], field["shift"], field["bits"]) for field in entry.get("fields", ())) or None
     bits = tuple(field.bits for field in fields) if fields else (entry["quantize_bits"],) * entry["n_features"]
     return GridStorage(FORMATS_BY_NAME[entry["format"]], len(entry["files"]), bits, fields)
+
+
+def require_level_values(entry: Mapping, name: object) -> None:
+    """Raise `UserError` where a grid's `scale` and `offset` give other features than the levels of its bits.
+
+    Bit fields have no scale and offset of their own, so only features at these levels can be packed.
+    """
+    steps = 1 << entry["quantize_bits"]
+    if max(abs(entry["scale"] - (steps - 1) / steps), abs(entry["offset"] + (steps - 1) / 2 / steps)) > 1e-6:
+        raise UserError(
+            f"{name} has scale {entry['scale']:g} and offset {entry['offset']:g}, which bit fields cannot have; "
+            "export the material again"
+        )
 
 
 def storage_name(manifest: Mapping) -> str | None:
