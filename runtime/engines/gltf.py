@@ -56,22 +56,16 @@ def _material(name: str, maps: dict[str, BakedMap], texture: dict[str, int]) -> 
     return material
 
 
-def _add_mesh(buffer: GlbBuffer, name: str, mesh: Mesh) -> dict:
-    return {
-        "name": name,
-        "primitives": [
-            {
-                "attributes": {
-                    "POSITION": buffer.add_vertices(mesh.positions, with_bounds=True),
-                    "NORMAL": buffer.add_vertices(mesh.normals),
-                    "TANGENT": buffer.add_vertices(mesh.tangents),
-                    "TEXCOORD_0": buffer.add_vertices(mesh.uvs),
-                },
-                "indices": buffer.add_indices(mesh.indices),
-                "material": 0,
-            }
-        ],
+def _add_mesh(buffer: GlbBuffer, name: str, mesh: Mesh, with_tangents: bool) -> dict:
+    attributes = {
+        "POSITION": buffer.add_vertices(mesh.positions, with_bounds=True),
+        "NORMAL": buffer.add_vertices(mesh.normals),
+        "TEXCOORD_0": buffer.add_vertices(mesh.uvs),
     }
+    if with_tangents:
+        attributes["TANGENT"] = buffer.add_vertices(mesh.tangents)
+    primitive = {"attributes": attributes, "indices": buffer.add_indices(mesh.indices), "material": 0}
+    return {"name": name, "primitives": [primitive]}
 
 
 def material_glb(reader: NeuralTextureReader, name: str, texture_format: TextureFormat = "png") -> bytes:
@@ -106,10 +100,8 @@ def material_glb(reader: NeuralTextureReader, name: str, texture_format: Texture
     longest = max(width, height)
     # Texels of the sphere are about square at its equator, which is twice as long as the way from pole to pole.
     repeats = max(1, round(2 * height / width)) if wrap else 1
-    meshes = [
-        _add_mesh(buffer, f"{name}_sphere", sphere(1.0, repeats)),
-        _add_mesh(buffer, f"{name}_plane", plane(2 * width / longest, 2 * height / longest)),
-    ]
+    shapes = {"sphere": sphere(1.0, repeats), "plane": plane(2 * width / longest, 2 * height / longest)}
+    meshes = [_add_mesh(buffer, f"{name}_{key}", mesh, "normal" in maps) for key, mesh in shapes.items()]
     used = [extension for extension in ("KHR_texture_basisu",) if texture_format == "ktx2"]
     required = list(used)
     if "specular" in maps:

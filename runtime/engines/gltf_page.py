@@ -51,7 +51,7 @@ def page_text(reader: NeuralTextureReader, name: str, texture_format: str) -> st
         if ktx2
         else "PNG, the finest mip; programs make the smaller ones themselves"
     )
-    checked = "no errors, no warnings" + ("; it does not look into KTX2 images" if ktx2 else "")
+    checked = "no errors" + ("; its warnings are about KTX2, which it does not know" if ktx2 else ", no warnings")
     return f"""# {name}.glb
 
 A glTF 2.0 file with the material `{name}` baked from its neural texture: a sphere and a plane, {width} x {height} texels.
