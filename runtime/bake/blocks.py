@@ -1,10 +1,12 @@
-"""Block compression of 8-bit maps: BC7, BC5 and BC4, by etcpak."""
+"""Block compression of 8-bit maps: BC7 by etcpak, BC5 and BC4."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+
+from runtime.bake.bc4 import bc4_blocks
 
 BLOCK = 4
 """Texels of a block's side."""
@@ -36,20 +38,17 @@ def encode_blocks(texels: np.ndarray, block_format: BlockFormat) -> bytes:
 
     BC4 takes the first channel, BC5 the first two; BC7 takes three, or one as grey.
     """
+    texels = np.pad(texels, ((0, -texels.shape[0] % BLOCK), (0, -texels.shape[1] % BLOCK), (0, 0)), mode="edge")
+    if block_format is BC4:
+        return bc4_blocks(texels[..., 0]).tobytes()
+    if block_format is BC5:
+        return np.stack([bc4_blocks(texels[..., channel]) for channel in (0, 1)], axis=1).tobytes()
     import etcpak
 
-    height, width, count = texels.shape
-    rgba = np.empty((height, width, 4), np.uint8)
+    rows, columns = texels.shape[:2]
+    rgba = np.full((rows, columns, 4), 255, np.uint8)
     rgba[..., :3] = texels
-    rgba[..., 3] = 255
-    rgba = np.pad(rgba, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), mode="edge")
-    rows, columns = rgba.shape[:2]
-    if block_format.name.startswith("BC7"):
-        options = etcpak.BC7CompressBlockParams()
-        # The other weights favour green, which is wrong for data and costs PSNR in colour.
-        options.init_linear_weights()
-        payload = etcpak.compress_bc7(rgba.tobytes(), columns, rows, options)
-    else:
-        compress = etcpak.compress_bc4 if block_format is BC4 else etcpak.compress_bc5
-        payload = compress(rgba.tobytes(), columns, rows)
-    return bytes(payload)
+    options = etcpak.BC7CompressBlockParams()
+    # The other weights favour green, which is wrong for data and costs PSNR in colour.
+    options.init_linear_weights()
+    return bytes(etcpak.compress_bc7(rgba.tobytes(), columns, rows, options))

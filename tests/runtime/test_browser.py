@@ -18,6 +18,11 @@ def test_a_script_that_fails_is_an_error_with_its_message():
         run_page("<script>throw new Error('the lamp is out')</script>", timeout_s=60)
 
 
+def test_a_page_that_never_reports_is_an_error():
+    with pytest.raises(PageError, match="no result within 3 s"):
+        run_page("<p>nothing to say</p>", timeout_s=3)
+
+
 def test_webgl2_and_webgpu_run_without_a_gpu():
     page = """<script type="module">
     const gl = new OffscreenCanvas(4, 4).getContext("webgl2");
