@@ -9,9 +9,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from formats.reader import NeuralTextureReader
-from runtime.bake.blocks import BLOCK
+from runtime.bake.blocks import BLOCK, BlockFormat, encode_blocks
 from runtime.bake.files import BLOCK_FORMATS, write_baked
-from runtime.bake.maps import BakedMap, Convention, bake_maps, contiguous_mips, decoded_rows
+from runtime.bake.maps import BakedMap, Convention, bake_maps, contiguous_mips, decoding_bar
 from utils.files import require_writable_folder
 
 
@@ -34,12 +34,25 @@ def bake(
     mips = sorted({*(png_mips if "png" in bakes else ()), *(whole if set(bakes) & set(BLOCK_FORMATS) else ())})
     folders = {kind: require_writable_folder(out / kind) for kind in bakes}
     convention = convention or reader.manifest["normal_convention"]
-    with tqdm(total=decoded_rows(reader, mips), desc="decoding", unit="row", file=sys.stderr, disable=None) as bar:
+    with decoding_bar(reader, mips) as bar:
         maps = bake_maps(reader, mips, convention, bar.update)
+    kinds = [kind for kind in bakes if kind in BLOCK_FORMATS]
+    wanted = {(baked.name, BLOCK_FORMATS[kind][baked.content].name) for kind in kinds for baked in maps}
+    rows = len(wanted) * sum(reader.mip_size(m)[1] for m in whole)
+    encoded: dict[tuple[str, str], list[bytes]] = {}
     written = {}
-    for kind, folder in folders.items():
-        chosen = [_with_mips(baked, png_mips if kind == "png" else whole) for baked in maps]
-        written[kind] = write_baked(reader, chosen, folder, name, kind, convention)
+    with tqdm(total=rows, desc="encoding", unit="row", file=sys.stderr, disable=None if rows else True) as bar:
+
+        def encode(baked: BakedMap, block_format: BlockFormat) -> list[bytes]:
+            # BC7 in DDS and in KTX2 are the same blocks.
+            key = (baked.name, block_format.name)
+            if key not in encoded:
+                encoded[key] = [encode_blocks(texels, block_format, bar.update) for texels in baked.mips.values()]
+            return encoded[key]
+
+        for kind, folder in folders.items():
+            chosen = [_with_mips(baked, png_mips if kind == "png" else whole) for baked in maps]
+            written[kind] = write_baked(reader, chosen, folder, name, kind, convention, encode)
     return written, _notes(reader, maps, bakes, convention)
 
 
@@ -56,6 +69,8 @@ def _notes(reader: NeuralTextureReader, maps: list[BakedMap], bakes: Sequence[st
     if reader.present["normal"]:
         turned = "" if convention == reader.manifest["normal_convention"] else ", green turned over"
         notes.append(f"normals have the {convention} convention{turned}")
+        if "bc5" in bakes:
+            notes.append("BC5 normals hold x and y; z is sqrt(1 - x * x - y * y) of the two in -1 .. 1")
     if not set(bakes) & set(BLOCK_FORMATS):
         return notes
     width, height = reader.mip_size(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from runtime.bake.bc4 import bc4_blocks
 
 BLOCK = 4
 """Texels of a block's side."""
+TEXELS_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,26 @@ BC7 = BlockFormat("BC7_UNORM", 98, 145, 16)
 BC7_SRGB = BlockFormat("BC7_UNORM_SRGB", 99, 146, 16, is_srgb=True)
 
 
-def encode_blocks(texels: np.ndarray, block_format: BlockFormat) -> bytes:
+def encode_blocks(
+    texels: np.ndarray, block_format: BlockFormat, progress: Callable[[int], None] | None = None
+) -> bytes:
     """Compress uint8 `[H, W, 1]` or `[H, W, 3]`, the last row and column repeated up to whole blocks.
 
-    BC4 takes the first channel, BC5 the first two; BC7 takes three, or one as grey.
+    BC4 takes the first channel, BC5 the first two; BC7 takes three, or one as grey. `progress` is called with the rows
+    done since the last call.
     """
-    texels = np.pad(texels, ((0, -texels.shape[0] % BLOCK), (0, -texels.shape[1] % BLOCK), (0, 0)), mode="edge")
+    padded = np.pad(texels, ((0, -texels.shape[0] % BLOCK), (0, -texels.shape[1] % BLOCK), (0, 0)), mode="edge")
+    # etcpak does not return in between, and a large map would neither show progress nor heed Ctrl-C.
+    rows_at_once = max(BLOCK, TEXELS_AT_ONCE // padded.shape[1] // BLOCK * BLOCK)
+    parts = []
+    for top in range(0, len(padded), rows_at_once):
+        parts.append(_encode(padded[top : top + rows_at_once], block_format))
+        if progress:
+            progress(min(rows_at_once, len(texels) - top))
+    return b"".join(parts)
+
+
+def _encode(texels: np.ndarray, block_format: BlockFormat) -> bytes:
     if block_format is BC4:
         return bc4_blocks(texels[..., 0]).tobytes()
     if block_format is BC5:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from configs import VERSION
 from formats.reader import NeuralTextureReader
 from reporting.pictures import map_image, png_bytes
-from runtime.bake.blocks import BC4, BC5, BC7, BC7_SRGB, BlockFormat, encode_blocks
+from runtime.bake.blocks import BC4, BC5, BC7, BC7_SRGB, BlockFormat
 from runtime.bake.dds_bc import write_block_dds
 from runtime.bake.ktx2 import write_ktx2
 from runtime.bake.maps import ORM, BakedMap, Content, Convention
@@ -25,38 +25,31 @@ BAKES = ("png", *BLOCK_FORMATS)
 
 def channel_names(baked: BakedMap) -> list[str]:
     """What the channels of a map's file hold, in order."""
-    if baked.content == "packed":
-        return list(ORM)
-    return (
-        [baked.name]
-        if baked.content == "grey"
-        else ["red", "green", "blue"]
-        if baked.content == "colour"
-        else ["x", "y", "z"]
-    )
-
-
-def _write_blocks(baked: BakedMap, path: Path, block_format: BlockFormat) -> None:
-    height, width = baked.mips[0].shape[:2]
-    levels = [encode_blocks(baked.mips[mip], block_format) for mip in sorted(baked.mips)]
-    (write_ktx2 if path.suffix == ".ktx2" else write_block_dds)(path, levels, width, height, block_format)
+    several = {"packed": list(ORM), "colour": ["red", "green", "blue"], "normal": ["x", "y", "z"]}
+    return several.get(baked.content, [baked.name])
 
 
 def write_baked(
-    reader: NeuralTextureReader, maps: Sequence[BakedMap], folder: Path, name: str, bake: str, convention: Convention
+    reader: NeuralTextureReader,
+    maps: Sequence[BakedMap],
+    folder: Path,
+    name: str,
+    bake: str,
+    convention: Convention,
+    encode: Callable[[BakedMap, BlockFormat], list[bytes]],
 ) -> list[Path]:
     """Write maps of `bake_maps` as `<name>_<map>.png`, `.dds` or `.ktx2`, and return the files.
 
     `bake` is one of `BAKES`. PNG has a file for each mip that the maps hold (`<name>_<map>_mip<m>.png` for m > 0), the
     others all of them in one file, for which they must be there from the finest on. `<name>_maps.json` lists what the
-    files hold; `convention` is that of the normals.
+    files hold; `convention` is that of the normals. `encode` gives the compressed levels of a map, finest first.
     """
     written, entries = [], []
     for baked in maps:
         stem = f"{name}_{baked.name}"
         if bake == "png":
             files = []
-            for mip, texels in baked.mips.items():
+            for mip, texels in sorted(baked.mips.items()):
                 path = folder / f"{stem}{f'_mip{mip}' if mip else ''}.png"
                 write_bytes(path, png_bytes(map_image(texels)))
                 files.append(path)
@@ -64,7 +57,8 @@ def write_baked(
         else:
             block_format = BLOCK_FORMATS[bake][baked.content]
             files = [folder / f"{stem}{'.ktx2' if bake == 'ktx2' else '.dds'}"]
-            _write_blocks(baked, files[0], block_format)
+            write = write_ktx2 if bake == "ktx2" else write_block_dds
+            write(files[0], encode(baked, block_format), *reader.mip_size(0), block_format)
             stored = block_format.name
         written += files
         entries.append(

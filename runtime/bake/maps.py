@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from tqdm import tqdm
 
 from formats.reader import NeuralTextureReader
 
@@ -35,9 +37,10 @@ def contiguous_mips(reader: NeuralTextureReader) -> list[int]:
     return [mip for index, mip in enumerate(stored) if mip == index]
 
 
-def decoded_rows(reader: NeuralTextureReader, mips: Sequence[int]) -> int:
-    """Rows of texels that decoding `mips` goes through, for a progress bar."""
-    return sum(reader.mip_size(mip)[1] for mip in mips)
+def decoding_bar(reader: NeuralTextureReader, mips: Sequence[int]) -> tqdm:
+    """Return a progress bar over the rows of `mips`; it stays silent where there is no terminal."""
+    rows = sum(reader.mip_size(mip)[1] for mip in mips)
+    return tqdm(total=rows, desc="decoding", unit="row", file=sys.stderr, disable=None)
 
 
 def bake_maps(

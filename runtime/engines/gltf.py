@@ -12,7 +12,7 @@ from formats.reader import NeuralTextureReader
 from images.resampling import encode
 from reporting.pictures import map_image, png_bytes
 from runtime.bake.basis import basis_ktx2, basis_obstacle
-from runtime.bake.maps import BakedMap, bake_maps, contiguous_mips
+from runtime.bake.maps import BakedMap, bake_maps, contiguous_mips, decoding_bar
 from runtime.engines.glb import GlbBuffer, glb_bytes
 from runtime.engines.gltf_page import page_text
 from runtime.engines.meshes import Mesh, plane, sphere
@@ -78,7 +78,9 @@ def material_glb(reader: NeuralTextureReader, name: str, texture_format: Texture
     if texture_format == "ktx2" and (obstacle := basis_obstacle(width, height)):
         raise UserError(f"{obstacle}; use --texture_format png")
     mips = [0] if texture_format == "png" else contiguous_mips(reader)
-    maps = {baked.name: baked for baked in bake_maps(reader, mips, "opengl") if baked.name != "displacement"}
+    with decoding_bar(reader, mips) as bar:
+        baked_maps = bake_maps(reader, mips, "opengl", bar.update)
+    maps = {baked.name: baked for baked in baked_maps if baked.name != "displacement"}
     if "specular" in maps:
         maps["specular"] = _grey_as_colour(maps["specular"])
     buffer = GlbBuffer()

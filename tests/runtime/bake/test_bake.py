@@ -16,6 +16,7 @@ from PIL import Image
 import export
 from formats.dds import HEADER_BYTES
 from images.mips import mip_size
+from runtime.bake import blocks
 from runtime.bake.bake import bake
 from runtime.bake.files import BAKES
 from tests.runtime.browser import run_page
@@ -98,6 +99,15 @@ def test_dds_files_hold_all_mips_in_whole_blocks(kind, size, tmp_path):
             assert seen.shape[:2] == (size[1], size[0])
             count = {83: 2, 80: 1}.get(dxgi, 3)
             assert np.abs(seen[..., :count].astype(int) - levels[0][..., :count]).max() <= 1
+
+
+@pytest.mark.parametrize("block_format", [blocks.BC7, blocks.BC5, blocks.BC4])
+def test_a_map_encoded_in_strips_is_the_same_and_counts_its_rows(block_format, monkeypatch):
+    texels = np.random.default_rng(0).integers(0, 256, (37, 21, 3)).astype(np.uint8)
+    whole, rows = blocks.encode_blocks(texels, block_format), []
+    monkeypatch.setattr(blocks, "TEXELS_AT_ONCE", 24 * 8)
+    assert blocks.encode_blocks(texels, block_format, rows.append) == whole
+    assert rows == [8, 8, 8, 8, 5]
 
 
 READ_KTX2 = """
