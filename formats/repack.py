@@ -9,13 +9,13 @@ from formats.export_folder import (
     export_written_aside,
     fetched_bytes,
     file_entry,
-    file_prefix,
     grid_files,
     network_file,
     stored_rates,
     write_grid,
 )
 from formats.manifest import MANIFEST_NAME
+from formats.names import file_prefix
 from formats.plugin import plugin_obstacles
 from formats.reader import NeuralTextureReader
 from formats.storage import GridStorage, grid_storage, require_level_values, stored_as
