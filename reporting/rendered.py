@@ -43,11 +43,10 @@ def render_beside(
 ) -> Rendered:
     """Render the finest mip of a material, uint8 `[H, W, 11]` in file coding, and what codecs made of it, by label."""
     height, width = reference.shape[:2]
-    rows, columns = (slice((side - part) // 2, (side + part) // 2) for side, part in _parts(height, width))
-    window = (columns.start / width, rows.start / width, (columns.stop - columns.start) / width)
+    rows, columns = _middle(height), _middle(width)
 
     def render(texels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        wall = render_plane(texels[rows, columns], present, normal_convention, window=window)
+        wall = render_plane(texels, present, normal_convention, rows=rows, columns=columns)
         return wall, render_sphere(texels, present, normal_convention, side=SPHERE, samples=2)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -64,14 +63,15 @@ def render_beside(
         ["wall", "sphere"],
         names,
     )
-    whole = renders[0][0].shape[:2] == (height, width)
+    whole = max(height, width) <= WINDOW
     part = "the whole material" if whole else f"its middle, {columns.stop - columns.start} x {rows.stop - rows.start}"
     return Rendered(png_bytes(sheet), _CAPTION.format(part=part), figures)
 
 
-def _parts(height: int, width: int) -> list[tuple[int, int]]:
-    """Return the sides of a material and of its shown part."""
-    return [(side, min(side, WINDOW)) for side in (height, width)]
+def _middle(side: int) -> slice:
+    """Return the shown part of a side of so many texels."""
+    shown = min(side, WINDOW)
+    return slice((side - shown) // 2, (side + shown) // 2)
 
 
 def _enlarged(wall: np.ndarray) -> Image.Image:

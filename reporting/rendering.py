@@ -280,28 +280,26 @@ def render_plane(
     present: Mapping[str, bool],
     normal_convention: str,
     lighting: Lighting = STUDIO,
-    window: tuple[float, float, float] = (0.0, 0.0, 1.0),
+    rows: slice = slice(None),
+    columns: slice = slice(None),
 ) -> np.ndarray:
-    """Return a wall of texels `[H, W, 11]`, uint8 in file coding, as an sRGB picture uint8 `[H, W, 3]`, a texel a pixel.
+    """Return a wall of texels `[H, W, 11]`, uint8 in file coding, as an sRGB picture uint8, a texel a pixel.
 
-    The wall spans -1 .. 1 along its longer side. `window` is the part of it that the texels are, as left, top and width
-    in parts of the whole wall's width, so that a crop is lit as it is in the whole.
+    The wall spans -1 .. 1 along its longer side. `rows` and `columns` are the part of it that is drawn, which is lit as
+    in the whole.
     """
     height, width = texels.shape[:2]
-    points = surface(texels.reshape(-1, texels.shape[2]), present, normal_convention)
-    left, top, share = window
-    pixel = 2 * share / max(height, width)
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    half_x, half_y = width / max(height, width), height / max(height, width)
-    position = np.stack(
-        [
-            (x.ravel() + 0.5) * pixel + 2 * left * half_x - half_x,
-            half_y - 2 * top * half_x - (y.ravel() + 0.5) * pixel,
-            np.zeros(height * width, np.float32),
-        ]
-    ).astype(np.float32)
+    shown = texels[rows, columns]
+    points = surface(shown.reshape(-1, texels.shape[2]), present, normal_convention)
+    pixel = np.float32(2 / max(height, width))
+    y, x = np.meshgrid(
+        (np.arange(height, dtype=np.float32)[rows] + (0.5 - height / 2)) * pixel,
+        (np.arange(width, dtype=np.float32)[columns] + (0.5 - width / 2)) * pixel,
+        indexing="ij",
+    )
+    position = np.stack([x.ravel(), -y.ravel(), np.zeros(x.size, np.float32)])
     light = _shade_blocks(points, points.normal, position, lighting)
-    return to_srgb8(light).reshape(height, width, 3)
+    return to_srgb8(light).reshape(*shown.shape[:2], 3)
 
 
 def render_sphere(
