@@ -74,7 +74,7 @@ def _parse(argv: Sequence[str] | None) -> Namespace:
     parser.add_argument("--material", default="tiles", choices=sorted(MATERIALS), help="which one (default tiles)")
     parser.add_argument("--size", type=int, default=1024, metavar="N", help="its side, texels (default 1024)")
     parser.add_argument("--bpp", type=float, default=5.0, metavar="BPP", help="bits per texel to aim at (default 5)")
-    parser.add_argument("--max_iter", type=int, default=1000, metavar="N", help="iterations to train (default 1000)")
+    parser.add_argument("--max_iter", type=int, default=2500, metavar="N", help="iterations to train (default 2500)")
     parser.add_argument("--work", metavar="FOLDER", help="keep material, run and results there, and use what is there")
     options = parser.parse_args(argv)
     if options.max_iter <= 0 or options.bpp <= 0:
