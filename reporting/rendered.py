@@ -21,10 +21,7 @@ SPHERE = 320
 """Side of a sphere's picture, pixels."""
 DIFFERENCE = 8
 """How many times a difference is amplified."""
-_CAPTION = (
-    "The same light on all: a wall and a sphere, by reporting/rendering.py. The wall shows {part}, a texel a pixel; the "
-    "figures are those of the wall."
-)
+_CAPTION = "The same light on all: a wall, which shows {part}, a texel a pixel, and a sphere. The figures below are of the wall."
 
 
 @dataclass
@@ -64,7 +61,8 @@ def render_beside(
         names,
     )
     whole = max(height, width) <= WINDOW
-    part = "the whole material" if whole else f"its middle, {columns.stop - columns.start} x {rows.stop - rows.start}"
+    middle = f"the middle {columns.stop - columns.start} x {rows.stop - rows.start} texels"
+    part = "the whole material" if whole else middle
     return Rendered(png_bytes(sheet), _CAPTION.format(part=part), figures)
 
 
