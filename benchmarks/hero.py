@@ -30,7 +30,8 @@ from benchmarks.toolkit import toolkit_setting, train_and_measure
 from dataset import TextureSet, load_texture_set
 from reporting.console import say
 from reporting.metrics import flip, psnr_of_mse
-from reporting.rendering import Light, Lighting, SoftBox, render_sphere
+from reporting.rendering import render_sphere
+from reporting.shading import Light, Lighting, SoftBox
 from utils.arguments import OneLineParser
 from utils.errors import UsageError, UserError, run_command
 from utils.files import require_writable_folder, write_bytes, write_json

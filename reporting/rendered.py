@@ -21,7 +21,10 @@ SPHERE = 320
 """Side of a sphere's picture, pixels."""
 DIFFERENCE = 8
 """How many times a difference is amplified."""
-_CAPTION = "The same light on all: a wall, which shows {part}, a texel a pixel, and a sphere. The figures below are of the wall."
+_CAPTION = (
+    "The same light on all: a wall, which shows {part}, a texel a pixel, and a sphere. "
+    "The figures below are those of the wall."
+)
 
 
 @dataclass

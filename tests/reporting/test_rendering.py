@@ -10,18 +10,8 @@ import pytest
 from configs import TEXTURE_CHANNELS
 from images.colour import srgb_to_linear
 from reporting.rendered import WINDOW, render_beside
-from reporting.rendering import (
-    MIN_ROUGHNESS,
-    Light,
-    Lighting,
-    Surface,
-    render_plane,
-    render_sphere,
-    shade,
-    surface,
-    to_srgb8,
-    tone_map,
-)
+from reporting.rendering import render_plane, render_sphere, to_srgb8, tone_map
+from reporting.shading import MIN_ROUGHNESS, Light, Lighting, Surface, shade, surface
 from tests.baselines.textures import material
 
 ALL = dict.fromkeys(TEXTURE_CHANNELS, True)
