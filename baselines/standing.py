@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from baselines.bjontegaard import psnr_at
 from baselines.codec import pack_textures
 from baselines.codecs import ASTC_BLOCKS, CODECS
 from reporting.metrics import material_psnr
@@ -45,8 +44,9 @@ class Standing:
     @property
     def astc_db(self) -> float:
         """ASTC's PSNR at the run's rate, interpolated over log rate, or that of the nearest block size."""
-        at_rate = psnr_at([(bpp, psnr_db) for _, bpp, psnr_db in self.points], self.bpp)
-        return self.points[0][2] if at_rate is None else at_rate
+        rates, values = ([point[field] for point in self.points] for field in (1, 2))
+        # Beyond the last point this is the last point's.
+        return float(np.interp(math.log(self.bpp), np.log(rates), values))
 
     @property
     def gain_db(self) -> float:
