@@ -44,7 +44,7 @@ class Standing:
     @property
     def astc_db(self) -> float:
         """ASTC's PSNR at the run's rate, interpolated over log rate, or that of the nearest block size."""
-        rates, values = ([point[field] for point in self.points] for field in (1, 2))
+        rates, values = [bpp for _, bpp, _ in self.points], [psnr_db for _, _, psnr_db in self.points]
         # Beyond the last point this is the last point's.
         return float(np.interp(math.log(self.bpp), np.log(rates), values))
 
