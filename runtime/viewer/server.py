@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
@@ -77,23 +78,25 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A browser that closes a connection early is no fault; any other error is a bug and keeps its traceback."""
-        import sys
-
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
-def serve(site: Site, port: int, ready: Callable[[str], None]) -> None:
-    """Answer until the process is interrupted; `ready` gets the page's address. Port 0 takes a free one.
+def open_server(site: Site, port: int = 0) -> ThreadingHTTPServer:
+    """Return a server for a site that listens on the loopback address; port 0 takes a free one.
 
     Raises `UserError` where the port cannot be had.
     """
     try:
-        server = _Server((HOST, port), _handler(site))
+        return _Server((HOST, port), _handler(site))
     except OSError as error:
         raise UserError(
             f"port {port} cannot be used ({error.strerror}); choose another, or 0 for a free one"
         ) from error
-    with server:
+
+
+def serve(site: Site, port: int, ready: Callable[[str], None]) -> None:
+    """Answer until the process is interrupted; `ready` gets the page's address. Raises as `open_server`."""
+    with open_server(site, port) as server:
         ready(f"http://{HOST}:{server.server_port}/")
         server.serve_forever(poll_interval=0.1)

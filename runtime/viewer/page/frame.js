@@ -3,7 +3,7 @@
 import { MAPS } from "./state.js";
 
 const STILL_SAMPLES = { stochastic: 64, smooth: 16, nearest: 16 };
-const LIGHT_DISTANCE = 2.4;
+const LIGHT_DISTANCE = 1.9;
 
 export function lightPosition(values) {
   const [a, e] = [values.azimuth, values.elevation].map((each) => (each * Math.PI) / 180);
@@ -44,10 +44,10 @@ export function describeFrame({ values, cameras, material, canvas, background })
       floats.set(inverse, 16);
       floats.set([...eye, 1], 32);
       floats.set([...lightPosition(values), 1], 36);
-      floats.set([13 * values.light, 12.6 * values.light, 12 * values.light, 1], 40);
+      floats.set([9 * values.light, 8.7 * values.light, 8.2 * values.light, 1], 40);
       const tiles = material.wrap ? values.tiling : 1;
       floats.set([tiles, isFlat ? 0 : values.parallax, (values.rotation * Math.PI) / 180, values.amplify], 44);
-      floats.set([size[0], size[1], values.brightness, 0.8], 48);
+      floats.set([size[0], size[1], values.brightness, 0.5], 48);
       const isFitted = isFlat || values.mesh === "plane" ? 1 : 0;
       new Int32Array(data, 208, 4).set([MAPS.indexOf(values.map), Math.min(values.mip, material.stored_mips - 1), number, isFitted]);
       return data;

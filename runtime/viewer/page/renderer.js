@@ -5,6 +5,8 @@ import { Timer } from "./gpu.js";
 const RESTING_MS = 180;
 const MOVING_BUDGET_MS = 28;
 const BAND_BUDGET_MS = 60;
+const STILL_BUDGET_MS = 12000;
+const LEAST_SAMPLES = 8;
 const LEAST_SCALE = 0.15;
 const PLAIN_CLEAR = [0.078, 0.082, 0.094];
 const LIT_CLEAR = [0.0065, 0.007, 0.0085];
@@ -62,8 +64,11 @@ export class Renderer {
         if (!this.canvas.width || !this.canvas.height || !this.sides.length) break;
         const isResting = performance.now() - this.movedAt > RESTING_MS;
         const view = this.describe();
-        if (isResting && this.count >= view.samples) break;
-        if (this.count < view.samples || !isResting) await this.sample(view, isResting);
+        // Where a frame takes seconds, so do all samples: a few are enough.
+        const samples = Math.min(view.samples, Math.max(Math.round(STILL_BUDGET_MS / (this.frameMs || 1)), LEAST_SAMPLES));
+        const isComplete = this.count >= samples && this.isFinal(view);
+        if (isResting && isComplete) break;
+        if (!isComplete) await this.sample(view, isResting);
       }
     } catch (error) {
       // A lost device is told of by itself.
@@ -74,6 +79,16 @@ export class Renderer {
       this.waiting = [];
       for (const resolve of done) resolve();
     }
+  }
+
+  /** Whether the picture has the resolution that it ends with. */
+  isFinal(view) {
+    const [width, height] = this.sizeAt(this.scaleFor(view, true));
+    return this.cost !== null && this.size[0] === width && this.size[1] === height;
+  }
+
+  sizeAt(scale) {
+    return [this.canvas.width, this.canvas.height].map((side) => Math.max(Math.round(side * scale), 1));
   }
 
   scaleFor(view, isResting) {
@@ -89,8 +104,7 @@ export class Renderer {
   async sample(view, isResting) {
     const [width, height] = [this.canvas.width, this.canvas.height];
     if (this.targets.resize(width, height)) this.count = 0;
-    const scale = this.scaleFor(view, isResting);
-    const size = [Math.max(Math.round(width * scale), 1), Math.max(Math.round(height * scale), 1)];
+    const size = this.sizeAt(this.scaleFor(view, isResting));
     if (size[0] !== this.size[0] || size[1] !== this.size[1]) this.count = 0;
     this.size = size;
     const version = this.version;

@@ -24,7 +24,7 @@ const WHOLE = new Set(["material", "materialB", "mip", "tiling", "background"]);
 export const DEFAULTS = {
   material: 0, source: "neural", materialB: 0, sourceB: "original", view: "single", split: 0.5, amplify: 8, mesh: "sphere", map: "lit", mip: -1,
   sampling: "stochastic", tiling: 2, parallax: 0.04, environment: "studio", rotation: 0, brightness: 1, exposure: 0, light: 1,
-  azimuth: -40, elevation: 40, background: 1, resolution: "auto",
+  azimuth: 0, elevation: 40, background: 1, resolution: "auto",
 };
 
 /** A value that the state may hold for a name, or undefined. */
