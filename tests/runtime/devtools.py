@@ -140,5 +140,5 @@ def open_browser(*flags: str) -> Iterator[Page]:
             address = pages[0]["webSocketDebuggerUrl"] if pages else None
             if time.monotonic() > end:
                 raise PageError("Chromium opened no page")
-        with connect(address, max_size=None, open_timeout=30) as socket:
+        with connect(address, max_size=None, open_timeout=30, proxy=None) as socket:
             yield Page(socket)
