@@ -51,7 +51,7 @@ QuantizeBits = Literal[2, 4, 8, 16]
 QUANTIZE_BITS = typing.get_args(QuantizeBits)
 """Bits that a feature can have."""
 Interpolation = Literal["bilinear", "gather"]
-Storage = Literal["rgba8", "true_rate"]
+Storage = Literal["rgba8", "true_rate", "packed", "packed_rgba8"]
 STORAGES = typing.get_args(Storage)
 """Ways to store codes in texture files."""
 DiffuseSpace = Literal["linear", "srgb"]
@@ -229,7 +229,8 @@ class ExportConfig:
     """What is written at the end."""
 
     storage: Storage = "rgba8"
-    """rgba8: every feature an 8-bit channel, what the plugin reads; true_rate: 4-bit features cost 4 bits."""
+    """rgba8: every feature an 8-bit channel, what the plugin reads; true_rate: 4-bit features cost 4 bits; packed: bit
+    fields of 32-bit words, any bits at their cost; packed_rgba8: these words as RGBA8 textures."""
     dds_mips: bool = True
     """All levels in the DDS; False: the finest alone."""
     report: bool = True

@@ -1,4 +1,4 @@
-"""Codes in texel containers: which DXGI format holds features of so many bits, and how codes lie in it."""
+"""Codes in channels: which DXGI format holds features of so many bits, four to a texel, and how codes lie in it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from configs import QUANTIZE_BITS, STORAGES
+from configs import QUANTIZE_BITS
 from formats.dds import B4G4R4A4_UNORM, FORMATS, R8G8B8A8_UNORM, R16G16B16A16_UNORM, pack_channels, unpack_channels
 from utils.errors import UsageError
+
+CHANNEL_STORAGES = ("rgba8", "true_rate")
+"""Ways to store codes with a channel for each feature, to be filtered by a sampler."""
 
 
 def container_format(bits: int, storage: str) -> int:
@@ -21,8 +24,8 @@ def container_format(bits: int, storage: str) -> int:
         raise UsageError(
             f"quantize_bits {bits} is not one of {', '.join(map(str, QUANTIZE_BITS))}; choose one of these"
         )
-    if storage not in STORAGES:
-        raise UsageError(f"storage {storage!r} is not one of {', '.join(STORAGES)}; choose one of these")
+    if storage not in CHANNEL_STORAGES:
+        raise UsageError(f"storage {storage!r} is not one of {', '.join(CHANNEL_STORAGES)}; choose one of these")
     if bits == 16:
         return R16G16B16A16_UNORM
     return B4G4R4A4_UNORM if bits == 4 and storage == "true_rate" else R8G8B8A8_UNORM

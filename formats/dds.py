@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,20 +21,24 @@ from utils.files import write_bytes
 R8G8B8A8_UNORM = 28
 B4G4R4A4_UNORM = 115
 R16G16B16A16_UNORM = 11
+R32_UINT = 42
+R32G32_UINT = 17
+R32G32B32A32_UINT = 3
 
 
 @dataclass(frozen=True)
 class TexelFormat:
-    """How one texel of four channels is stored."""
+    """How the channels of one texel are stored."""
 
     name: str
     dxgi: int
     texel_bytes: int
     channel_max: int
-    """Integer that a channel's 1.0 is stored as."""
+    """Largest integer of a channel; of UNORM formats the one that 1.0 is stored as."""
     dtype: str
     shape: tuple[int, ...]
-    """Trailing shape of a level array: (4,), or () where one integer packs the four channels."""
+    """Trailing shape of a level array: (channels,), or () where one integer packs them all."""
+    channels: int = 4
 
 
 FORMATS = {
@@ -43,15 +47,19 @@ FORMATS = {
         TexelFormat("R8G8B8A8_UNORM", R8G8B8A8_UNORM, 4, 255, "<u1", (4,)),
         TexelFormat("B4G4R4A4_UNORM", B4G4R4A4_UNORM, 2, 15, "<u2", ()),
         TexelFormat("R16G16B16A16_UNORM", R16G16B16A16_UNORM, 8, 65535, "<u2", (4,)),
+        TexelFormat("R32_UINT", R32_UINT, 4, 0xFFFFFFFF, "<u4", (1,), 1),
+        TexelFormat("R32G32_UINT", R32G32_UINT, 8, 0xFFFFFFFF, "<u4", (2,), 2),
+        TexelFormat("R32G32B32A32_UINT", R32G32B32A32_UINT, 16, 0xFFFFFFFF, "<u4", (4,), 4),
     )
 }
 """The known formats by DXGI number."""
+FORMATS_BY_NAME = {entry.name: entry for entry in FORMATS.values()}
 
 HEADER_BYTES = 4 + 124 + 20
 _HEADER = struct.Struct("<4s 7I 44x 2I 4s 5I 5I 5I")
 _MAX_SIDE = 1 << 16
 _FLAG_CAPS, _FLAG_HEIGHT, _FLAG_WIDTH, _FLAG_PITCH = 0x1, 0x2, 0x4, 0x8
-_FLAG_PIXEL_FORMAT, _FLAG_MIP_COUNT = 0x1000, 0x20000
+_FLAG_PIXEL_FORMAT, _FLAG_MIP_COUNT, _FLAG_LINEAR_SIZE = 0x1000, 0x20000, 0x80000
 _PIXEL_FOURCC = 0x4
 _CAPS_COMPLEX, _CAPS_TEXTURE, _CAPS_MIPMAP = 0x8, 0x1000, 0x400000
 _CAPS2_CUBE_OR_VOLUME = 0x200 | 0xFC00 | 0x200000
@@ -83,23 +91,25 @@ class DdsHeader:
 
 
 def pack_channels(channels: np.ndarray, dxgi_format: int) -> np.ndarray:
-    """Turn integer channels `[h, w, 4]` (R, G, B, A) into the level array that a format stores.
+    """Turn integer channels `[h, w, C]` (R, G, B, A) into the level array that a format stores.
 
-    `[h, w, 4]` uint8 or uint16; for B4G4R4A4 `[h, w]` uint16 with B in bits 0-3, G 4-7, R 8-11, A 12-15.
-    Raises `ValueError` where a channel does not fit.
+    `[h, w, C]` unsigned integers; for B4G4R4A4 `[h, w]` uint16 with B in bits 0-3, G 4-7, R 8-11, A 12-15.
+    Raises `ValueError` where a channel does not fit or their number is not the format's.
     """
     entry = FORMATS[dxgi_format]
+    if channels.shape[-1] != entry.channels:
+        raise ValueError(f"{channels.shape[-1]} channels do not fit {entry.name}, which has {entry.channels}")
     if channels.size and (channels.min() < 0 or channels.max() > entry.channel_max):
         raise ValueError(f"channels outside 0..{entry.channel_max} do not fit {entry.name}")
-    channels = channels.astype(np.uint16 if entry.channel_max > 255 or not entry.shape else np.uint8)
     if entry.shape:
         return channels.astype(entry.dtype, copy=False)
+    channels = channels.astype(np.uint16)
     red, green, blue, alpha = np.moveaxis(channels, -1, 0)
     return (blue | green << 4 | red << 8 | alpha << 12).astype(entry.dtype)
 
 
 def unpack_channels(level: np.ndarray, dxgi_format: int) -> np.ndarray:
-    """Turn a level array as `read_dds` returns it into integer channels `[h, w, 4]` (R, G, B, A)."""
+    """Turn a level array as `read_dds` returns it into integer channels `[h, w, C]` (R, G, B, A)."""
     if FORMATS[dxgi_format].shape:
         return level
     return np.stack([level >> shift & 15 for shift in (8, 4, 0, 12)], axis=-1)
@@ -123,20 +133,32 @@ def write_dds(
     for mip, data in enumerate(payload):
         if len(data) != header.level_bytes(mip):
             raise ValueError(f"level {mip} has {len(data)} bytes, expected {header.level_bytes(mip)}")
-    flags = _FLAG_CAPS | _FLAG_HEIGHT | _FLAG_WIDTH | _FLAG_PITCH | _FLAG_PIXEL_FORMAT
+    start = header_bytes(width, height, len(levels), dxgi_format, width * header.format.texel_bytes)
+    write_bytes(path, b"".join([start, *payload]))
+
+
+def header_bytes(
+    width: int, height: int, mip_count: int, dxgi_format: int, pitch: int, is_compressed: bool = False
+) -> bytes:
+    """Return magic, header and DX10 extension of a 2D texture in any DXGI format.
+
+    `pitch` is the bytes of a row, or, where the format stores blocks of texels, of the whole finest level.
+    """
+    flags = _FLAG_CAPS | _FLAG_HEIGHT | _FLAG_WIDTH | _FLAG_PIXEL_FORMAT
+    flags |= _FLAG_LINEAR_SIZE if is_compressed else _FLAG_PITCH
     caps = _CAPS_TEXTURE
-    if len(levels) > 1:
+    if mip_count > 1:
         flags |= _FLAG_MIP_COUNT
         caps |= _CAPS_COMPLEX | _CAPS_MIPMAP
-    start = _HEADER.pack(
+    return _HEADER.pack(
         b"DDS ",
         124,
         flags,
         height,
         width,
-        width * header.format.texel_bytes,
+        pitch,
         0,
-        len(levels),
+        mip_count,
         32,
         _PIXEL_FOURCC,
         b"DX10",
@@ -156,7 +178,6 @@ def write_dds(
         1,
         0,
     )
-    write_bytes(path, b"".join([start, *payload]))
 
 
 def _parse_header(data: bytes, path: Path) -> DdsHeader:
@@ -212,24 +233,32 @@ def _parse_header(data: bytes, path: Path) -> DdsHeader:
     return DdsHeader(width, height, mip_count, FORMATS[dxgi_format])
 
 
-def read_dds(path: str | os.PathLike) -> tuple[DdsHeader, list[np.ndarray]]:
+def read_dds(
+    path: str | os.PathLike, accept: Callable[[DdsHeader], None] | None = None
+) -> tuple[DdsHeader, list[np.ndarray]]:
     """Read a file as `write_dds` writes it: its header and its level arrays, finest first.
 
-    Raises `UserError` where the file is missing, corrupt, truncated, over-long or of another format.
+    `accept` is shown the header before anything else is read, and may raise. Nothing is read or allocated beyond what a
+    sound header promises. Raises `UserError` where the file is missing, corrupt, truncated, over-long or of another
+    format.
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            header = _parse_header(file.read(HEADER_BYTES), path)
+            if accept:
+                accept(header)
+            size = os.fstat(file.fileno()).st_size
+            if size != header.file_bytes:
+                fault = "is truncated" if size < header.file_bytes else "has data past its end"
+                raise UserError(f"{path} {fault}: {size} bytes, expected {header.file_bytes}; copy or export it again")
+            payload = [file.read(header.level_bytes(mip)) for mip in range(header.mip_count)]
     except OSError as error:
         raise UserError(describe_os_error(error, path)) from error
-    header = _parse_header(data, path)
-    if len(data) != header.file_bytes:
-        fault = "is truncated" if len(data) < header.file_bytes else "has data past its end"
-        raise UserError(f"{path} {fault}: {len(data)} bytes, expected {header.file_bytes}; copy or export it again")
-    levels, start = [], HEADER_BYTES
-    for mip in range(header.mip_count):
+    levels = []
+    for mip, data in enumerate(payload):
+        if len(data) != header.level_bytes(mip):
+            raise UserError(f"{path} is truncated while it is read; copy or export it again")
         columns, rows = header.level_size(mip)
-        end = start + header.level_bytes(mip)
-        levels.append(np.frombuffer(data[start:end], header.format.dtype).reshape(rows, columns, *header.format.shape))
-        start = end
+        levels.append(np.frombuffer(data, header.format.dtype).reshape(rows, columns, *header.format.shape))
     return header, levels

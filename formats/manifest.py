@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from utils.files import read_json, write_json
 FORMAT = "neural-texture"
 VERSION = 1
 MANIFEST_NAME = "manifest.json"
+_MOST_BYTES = 1 << 24
+"""Largest manifest; those of exports have some thousand bytes."""
 _EXPORT_NAME = re.compile(r"train_result_(\d+)")
 
 
@@ -33,6 +36,12 @@ def read_manifest(folder: Path) -> dict:
                 else "name a folder that an export has written"
             )
         )
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise UserError(describe_os_error(error, path)) from error
+    if size > _MOST_BYTES:
+        raise UserError(f"{path} has {size} bytes, too many for a manifest; export the material again")
     try:
         manifest = read_json(path)
     except RecursionError:
@@ -71,9 +80,14 @@ def check_files(folder: Path, manifest: dict) -> None:
         path = folder / entry["name"]
         digest = hashlib.sha256()
         try:
-            size = path.stat().st_size
-            if size != entry["bytes"]:
-                raise UserError(f"{path} has {size} bytes, its manifest says {entry['bytes']}; copy or export it again")
+            found = path.stat()
+            # A pipe or a device could be read for ever.
+            if not stat.S_ISREG(found.st_mode):
+                raise UserError(f"{path} is no plain file; copy or export it again")
+            if found.st_size != entry["bytes"]:
+                raise UserError(
+                    f"{path} has {found.st_size} bytes, its manifest says {entry['bytes']}; copy or export it again"
+                )
             with path.open("rb") as file:
                 for chunk in iter(lambda: file.read(1 << 20), b""):
                     digest.update(chunk)

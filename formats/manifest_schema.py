@@ -5,17 +5,33 @@ Keys may be added to a manifest and are allowed here; none of these change meani
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-from configs import ACTIVATION_NAMES, DIFFUSE_SPACES, N_CHANNELS, TEXTURE_CHANNELS, Interpolation, QuantizeBits
+from configs import ACTIVATION_NAMES, DIFFUSE_SPACES, N_CHANNELS, QUANTIZE_BITS, TEXTURE_CHANNELS, Interpolation
+from formats.fields import FIELD_BITS, WORD_BITS, WORD_FORMATS
 from images.mips import mip_count
 
 MOST_SIDE = 1 << 16
 MOST_TEXELS = 1 << 28
 """Largest texture, 16384 x 16384 or as many texels in another shape: no file can ask for more memory than that."""
+MOST_GRID_SIDE = 1 << 14
+"""Finest level of a grid, texels per side: as large as a texture of any engine."""
+MOST_FEATURES = 1 << 10
+MOST_WEIGHTS = 1 << 25
+"""Largest decoder: a small file that is packed to claim more cannot ask for the memory."""
 _SHOWN = 60
 """Characters of a wrong value that a message shows."""
 
@@ -32,11 +48,22 @@ def _known_activation(name: str) -> str:
     return name
 
 
+def _one_of(value: int, known: Sequence[int]) -> int:
+    if value not in known:
+        raise PydanticCustomError("literal_error", "one of", {"expected": ", ".join(map(str, known))})
+    return value
+
+
+def _field_bits(bits: int) -> int:
+    return _one_of(bits, FIELD_BITS)
+
+
 Whole = Annotated[int, Field(ge=0, le=1 << 31)]
 Count = Annotated[int, Field(ge=1, le=1 << 31)]
 Width = Annotated[int, Field(ge=1, le=1 << 14)]
 """Values of one layer, of which a decoder holds some thousand texels' at once."""
 Side = Annotated[int, Field(ge=1, le=MOST_SIDE)]
+GridSide = Annotated[int, Field(ge=1, le=MOST_GRID_SIDE)]
 ByteCount = Annotated[int, Field(ge=0, le=1 << 40)]
 FileName = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_plain)]
 Activation = Annotated[str, AfterValidator(_known_activation)]
@@ -66,20 +93,42 @@ class Channels(_Part):
         return self
 
 
+class FieldEntry(_Part):
+    """Where one feature of a packed grid lies."""
+
+    word: Annotated[int, Field(ge=0, le=MOST_FEATURES - 1)]
+    shift: Annotated[int, Field(ge=0, le=WORD_BITS - 1)]
+    bits: Annotated[int, AfterValidator(_field_bits)]
+
+    @model_validator(mode="after")
+    def _within_a_word(self) -> FieldEntry:
+        if self.shift + self.bits > WORD_BITS:
+            raise ValueError(f"{self.bits} bits from {self.shift} on do not lie within a word of {WORD_BITS}")
+        return self
+
+
 class Grid(_Part):
     """One feature grid and its files."""
 
-    files: Annotated[list[FileName], Field(min_length=1)]
+    files: Annotated[list[FileName], Field(min_length=1, max_length=MOST_FEATURES)]
     format: Annotated[str, Field(max_length=64)]
-    max_resolution: Side
-    base_resolution: Side
-    n_levels: Annotated[int, Field(ge=1, le=17)]
-    n_features: Annotated[int, Field(ge=1, le=1024)]
-    quantize_bits: QuantizeBits
+    max_resolution: GridSide
+    base_resolution: GridSide
+    n_levels: Annotated[int, Field(ge=1, le=15)]
+    n_features: Annotated[int, Field(ge=1, le=MOST_FEATURES)]
+    fields: Annotated[list[FieldEntry], Field(min_length=1, max_length=MOST_FEATURES)] = []
+    feature_bits: Annotated[list[Annotated[int, Field(ge=1, le=16)]], Field(max_length=MOST_FEATURES)] = []
+    quantize_bits: int
     save_bits: Count
     interpolation: Interpolation
     scale: Factor
     offset: Factor
+
+    @field_validator("quantize_bits")
+    @classmethod
+    def _known_bits(cls, bits: int, info: ValidationInfo) -> int:
+        _one_of(bits, FIELD_BITS if info.data.get("fields") else QUANTIZE_BITS)
+        return bits
 
     @model_validator(mode="after")
     def _agrees(self) -> Grid:
@@ -88,9 +137,45 @@ class Grid(_Part):
                 f"base_resolution {self.base_resolution}, n_levels {self.n_levels} and max_resolution "
                 f"{self.max_resolution} disagree"
             )
-        if len(self.files) != -(-self.n_features // 4):
+        bits = [field.bits for field in self.fields] or [self.quantize_bits] * self.n_features
+        if self.fields:
+            self._check_fields()
+        elif self.format in WORD_FORMATS and self.format.endswith("_UINT"):
+            raise ValueError(f"the key fields is missing, which a grid of {self.format} needs")
+        elif len(self.files) != -(-self.n_features // 4):
             raise ValueError(f"{self.n_features} features have {len(self.files)} files, expected four to a file")
+        if "feature_bits" in self.model_fields_set and self.feature_bits != bits:
+            raise ValueError(f"feature_bits is {_shortened(str(self.feature_bits))}, expected {_shortened(str(bits))}")
         return self
+
+    def _check_fields(self) -> None:
+        if len(self.fields) != self.n_features:
+            raise ValueError(f"{self.n_features} features have {len(self.fields)} fields, expected one for each")
+        if self.format not in WORD_FORMATS:
+            raise ValueError(
+                f"format of a grid with fields is {_found(self.format)}, expected one of {', '.join(WORD_FORMATS)}"
+            )
+        held, last = WORD_FORMATS[self.format], max(field.word for field in self.fields)
+        taken: dict[int, int] = {}
+        if last // held + 1 != len(self.files):
+            raise ValueError(
+                f"fields up to word {last} have {len(self.files)} files of {self.format}, expected {last // held + 1}"
+            )
+        for number, field in enumerate(self.fields):
+            mask = ((1 << field.bits) - 1) << field.shift
+            if taken.get(field.word, 0) & mask:
+                raise ValueError(f"fields[{number}] overlaps another one in word {field.word}")
+            taken[field.word] = taken.get(field.word, 0) | mask
+        most = max(field.bits for field in self.fields)
+        steps = 1 << most
+        if self.quantize_bits != most:
+            raise ValueError(f"quantize_bits is {self.quantize_bits}, expected the most bits of a field, {most}")
+        expected = (steps - 1) / steps, -(steps - 1) / 2 / steps
+        if max(abs(self.scale - expected[0]), abs(self.offset - expected[1])) > 1e-6:
+            raise ValueError(
+                f"scale and offset are {self.scale:g} and {self.offset:g}, expected {expected[0]:g} and "
+                f"{expected[1]:g} for fields of {most} bits"
+            )
 
     @property
     def inputs(self) -> int:
@@ -138,6 +223,9 @@ class Network(_Part):
             if self.precision == "int8" and layer.scale_offset is None:
                 raise ValueError(f"the key scale_offset of layer {number} is missing")
             width = layer.rows
+        weights = sum(layer.rows * layer.cols for layer in self.layers)
+        if weights > MOST_WEIGHTS:
+            raise ValueError(f"the layers have {weights} weights, expected at most {MOST_WEIGHTS}")
         if width < N_CHANNELS:
             raise ValueError(f"rows of the last layer is {width}, expected at least {N_CHANNELS}")
         return self

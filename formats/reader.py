@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from configs import N_CHANNELS
-from formats.contents import read_grid, read_layers
+from formats.contents import StoredGrid, read_grid, read_layers
 from formats.manifest import check_files, read_manifest
 from formats.mip_decoding import decode_mip
 from formats.network import Workspace, one_matrix_thread
@@ -68,6 +68,10 @@ class NeuralTextureReader:
         if not 0 <= mip < self.manifest["mips"]:
             raise UserError(f"mip {mip} does not exist; {self.folder} has mips 0 to {self.manifest['mips'] - 1}")
         return mip_size(self.manifest["width"], self.manifest["height"], mip)
+
+    def grid(self, g: int) -> StoredGrid:
+        """Return grid `g` as it lies in its files."""
+        return self._grids[g]
 
     def codes(self, g: int) -> list[np.ndarray]:
         """Return grid `g`'s stored levels, coarsest first, as int32 codes `[r, r, F]`; the finest is the last."""

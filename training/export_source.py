@@ -31,7 +31,7 @@ class ExportSource:
     normal_convention: str
     """opengl or directx."""
     storage: str = "rgba8"
-    """rgba8 or true_rate."""
+    """rgba8, true_rate, packed or packed_rgba8."""
     dds_mips: bool = True
     """All levels in the DDS files; False: the finest alone."""
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,24 +10,21 @@ import numpy as np
 
 from configs import N_CHANNELS, VERSION
 from dataset import TextureSet, get_texture_config
-from formats.codes import container_format, pack_codes
-from formats.dds import FORMATS, HEADER_BYTES, write_dds
+from formats.export_folder import export_written_aside, file_entry, grid_files, network_file, stored_rates, write_grid
 from formats.manifest import FORMAT, MANIFEST_NAME
 from formats.manifest import VERSION as MANIFEST_VERSION
+from formats.names import file_prefix
 from formats.npz import npz_bytes
+from formats.plugin import plugin_obstacles as manifest_obstacles
 from formats.reader import NeuralTextureReader
 from model.decoder.stored_weights import pack_network
 from model.layout import ModelLayout
 from quantize import values_to_codes
 from reporting.quality import error_figures
 from training.export_source import ExportSource
-from training.rates import bytes_fetched
-from utils.errors import UserError, describe_os_error
+from training.rates import bytes_fetched, layout_storage
+from utils.errors import UserError
 from utils.files import write_bytes, write_json
-
-NETWORK_NAME = "network_data.npz"
-PLUGIN_OUTPUT_ACTIVATIONS = ("none", "leaky_relu", "hard_swish", "hard_gelu")
-"""Output activations that the UE5 plugin can be told to use."""
 
 
 @dataclass
@@ -46,66 +40,39 @@ class Export:
 
 def plugin_obstacles(layout: ModelLayout, storage: str) -> list[str]:
     """Return what keeps the UE5 plugin from reading an export of a model, in words; empty where nothing does."""
-    obstacles = []
-    for g, grid in enumerate(layout.grids):
-        dxgi_format = container_format(grid.quantize_bits, storage)
-        if FORMATS[dxgi_format].name != "R8G8B8A8_UNORM":
-            obstacles.append(f"grid {g} is stored as {FORMATS[dxgi_format].name}")
-        if grid.interpolation != "bilinear":
-            obstacles.append(f"grid {g} has {grid.interpolation} interpolation")
-        if grid.n_features != 4:
-            obstacles.append(f"grid {g} has {grid.n_features} features, not 4")
-    if layout.period_cells or layout.phases != 1:
-        obstacles.append("the positional encoding has a period or phases")
-    if layout.position_order:
-        obstacles.append("the first layer depends on the place in a cell")
-    if any(layer.bias_offset is not None for layer in layout.layers):
-        obstacles.append("the network has biases")
-    if layout.network_precision != "float32":
-        obstacles.append(f"the weights are {layout.network_precision}")
-    if any(layer.activation != "leaky_relu" for layer in layout.layers[:-1]):
-        obstacles.append(f"the hidden activation is {layout.layers[0].activation}, not leaky_relu")
-    if layout.layers[-1].activation not in PLUGIN_OUTPUT_ACTIVATIONS:
-        obstacles.append(f"the output activation is {layout.layers[-1].activation}")
-    if layout.diffuse_space != "linear":
-        obstacles.append(f"diffuse is {layout.diffuse_space}, not linear")
-    return obstacles
+    return manifest_obstacles(_model_entries(layout, storage, None))
 
 
-def export_material(source: ExportSource, folder: str | os.PathLike, reference: TextureSet | None = None) -> Export:
+def export_material(
+    source: ExportSource, folder: str | os.PathLike, reference: TextureSet | None = None, name: str | None = None
+) -> Export:
     """Write DDS files, npz and manifest into `folder`; the one place that measures what an export gives back.
 
     Everything is written aside in a sub-folder, read back from there with `NeuralTextureReader` and compared with
     `reference` (none: nothing is decoded or measured), and only then moved into place, the manifest last. Every stored
-    mip is decoded once, and handed back for other figures and pictures. An older export in `folder` is replaced.
-    Raises `UserError` where weights or features are not finite or files cannot be written, `ValueError` where the
-    source does not fit its layout.
+    mip is decoded once, and handed back for other figures and pictures. An older export in `folder` is replaced. With a
+    `name`, file names begin with its `file_prefix`.
+    Raises `UserError` where weights or features are not finite or files cannot be written, `UsageError` where the name
+    gives no file name, `ValueError` where the source does not fit its layout.
     """
-    folder = Path(folder)
+    prefix = None if name is None else file_prefix(name)
     network, offsets = _exported_network(source)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=folder, prefix=".export."))
-    except OSError as error:
-        raise UserError(describe_os_error(error, folder)) from error
-    try:
-        manifest, decoded = _manifest(source, offsets, reference), {}
+    with export_written_aside(Path(folder)) as aside:
+        manifest, decoded = _manifest(source, offsets, reference, prefix), {}
+        if name is not None and not manifest.get("name"):
+            manifest["name"] = _plain_text(name)
         for g, grid in enumerate(manifest["grids"]):
             _write_grid(source, g, aside, grid["files"])
-        write_bytes(aside / NETWORK_NAME, npz_bytes({"info": _info(source.layout), "network": network}))
-        names = [name for grid in manifest["grids"] for name in grid["files"]] + [NETWORK_NAME]
-        manifest["files"] = [_file_entry(aside / name) for name in names]
-        manifest.update(_rates(manifest))
+        npz = manifest["network"]["file"]
+        write_bytes(aside / npz, npz_bytes({"info": _info(source.layout), "network": network}))
+        names = [file for grid in manifest["grids"] for file in grid["files"]] + [npz]
+        manifest["files"] = [file_entry(aside / file) for file in names]
+        manifest.update(stored_rates(manifest))
         write_json(aside / MANIFEST_NAME, manifest)
         if reference is not None:
             decoded = _decode(aside, reference)
             manifest.update(error_figures(dict(enumerate(reference.mips)), decoded, reference.present))
             write_json(aside / MANIFEST_NAME, manifest)
-        _move_into_place(aside, folder, names)
-    except OSError as error:
-        raise UserError(describe_os_error(error, folder)) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return Export(manifest, decoded)
 
 
@@ -133,8 +100,9 @@ def _exported_network(source: ExportSource) -> tuple[np.ndarray, list[dict]]:
 
 
 def _write_grid(source: ExportSource, g: int, folder: Path, names: list[str]) -> None:
-    """Write a grid's DDS files: its levels, finest first, are the mips; four features to a file."""
+    """Write a grid's DDS files: its levels, finest first, are the mips."""
     grid = source.layout.grids[g]
+    stored = layout_storage(grid, source.storage)
     if len(source.grids[g]) != grid.n_levels:
         raise ValueError(f"grid {g} has {len(source.grids[g])} levels, its layout {grid.n_levels}")
     packed = []
@@ -150,10 +118,8 @@ def _write_grid(source: ExportSource, g: int, folder: Path, names: list[str]) ->
                 "train again with a lower learning rate for it"
             )
         codes = np.asarray(values_to_codes(values, grid.quantize_bits))
-        packed.append(pack_codes(codes, grid.quantize_bits, source.storage))
-    dxgi_format = container_format(grid.quantize_bits, source.storage)
-    for name, levels in zip(names, zip(*packed)):
-        write_dds(folder / name, levels, grid.max_resolution, grid.max_resolution, dxgi_format)
+        packed.append(stored.pack(codes))
+    write_grid(folder, names, packed, stored)
 
 
 def _info(layout: ModelLayout) -> np.ndarray:
@@ -182,28 +148,70 @@ def _origin(reference: TextureSet | None) -> dict[str, object]:
     }
 
 
-def _manifest(source: ExportSource, offsets: list[dict], reference: TextureSet | None) -> dict:
-    """Return the manifest without what depends on the written files."""
-    layout, grids = source.layout, []
+def _model_entries(layout: ModelLayout, storage: str, prefix: str | None) -> dict:
+    """Return the manifest's keys that a layout and its storage fix, the network's offsets as before rounding."""
+    grids = []
     for g, grid in enumerate(layout.grids):
-        steps = 1 << grid.quantize_bits
-        files = [f"hash_grid_{g}.dds"] + [f"hash_grid_{g}_{j}.dds" for j in range(1, -(-grid.n_features // 4))]
+        stored = layout_storage(grid, storage)
         grids.append(
             {
-                "files": files,
-                "format": FORMATS[container_format(grid.quantize_bits, source.storage)].name,
+                "files": grid_files(g, stored.n_files, prefix),
+                "format": stored.format.name,
                 "max_resolution": grid.max_resolution,
                 "base_resolution": grid.base_resolution,
                 "n_levels": grid.n_levels,
-                "n_features": grid.n_features,
-                "quantize_bits": grid.quantize_bits,
                 "save_bits": grid.save_bits,
                 "interpolation": grid.interpolation,
-                "scale": (steps - 1) / steps,
-                "offset": -(steps - 1) / 2 / steps,
+                **stored.entry(),
             }
         )
-    obstacles = plugin_obstacles(source.layout, source.storage)
+    return {
+        "channels": [
+            {
+                "name": texture.name,
+                "first": texture.first,
+                "count": texture.count,
+                "space": layout.diffuse_space if texture.name == "diffuse" else "data",
+            }
+            for texture in get_texture_config()
+        ],
+        "grids": grids,
+        "mip_levels": layout.mip_levels(),
+        "positional_encoding": {
+            "n_frequencies": layout.n_frequencies,
+            "period_cells": layout.period_cells,
+            "phases": layout.phases,
+        },
+        **({"position_order": layout.position_order} if layout.position_order else {}),
+        "network": {
+            "file": network_file(prefix),
+            "array": "network",
+            "inputs": layout.n_inputs,
+            "outputs": N_CHANNELS,
+            "precision": layout.network_precision,
+            "macs_per_texel": layout.macs_per_texel,
+            "layers": [
+                {
+                    "rows": layer.rows,
+                    "cols": layer.cols,
+                    "offset": layer.offset,
+                    "bias_offset": layer.bias_offset,
+                    "activation": layer.activation,
+                }
+                for layer in layout.layers
+            ],
+        },
+    }
+
+
+def _manifest(source: ExportSource, offsets: list[dict], reference: TextureSet | None, prefix: str | None) -> dict:
+    """Return the manifest without what depends on the written files."""
+    layout, model = source.layout, _model_entries(source.layout, source.storage, prefix)
+    obstacles = manifest_obstacles(model)
+    for channel in model["channels"]:
+        channel["present"] = bool(source.present[channel["name"]])
+    for layer, offset in zip(model["network"]["layers"], offsets, strict=True):
+        layer.update(offset)
     return {
         "format": FORMAT,
         "version": MANIFEST_VERSION,
@@ -216,56 +224,11 @@ def _manifest(source: ExportSource, offsets: list[dict], reference: TextureSet |
         "normal_convention": source.normal_convention,
         "ue5_plugin": not obstacles,
         "ue5_plugin_obstacles": obstacles,
-        "channels": [
-            {
-                "name": texture.name,
-                "first": texture.first,
-                "count": texture.count,
-                "present": bool(source.present[texture.name]),
-                "space": layout.diffuse_space if texture.name == "diffuse" else "data",
-            }
-            for texture in get_texture_config()
-        ],
-        "grids": grids,
         "dds_mips": source.dds_mips,
-        "mip_levels": layout.mip_levels(),
-        "positional_encoding": {
-            "n_frequencies": layout.n_frequencies,
-            "period_cells": layout.period_cells,
-            "phases": layout.phases,
-        },
-        **({"position_order": layout.position_order} if layout.position_order else {}),
-        "network": {
-            "file": NETWORK_NAME,
-            "array": "network",
-            "inputs": layout.n_inputs,
-            "outputs": N_CHANNELS,
-            "precision": source.layout.network_precision,
-            "macs_per_texel": layout.macs_per_texel,
-            "layers": [
-                {"rows": layer.rows, "cols": layer.cols, **offset, "activation": layer.activation}
-                for layer, offset in zip(layout.layers, offsets)
-            ],
-        },
+        **model,
         "bytes_per_texel": bytes_fetched(layout, source.storage),
         "psnr": {},
     }
-
-
-def _file_entry(path: Path) -> dict:
-    data = path.read_bytes()
-    return {"name": path.name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-
-
-def _rates(manifest: dict) -> dict[str, float]:
-    """Return bits per texel: `bpp_mips` of all bytes on disk, `bpp` as if only the finest levels were stored."""
-    texels = manifest["width"] * manifest["height"]
-    sizes = {entry["name"]: entry["bytes"] for entry in manifest["files"]}
-    finest = sizes[NETWORK_NAME]
-    for grid in manifest["grids"]:
-        texel_bytes = next(entry.texel_bytes for entry in FORMATS.values() if entry.name == grid["format"])
-        finest += len(grid["files"]) * (HEADER_BYTES + grid["max_resolution"] ** 2 * texel_bytes)
-    return {"bpp": 8 * finest / texels, "bpp_mips": 8 * sum(sizes.values()) / texels}
 
 
 def _decode(folder: Path, reference: TextureSet) -> dict[int, np.ndarray]:
@@ -277,13 +240,3 @@ def _decode(folder: Path, reference: TextureSet) -> dict[int, np.ndarray]:
             f"{reader.manifest['width']} x {reader.manifest['height']}"
         )
     return {mip: reader.decode_uint8(mip) for mip in reader.stored_mips}
-
-
-def _move_into_place(aside: Path, folder: Path, names: list[str]) -> None:
-    """Move a finished export into its folder, the manifest last; grid files of an older export are removed."""
-    (folder / MANIFEST_NAME).unlink(missing_ok=True)
-    for stale in folder.glob("hash_grid_*.dds"):
-        if stale.name not in names:
-            stale.unlink()
-    for name in names + [MANIFEST_NAME]:
-        os.replace(aside / name, folder / name)

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator
 from typing import Literal
 
 from configs import GRID_FLAGS, HashGridConfig, ModelConfig
-from formats.codes import container_format
-from formats.dds import FORMATS, HEADER_BYTES
+from formats.export_folder import fetched_bytes
+from formats.storage import GridStorage, grid_storage
 from model.decoder.stored_weights import stored_bytes
 from model.layout import GridLayout, ModelLayout, model_layout
 from utils.errors import UsageError
@@ -23,19 +23,19 @@ NPZ_OVERHEAD_BYTES = 530
 """About what the archive adds to the weights, bytes."""
 
 
+def layout_storage(grid: GridLayout, storage: str) -> GridStorage:
+    """Return how a grid of a layout is stored."""
+    return grid_storage((grid.quantize_bits,) * grid.n_features, storage)
+
+
 def finest_level_bytes(grid: GridLayout, storage: str) -> int:
     """Return the bytes of a grid's DDS files as if they held the finest level alone, headers included."""
-    texel_bytes = FORMATS[container_format(grid.quantize_bits, storage)].texel_bytes
-    files = -(-grid.n_features // 4)
-    return files * (HEADER_BYTES + grid.max_resolution**2 * texel_bytes)
+    return layout_storage(grid, storage).finest_bytes(grid.max_resolution)
 
 
 def bytes_fetched(layout: ModelLayout, storage: str) -> int:
     """Return the bytes that one decoded texel touches: four taps of every texture of every grid, as they are stored."""
-    return sum(
-        4 * -(-grid.n_features // 4) * FORMATS[container_format(grid.quantize_bits, storage)].texel_bytes
-        for grid in layout.grids
-    )
+    return fetched_bytes([layout_storage(grid, storage) for grid in layout.grids])
 
 
 def estimated_bpp(layout: ModelLayout, storage: str) -> float:

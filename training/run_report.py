@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dataset import TextureSet
-from formats.dds import B4G4R4A4_UNORM, FORMATS
 from formats.manifest import update_manifest
 from formats.reader import NeuralTextureReader
+from formats.storage import storage_name
 from reporting.pictures import contact_sheets
 from reporting.quality import error_figures, perceptual_figures, similarity_figures
 from reporting.report import write_report
@@ -56,12 +56,8 @@ def write_run_report(
 
 def _exported_settings(settings: Mapping[str, object], manifest: Mapping) -> dict[str, object]:
     """Return the export's settings as they were, which may not be those of the run."""
-    stored = {**settings, "dds_mips": manifest.get("dds_mips", True)}
-    # The one format that tells storage: features of other bits lie alike in both.
-    formats = {grid["format"] for grid in manifest["grids"] if grid["quantize_bits"] == 4}
-    if formats:
-        stored["storage"] = "true_rate" if formats == {FORMATS[B4G4R4A4_UNORM].name} else "rgba8"
-    return stored
+    storage = storage_name(manifest) or settings["storage"]
+    return {**settings, "dds_mips": manifest.get("dds_mips", True), "storage": storage}
 
 
 def report_checkpoint(

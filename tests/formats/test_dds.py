@@ -14,6 +14,9 @@ from formats.dds import (
     FORMATS,
     R8G8B8A8_UNORM,
     R16G16B16A16_UNORM,
+    R32_UINT,
+    R32G32_UINT,
+    R32G32B32A32_UINT,
     pack_channels,
     read_dds,
     unpack_channels,
@@ -25,7 +28,11 @@ from utils.errors import UserError
 def random_levels(width, height, mips, dxgi_format, seed=0):
     rng = np.random.default_rng(seed)
     channels = [
-        rng.integers(0, FORMATS[dxgi_format].channel_max + 1, (max(height >> mip, 1), max(width >> mip, 1), 4))
+        rng.integers(
+            0,
+            FORMATS[dxgi_format].channel_max + 1,
+            (max(height >> mip, 1), max(width >> mip, 1), FORMATS[dxgi_format].channels),
+        )
         for mip in range(mips)
     ]
     return [pack_channels(level, dxgi_format) for level in channels], channels
@@ -89,6 +96,24 @@ def test_sixteen_bit_channels_are_little_endian_in_rgba_order(tmp_path):
         path, [pack_channels(np.array([[[1, 0x203, 0x405, 0xFFFE]]]), R16G16B16A16_UNORM)], 1, 1, R16G16B16A16_UNORM
     )
     assert path.read_bytes()[148:] == bytes([1, 0, 3, 2, 5, 4, 0xFE, 0xFF])
+
+
+@pytest.mark.parametrize(
+    "dxgi_format,words,number", [(R32_UINT, 1, 42), (R32G32_UINT, 2, 17), (R32G32B32A32_UINT, 4, 3)]
+)
+def test_words_are_little_endian_and_the_pitch_counts_all_of_a_row(tmp_path, dxgi_format, words, number):
+    path = tmp_path / "grid.dds"
+    level = pack_channels(np.arange(0x01020304, 0x01020304 + 3 * 2 * words).reshape(2, 3, words), dxgi_format)
+    write_dds(path, [level], 3, 2, dxgi_format)
+    data = path.read_bytes()
+    assert struct.unpack("<I", data[20:24]) == (3 * 4 * words,)
+    assert struct.unpack("<5I", data[128:148]) == (number, 3, 0, 1, 0)
+    assert data[148:152] == bytes([4, 3, 2, 1]) and len(data) == 148 + 3 * 2 * 4 * words
+    assert struct.unpack(f"<{6 * words}I", data[148:]) == tuple(range(0x01020304, 0x01020304 + 6 * words))
+    with pytest.raises(ValueError, match="channels do not fit"):
+        pack_channels(np.zeros((1, 1, 3), int), dxgi_format)
+    with pytest.raises(ValueError, match="do not fit"):
+        pack_channels(np.full((1, 1, words), 1 << 32), dxgi_format)
 
 
 @pytest.mark.parametrize("dxgi_format", sorted(FORMATS))

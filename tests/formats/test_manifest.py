@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
 import random
+import shutil
+import struct
 import tracemalloc
 import warnings
 
@@ -15,6 +18,9 @@ from configs import ACTIVATION_NAMES
 from formats.manifest import find_export, read_manifest, update_manifest
 from formats.network import ACTIVATIONS
 from formats.reader import NeuralTextureReader
+from formats.repack import repack_export
+from formats.words import grid_words
+from tests.formats.export_changes import replace_grid, rewrite_file
 from tests.formats.reference_decoder import ALL, grid, make_source
 from tests.formats.test_export import random_texture_set
 from training.exporting import export_material
@@ -54,10 +60,8 @@ WRONG_VALUES = (
 )
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """An export whose manifest has every key that this release knows."""
-    folder = tmp_path_factory.mktemp("export")
+def make_export(folder, storage):
+    """An export whose manifest has every key that this release knows of its storage."""
     export_material(
         make_source(
             network_precision="int8",
@@ -65,7 +69,7 @@ def exported(tmp_path_factory):
             n_frequencies=2,
             period_cells=2,
             position_order=1,
-            storage="true_rate",
+            storage=storage,
             hash_grid_configs=[grid(8, interpolation="gather", quantize_bits=4, save_bits=32), grid(4)],
         ),
         folder,
@@ -75,8 +79,30 @@ def exported(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    return make_export(tmp_path_factory.mktemp("export"), "true_rate")
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """Features that differ in bits in two RGBA8 textures, and equal ones in a texture of words."""
+    folder = make_export(tmp_path_factory.mktemp("packed"), "packed")
+    replace_grid(folder, 0, [4, 8, 1, 16, 3, 7, 2, 6], "packed_rgba8")
+    return folder
+
+
 @pytest.fixture
 def rewrite(exported):
+    yield from rewriting(exported)
+
+
+@pytest.fixture
+def rewrite_packed(packed):
+    yield from rewriting(packed)
+
+
+def rewriting(exported):
     """Write another manifest into the export; the valid one comes back afterwards."""
     path = exported / "manifest.json"
     text = path.read_text("utf-8")
@@ -115,8 +141,9 @@ def assert_one_line(error, folder):
     assert text.isprintable() and text.isascii() and len(text) < 600 and str(folder) in text, text
 
 
-def test_no_change_of_a_manifest_is_more_than_one_line_to_the_user(rewrite):
-    manifest, write = rewrite
+@pytest.mark.parametrize("which", ["rewrite", "rewrite_packed"])
+def test_no_change_of_a_manifest_is_more_than_one_line_to_the_user(which, request):
+    manifest, write = request.getfixturevalue(which)
     paths = list(key_paths(manifest))
     cases = [(path, value, False) for path in paths for value in WRONG_VALUES] + [(path, None, True) for path in paths]
     cases = random.Random(0).sample(cases, 1500)
@@ -130,6 +157,8 @@ def test_no_change_of_a_manifest_is_more_than_one_line_to_the_user(rewrite):
                 reader = NeuralTextureReader(folder)
                 assert reader.decode_uint8(0).shape == (12, 20, 11)
                 reader.sample(0.5, 0.5, 1.5)
+                for g in range(len(reader.manifest["grids"])):
+                    grid_words(reader, g)
             except UserError as error:
                 refused += 1
                 assert_one_line(error, folder)
@@ -172,6 +201,130 @@ def test_the_message_names_the_key_what_was_found_and_what_is_expected(rewrite, 
     for word in [*words, str(folder / "manifest.json"), "export the material again"]:
         assert word in str(caught.value)
     assert_one_line(caught.value, folder)
+
+
+FIELDS = ["grids", 0, "fields"]
+
+
+@pytest.mark.parametrize(
+    "path,value,words",
+    [
+        ([*FIELDS, 1, "shift"], 3, ["fields[1] overlaps another one in word 0"]),
+        ([*FIELDS, 1, "shift"], 25, ["grids[0].fields[1]: 8 bits from 25 on do not lie within a word of 32"]),
+        ([*FIELDS, 1, "shift"], -1, ["grids[0].fields[1].shift is -1", "at least 0"]),
+        ([*FIELDS, 1, "shift"], 32, ["fields[1].shift is 32", "at most 31"]),
+        ([*FIELDS, 0, "bits"], 9, ["fields[0].bits is 9", "1, 2, 3, 4, 5, 6, 7, 8, 16"]),
+        ([*FIELDS, 0, "bits"], 0, ["fields[0].bits is 0"]),
+        ([*FIELDS, 0, "bits"], True, ["fields[0].bits is True", "a whole number"]),
+        ([*FIELDS, 0, "word"], -1, ["fields[0].word is -1"]),
+        ([*FIELDS, 0, "word"], 2, ["fields up to word 2 have 2 files of R8G8B8A8_UNORM, expected 3"]),
+        ([*FIELDS, 0, "word"], 10**9, ["fields[0].word is 1000000000", "at most 1023"]),
+        (FIELDS, [], ["fields", "at least 1"]),
+        (FIELDS, None, ["fields is None", "a list"]),
+        ([*FIELDS, 0], None, ["fields[0] is None", "an object"]),
+        (["grids", 0, "feature_bits"], [4] * 8, ["feature_bits is [4, 4", "[4, 8, 1, 16, 3, 7, 2, 6]"]),
+        (["grids", 0, "quantize_bits"], 8, ["quantize_bits is 8", "16"]),
+        (["grids", 0, "quantize_bits"], 32, ["quantize_bits is 32", "1, 2, 3, 4, 5, 6, 7, 8, 16"]),
+        (["grids", 0, "scale"], 0.5, ["scale and offset are 0.5"]),
+        (["grids", 0, "format"], "B4G4R4A4_UNORM", ["format of a grid with fields is 'B4G4R4A4_UNORM'"]),
+        (["grids", 0, "format"], "R32G32B32A32_UINT", ["have 2 files", "expected 1"]),
+        (["grids", 0, "n_features"], 7, ["7 features have 8 fields"]),
+        (["grids", 1, "files"], ["by_hand_0.dds", "by_hand_1.dds"], ["have 2 files of R32_UINT, expected 1"]),
+    ],
+)
+def test_fields_that_cannot_be_are_refused_by_name(rewrite_packed, path, value, words):
+    manifest, write = rewrite_packed
+    folder = write(changed(manifest, path, value))
+    with pytest.raises(UserError) as caught:
+        read_manifest(folder)
+    for word in [*words, "grids[", "export the material again"]:
+        assert word in str(caught.value)
+    assert_one_line(caught.value, folder)
+
+
+def test_words_without_fields_and_files_of_another_format_are_refused(rewrite_packed):
+    manifest, write = rewrite_packed
+    with pytest.raises(UserError, match="the key fields is missing, which a grid of R32_UINT needs"):
+        read_manifest(write(changed(manifest, ["grids", 1, "fields"], None, delete=True)))
+    # One word of RGBA8 would fit the manifest, but the file holds another format.
+    folder = write(changed(manifest, ["grids", 1, "format"], "R8G8B8A8_UNORM"))
+    with pytest.raises(UserError, match="holds 4 x 4 R32_UINT .* not what its manifest says"):
+        NeuralTextureReader(folder)
+
+
+def test_fields_in_any_place_that_is_free_are_read(rewrite_packed):
+    manifest, write = rewrite_packed
+    before = NeuralTextureReader(write(manifest)).codes(1)
+    fields = manifest["grids"][1]["fields"]
+    swapped = changed(manifest, ["grids", 1, "fields"], fields[::-1])
+    found = NeuralTextureReader(write(swapped)).codes(1)
+    assert all((a == b[..., ::-1]).all() for a, b in zip(found, before, strict=True))
+
+
+@pytest.mark.parametrize("name", ["by_hand_1.dds", "hash_grid_1.dds", "network_data.npz"])
+def test_any_damage_behind_a_matching_hash_is_read_or_refused_in_one_line(packed, tmp_path, name):
+    folder = tmp_path / "export"
+    shutil.copytree(packed, folder)
+    data, chance, refused = (folder / name).read_bytes(), random.Random(2), 0
+    for _ in range(150):
+        damaged = bytearray(data[: chance.choice((len(data), chance.randrange(len(data))))])
+        for _ in range(chance.randrange(4) if damaged else 0):
+            damaged[chance.randrange(min(len(damaged), 160))] = chance.randrange(256)
+        rewrite_file(folder, name, bytes(damaged))
+        try:
+            NeuralTextureReader(folder).decode_uint8(0)
+            repack_export(folder, tmp_path / "out", "packed")
+        except UserError as error:
+            refused += 1
+            assert_one_line(error, tmp_path)
+    assert refused > 30
+
+
+def test_a_header_that_promises_more_than_the_file_holds_asks_for_no_memory(packed, tmp_path):
+    folder = tmp_path / "export"
+    shutil.copytree(packed, folder)
+    data = bytearray((folder / "hash_grid_1.dds").read_bytes())
+    data[12:20] = struct.pack("<2I", 1 << 14, 1 << 14)
+    rewrite_file(folder, "hash_grid_1.dds", bytes(data))
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    manifest["grids"][1].update(max_resolution=1 << 14, base_resolution=1 << 13)
+    (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match="hash_grid_1.dds is truncated"):
+            NeuralTextureReader(folder)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_decoder_larger_than_any_is_refused_before_its_file_is_read(rewrite):
+    manifest, write = rewrite
+    layers = manifest["network"]["layers"]
+    layers[0]["rows"] = layers[1]["cols"] = 1 << 14
+    layers.insert(1, {**layers[0], "cols": 1 << 14})
+    with pytest.raises(UserError, match="the layers have .* weights, expected at most"):
+        read_manifest(write(manifest))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_in_the_place_of_a_file_is_refused_without_waiting_for_it(packed, tmp_path):
+    folder = tmp_path / "export"
+    shutil.copytree(packed, folder)
+    rewrite_file(folder, "hash_grid_1.dds", b"")
+    (folder / "hash_grid_1.dds").unlink()
+    os.mkfifo(folder / "hash_grid_1.dds")
+    with pytest.raises(UserError, match="no plain file"):
+        NeuralTextureReader(folder)
+
+
+def test_a_manifest_too_large_for_one_is_not_read(rewrite):
+    manifest, write = rewrite
+    folder = write(manifest)
+    with (folder / "manifest.json").open("ab") as file:
+        file.truncate(1 << 32)
+    with pytest.raises(UserError, match="too many for a manifest"):
+        read_manifest(folder)
 
 
 def test_a_missing_key_is_named(rewrite):

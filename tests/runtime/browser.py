@@ -11,7 +11,9 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -64,9 +66,21 @@ def require_chromium() -> str:
     pytest.skip("needs Chromium: apt-get install chromium, or winget install Google.Chrome")
 
 
+@dataclass(frozen=True)
+class Browser:
+    """A running browser."""
+
+    process: subprocess.Popen
+    log: Path
+
+    def log_tail(self) -> str:
+        """The end of what it logged."""
+        return self.log.read_text("utf-8", "replace")[-3000:]
+
+
 @contextlib.contextmanager
-def chromium(url: str, *flags: str) -> Iterator[Path]:
-    """Run headless Chromium on a page, with a profile of its own; yields the file with what it logs."""
+def chromium(url: str, *flags: str) -> Iterator[Browser]:
+    """Run headless Chromium on a page, with a profile of its own, as long as the context lasts."""
     program = require_chromium()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         log = Path(profile) / "log.txt"
@@ -79,7 +93,7 @@ def chromium(url: str, *flags: str) -> Iterator[Path]:
                 start_new_session=os.name != "nt",
             )
             try:
-                yield log
+                yield Browser(process, log)
             finally:
                 if os.name != "nt":
                     with contextlib.suppress(ProcessLookupError):
@@ -122,6 +136,17 @@ def _handler(
     return Handler
 
 
+def _wait(results: queue.Queue[dict], browser: Browser, timeout_s: float) -> dict:
+    """Return what the page posts first, or an error where it or the browser does not live to."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        with contextlib.suppress(queue.Empty):
+            return results.get(timeout=0.5)
+        if browser.process.poll() is not None:
+            return {"error": f"the browser ended with code {browser.process.returncode}; log:\n{browser.log_tail()}"}
+    return {"error": f"no result within {timeout_s} s; log:\n{browser.log_tail()}"}
+
+
 def run_page(page: str, roots: Mapping[str, Path] | None = None, timeout_s: float = 120, flags: tuple = ()) -> object:
     """Open the HTML text `page` in headless Chromium and return what its script gives to `report(value)`, as JSON.
 
@@ -135,13 +160,8 @@ def run_page(page: str, roots: Mapping[str, Path] | None = None, timeout_s: floa
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            with chromium(f"http://127.0.0.1:{server.server_port}/", *flags) as log:
-                try:
-                    answer = results.get(timeout=timeout_s)
-                except queue.Empty:
-                    answer = {
-                        "error": f"no result within {timeout_s} s; log:\n{log.read_text('utf-8', 'replace')[-3000:]}"
-                    }
+            with chromium(f"http://127.0.0.1:{server.server_port}/", *flags) as browser:
+                answer = _wait(results, browser, timeout_s)
         finally:
             server.shutdown()
     if "error" in answer:

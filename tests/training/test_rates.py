@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 import train
-from configs import PRESETS, config_from_dict
+from configs import PRESETS, STORAGES, config_from_dict
 from model.layout import model_layout
 from tests.helpers import make_material
 from training import flags as cli
 from training.exporting import ExportSource, export_material
 from training.header import planned_rate
-from training.rates import NEAR, bytes_fetched, estimated_bpp, plan_for_bpp
+from training.rates import NEAR, bytes_fetched, estimated_bpp, finest_level_bytes, plan_for_bpp
 from training.search import MOST_BPP, _next_rate
 from utils.errors import UsageError, UserError
 
@@ -29,9 +29,10 @@ PRESENT = {
 }
 
 
+@pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("preset", ["ue5", "quality", "mobile"])
-def test_the_estimate_is_what_an_export_weighs(preset, tmp_path):
-    config = cli.make_config({"preset": preset})
+def test_the_estimate_is_what_an_export_weighs(preset, storage, tmp_path):
+    config = cli.make_config({"preset": preset, "storage": storage})
     layout = model_layout(config.model, 256, 256)
     grids = [
         [np.zeros((grid.resolution(level),) * 2 + (grid.n_features,), np.float32) for level in range(grid.n_levels)]
@@ -45,6 +46,19 @@ def test_the_estimate_is_what_an_export_weighs(preset, tmp_path):
     ).manifest
     estimate = estimated_bpp(layout, config.export.storage)
     assert estimate == pytest.approx(manifest["bpp"], rel=0.005)
+    assert manifest["bytes_per_texel"] == bytes_fetched(layout, storage)
+
+
+@pytest.mark.parametrize(
+    "storage, grid_bpp, fetched",
+    [("rgba8", 20, 64), ("true_rate", 10, 32), ("packed", 10, 32), ("packed_rgba8", 10, 32)],
+)
+def test_eight_features_of_four_bits_are_one_word_of_a_grid_texel(storage, grid_bpp, fetched):
+    config = cli.make_config({"preset": "ue5", "quantize_bits": 4, "save_bits": 32})
+    layout = model_layout(config.model, 1024, 1024)
+    files = {"rgba8": 2, "true_rate": 2}.get(storage, 1)
+    assert sum(finest_level_bytes(grid, storage) - 148 * files for grid in layout.grids) * 8 == grid_bpp * 1024**2
+    assert bytes_fetched(layout, storage) == fetched
 
 
 @pytest.mark.parametrize("size", [(512, 512), (1024, 1024), (1024, 666), (4096, 4096), (2048, 1024)])
@@ -229,6 +243,9 @@ def test_a_target_quality_out_of_reach_says_so_before_any_run_is_written(materia
         ("mobile", "true_rate", 32),
         ("quality", "true_rate", 48),
         ("quality", "rgba8", 96),
+        ("quality", "packed", 48),
+        ("quality", "packed_rgba8", 48),
+        ("ue5", "packed", 32),
     ],
 )
 def test_bytes_fetched_are_those_of_four_taps_of_every_stored_texture(preset, storage, expected):
