@@ -125,12 +125,12 @@ def open_browser(*flags: str) -> Iterator[Page]:
     """Run headless Chromium with one empty tab; skips the test where Chromium or the client is missing."""
     connect = require_websockets().connect
     # Without ANGLE's own software renderer a WebGPU canvas has no picture to draw to.
-    with chromium("about:blank", "--remote-debugging-port=0", "--use-angle=swiftshader", *flags) as log:
-        port_file = log.parent / "DevToolsActivePort"
+    with chromium("about:blank", "--remote-debugging-port=0", "--use-angle=swiftshader", *flags) as browser:
+        port_file = browser.log.parent / "DevToolsActivePort"
         end = time.monotonic() + 60
         while not port_file.is_file() or not port_file.read_text().strip():
             if time.monotonic() > end:
-                raise PageError(f"Chromium did not start; log:\n{log.read_text('utf-8', 'replace')[-3000:]}")
+                raise PageError(f"Chromium did not start; log:\n{browser.log.read_text('utf-8', 'replace')[-3000:]}")
             time.sleep(0.05)
         port = port_file.read_text().split()[0]
         address = None
