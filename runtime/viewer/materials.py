@@ -31,6 +31,8 @@ class OpenedMaterial:
     manifest: dict
     data_dir: Path | None = None
     """Folder of the images it was trained on, as far as known."""
+    preset: str = ""
+    """The preset it was trained with, as far as known."""
 
     @property
     def name(self) -> str:
@@ -73,6 +75,18 @@ class OpenedMaterial:
         return "" if self.data_dir.is_dir() else f"the images are not in {self.data_dir} any more"
 
 
+def short_labels(materials: Sequence[OpenedMaterial]) -> list[str]:
+    """Return what tells opened materials apart, as short as can be: names, with presets, or with runs."""
+    choices = (
+        [material.name for material in materials],
+        [material.preset or material.run for material in materials],
+        [f"{material.name}, {material.preset or material.run}" for material in materials],
+        [material.run for material in materials],
+    )
+    labels = next((labels for labels in choices if len(set(labels)) == len(labels)), None)
+    return labels or [f"{number + 1}: {material.run}" for number, material in enumerate(materials)]
+
+
 def _newest_run(folder: Path) -> Path:
     """Return `folder`, or the newest run in it where it is a folder of runs."""
     if (folder / MANIFEST_NAME).is_file() or (folder / "models").is_dir():
@@ -81,17 +95,19 @@ def _newest_run(folder: Path) -> Path:
     return runs[-1] if runs else folder
 
 
-def _trained_on(run_dir: Path) -> Path | None:
-    """Return the folder of images that a run's config.json names, None where it names none.
+def _run_settings(run_dir: Path) -> dict:
+    """Return the section "run" of a run's config.json, empty where there is none."""
+    path = run_dir / "config.json"
+    config = read_json(path) if path.is_file() else None
+    section = config.get("run") if isinstance(config, dict) else None
+    return section if isinstance(section, dict) else {}
+
+
+def _trained_on(name: object, run_dir: Path) -> Path | None:
+    """Return the folder of images that a run's settings name, None where they name none.
 
     A relative one is looked for from the present folder and from those above the run, where training was started.
     """
-    path = run_dir / "config.json"
-    if not path.is_file():
-        return None
-    config = read_json(path)
-    section = config.get("run") if isinstance(config, dict) else None
-    name = section.get("data_dir") if isinstance(section, dict) else None
     if not isinstance(name, str) or not name:
         return None
     candidates = [Path(name), *(parent / name for parent in run_dir.resolve().parents)]
@@ -120,7 +136,15 @@ def open_material(load_dir: Path, load_iter: int = -1, data_dir: Path | None = N
     home = folder.parent.parent if folder.parent.name == "models" else folder
     iteration = folder.name.removeprefix("train_result_") if folder.parent.name == "models" else ""
     run = f"{home.resolve().name} @ {iteration}" if iteration else folder.resolve().name
-    return OpenedMaterial(folder, run, manifest, data_dir or _trained_on(home))
+    settings = _run_settings(home)
+    preset = settings.get("preset")
+    return OpenedMaterial(
+        folder,
+        run,
+        manifest,
+        data_dir or _trained_on(settings.get("data_dir"), home),
+        preset if isinstance(preset, str) else "",
+    )
 
 
 def open_materials(

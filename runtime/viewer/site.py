@@ -13,7 +13,7 @@ from pathlib import Path
 from formats.figures import stored_mips
 from runtime.viewer.decoder import decoder_files
 from runtime.viewer.images import bc7_bytes, make_source, missing_reason, packs_present, source_label
-from runtime.viewer.materials import OpenedMaterial
+from runtime.viewer.materials import OpenedMaterial, short_labels
 from utils.errors import UserError
 
 PAGE = Path(__file__).resolve().parent / "page"
@@ -58,8 +58,8 @@ class Site:
     def _list(self) -> bytes:
         return _json(
             [
-                {"name": material.name, "run": material.run, "folder": f"materials/{number}"}
-                for number, material in enumerate(self.materials)
+                {"name": material.name, "run": material.run, "label": label, "folder": f"materials/{number}"}
+                for number, (material, label) in enumerate(zip(self.materials, short_labels(self.materials)))
             ]
         )
 
@@ -88,7 +88,7 @@ class Site:
             {key: manifest[key] for key in keys}
             | {
                 "name": material.name,
-                "run": material.run,
+                "run": " · ".join(filter(None, (material.preset, material.run))),
                 "stored_mips": len(stored_mips(manifest)),
                 "macs_per_texel": manifest["network"]["macs_per_texel"],
                 "packs": packs_present(material.present),

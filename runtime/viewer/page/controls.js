@@ -41,6 +41,7 @@ export class Panel {
       this.select("sampling", "Sampling", () => named(["stochastic", "smooth", "nearest"]), "Stochastic decodes one texel a pixel, picked by noise so that the mean is the filtered texture; samples add up while nothing moves. Images are filtered by the GPU.");
       this.range("tiling", "Tiling", 1, 8, 1, (v) => `${v}×`, "How often the texture repeats across the mesh", () => this.left().wrap);
       this.range("parallax", "Relief", 0, 0.2, 0.005, (v) => (v ? `${(100 * v).toFixed(1)} %` : "off"), "Depth of the displacement map as parallax, in percent of a tile. Heights are decoded once into a small texture.", (v) => solid(v) && this.has("displacement"));
+      root.append(document.getElementById("figures-section"));
       this.section("Light", lit);
       this.select("environment", "Environment", () => named(["studio", "daylight", "sunset", "overcast"]), "Procedural image-based light", lit);
       this.range("rotation", "Rotation", 0, 360, 1, (v) => `${v}°`, "Turns the environment", lit);
@@ -66,7 +67,7 @@ export class Panel {
   }
 
   runs() {
-    return this.materials.map((material, value) => ({ value, label: `${material.name} · ${material.run}` }));
+    return this.materials.map((material, value) => ({ value, label: material.label }));
   }
 
   sources(name) {

@@ -99,7 +99,8 @@ export async function showFallback({ state, materials, gpu, byId, showStatus }) 
     byId("divider").setAttribute("aria-valuenow", String(Math.round(100 * values.split)));
     byId("labels").hidden = false;
     byId("label-right").hidden = !isSplit;
-    const label = (run, id) => materials[run].sources.find((source) => source.id === id)?.label ?? id;
+    const several = materials.length > 1;
+    const label = (run, id) => (materials[run].sources.find((source) => source.id === id)?.label ?? id) + (several ? ` · ${materials[run].label}` : "");
     byId("label-left").textContent = label(values.material, values.source);
     byId("label-right").textContent = label(values.materialB, values.sourceB);
   }

@@ -18,7 +18,7 @@ export function showStatus(title, text = "", isError = false) {
 
 async function loadMaterials() {
   const list = await loadJson("materials.json");
-  return Promise.all(list.map(async ({ folder }) => ({ ...(await loadJson(`${folder}/material.json`)), folder })));
+  return Promise.all(list.map(async ({ folder, label }) => ({ ...(await loadJson(`${folder}/material.json`)), folder, label })));
 }
 
 /** Keep the state to what there is: runs that were opened, sources and maps that are not missing. */

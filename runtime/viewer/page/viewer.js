@@ -82,7 +82,7 @@ export async function showViewer({ state, materials, gpu, byId, showStatus }) {
     byId("divider").setAttribute("aria-valuenow", String(Math.round(100 * values.split)));
     byId("labels").hidden = false;
     byId("label-right").hidden = !isSplit;
-    const name = (run, source) => `${scene.label(materials[run], source)}${materials.length > 1 ? ` · ${materials[run].run}` : ""}`;
+    const name = (run, source) => `${scene.label(materials[run], source)}${materials.length > 1 ? ` · ${materials[run].label}` : ""}`;
     byId("label-left").textContent = isError ? `Error of ${name(values.material, values.source)}` : name(values.material, values.source);
     byId("label-right").textContent = name(values.materialB, values.sourceB);
     byId("legend").hidden = !isError;

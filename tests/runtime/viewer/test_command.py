@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import view
-from runtime.viewer.materials import open_material
+from runtime.viewer.materials import open_material, short_labels
 from tests.helpers import ROOT, assert_one_line
 from utils.errors import UserError
 
@@ -143,3 +144,11 @@ def test_everything_of_the_page_comes_from_its_own_folder():
     for path in (ROOT / "runtime" / "viewer" / "page").iterdir():
         text = path.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
         assert "http://" not in text and "https://" not in text, path.name
+
+
+def test_labels_tell_runs_apart(material):
+    other = replace(material, preset="quality")
+    assert short_labels([material]) == ["wall"]
+    assert short_labels([material, other]) == ["ue5", "quality"]
+    assert len(set(short_labels([material, material]))) == 2
+    assert short_labels([material, replace(other, manifest={**other.manifest, "name": "floor"})]) == ["wall", "floor"]
