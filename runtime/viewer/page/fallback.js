@@ -11,9 +11,9 @@ const PLACES = {
   metallic: ["surface", [2, 2, 2]], specular: ["relief", [0, 0, 0]], displacement: ["relief", [1, 1, 1]],
 };
 const BROWSERS = [
-  "Chrome and Edge 113 or later on Windows, macOS and ChromeOS, 121 or later on Android; on Linux 144 or later with a recent driver",
+  "Chrome and Edge 113 or later on Windows, macOS and ChromeOS; 121 or later on Android; on Linux 144 or later with Intel graphics, 147 with NVIDIA",
   "Safari 26 or later",
-  "Firefox 141 or later on Windows, 145 or later on Macs with Apple chips",
+  "Firefox 141 or later on Windows; 147 or later on Macs with Apple chips",
 ];
 
 function notice(root, reason) {

@@ -29,7 +29,7 @@ function fitState(state, materials, isFallback) {
       const index = Math.min(state.values[run], materials.length - 1);
       changes[run] = index;
       const there = materials[index].sources.filter((each) => !each.missing && !(isFallback && each.id === "neural")).map((each) => each.id);
-      if (!there.includes(state.values[source])) changes[source] = there[0];
+      if (!there.includes(state.values[source])) changes[source] = source === "source" && there.includes("baked") ? "baked" : there[0];
     }
     const material = materials[changes.material];
     const hasMap = (map) => map === "lit" || material.channels.some((channel) => channel.name === map && channel.present);
@@ -54,7 +54,7 @@ async function start() {
     for (const material of materials) material.sources = material.sources.filter((source) => source.id !== "neural");
   }
   // A second run is what one wants to compare with.
-  if (materials.length > 1 && !location.hash) state.set({ view: "split", materialB: 1, sourceB: materials[1].sources[0].id });
+  if (materials.length > 1 && !location.hash) state.set({ view: "split", materialB: 1, sourceB: isFallback ? "baked" : materials[1].sources[0].id });
   fitState(state, materials, isFallback);
   const describe = () => {
     const material = materials[state.values.material];
