@@ -35,7 +35,9 @@ class Site:
     def __init__(self, materials: Sequence[OpenedMaterial]) -> None:
         self.materials = list(materials)
         self._closing = ExitStack()
-        self._cache = Path(self._closing.enter_context(tempfile.TemporaryDirectory(prefix="viewer-")))
+        self._cache = Path(
+            self._closing.enter_context(tempfile.TemporaryDirectory(prefix="viewer-", ignore_cleanup_errors=True))
+        )
         self._locks: dict[tuple[int, str], threading.Lock] = {}
         self._made: dict[tuple[int, str], dict | UserError] = {}
         self._decoders: dict[int, dict[str, bytes] | UserError] = {}

@@ -97,6 +97,12 @@ export async function showViewer({ state, materials, gpu, byId, showStatus }) {
     lamp.style.top = `${Math.min(Math.max(50 - 50 * y, 4), 94)}%`;
   }
 
+  function showNotice() {
+    const { label, missing } = material().sources.find((source) => source.id === "neural");
+    byId("notice").hidden = !missing;
+    byId("notice").textContent = `${label}: ${missing}. Its maps are shown as images, decoded before.`;
+  }
+
   function updateFigures() {
     const { values } = state;
     showFigures(byId("figures"), sides, Math.max(values.mip, 0));
@@ -125,6 +131,7 @@ export async function showViewer({ state, materials, gpu, byId, showStatus }) {
     if (SIDES.some((name) => changed.has(name))) preparing = prepare();
     else renderer.invalidate(["split", "azimuth", "elevation", "rotation", "tiling", "parallax"].some((name) => changed.has(name)));
     if (changed.has("mip")) updateFigures();
+    if (changed.has("material")) showNotice();
   });
 
   new ResizeObserver(([entry]) => {
@@ -141,6 +148,7 @@ export async function showViewer({ state, materials, gpu, byId, showStatus }) {
   });
 
   placeOverlays();
+  showNotice();
   preparing = prepare();
   await preparing;
   return {

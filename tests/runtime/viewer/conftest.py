@@ -78,5 +78,5 @@ def address(material) -> Iterator[str]:
 def browser() -> Iterator[Page]:
     with open_browser() as page:
         # Small, as a processor draws it.
-        page.resize(600, 260)
+        page.resize(420, 260)
         yield page

@@ -264,6 +264,18 @@ def test_stochastic_samples_add_up_to_the_filtered_texture(browser, address, mat
     assert np.abs(mean - filtered).mean() < 3
 
 
+def test_a_material_without_its_shader_says_what_is_missing(browser, material, monkeypatch):
+    def refuse(folder):
+        raise UserError("the compiler is not there: pip install it")
+
+    monkeypatch.setattr("runtime.viewer.site.decoder_files", refuse)
+    with served(material) as url:
+        show(browser, url, "resolution=0.25&sampling=nearest")
+        assert browser.run("viewer.state.values.source") == "baked"
+        assert "pip install it" in browser.run("document.querySelector('#notice').innerText")
+        assert browser.run("document.querySelector('#control-source option[value=neural]').disabled")
+
+
 def test_two_runs_are_compared_in_one_split(browser, run, material):
     with served(material, open_material(run)) as url:
         show(browser, url, "")
@@ -310,14 +322,14 @@ def test_a_narrow_page_keeps_picture_and_panel(browser, address):
         )
         assert all(width == 360 and height > 200 for width, height in boxes)
     finally:
-        browser.resize(600, 260)
+        browser.resize(420, 260)
 
 
 @pytest.fixture(scope="module")
 def plain_browser():
     """A browser without a graphics adapter."""
     with open_browser("--use-gl=disabled") as page:
-        page.resize(600, 260)
+        page.resize(420, 260)
         yield page
 
 
