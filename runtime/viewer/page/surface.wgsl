@@ -71,7 +71,8 @@ fn shown_map(material: Material) -> vec3f {
 fn difference(a: Material, b: Material) -> f32 {
     let diffuse = dot(abs(srgb_from_linear(a.diffuse) - srgb_from_linear(b.diffuse)), vec3f(1.0));
     let normal = dot(abs(a.normal - b.normal), vec3f(1.0));
-    let scalars = array<f32, 5>(
+    // Indexed by a value that is known at run time, so a variable: not all compilers take a constant.
+    var scalars = array<f32, 5>(
         abs(a.roughness - b.roughness),
         abs(a.occlusion - b.occlusion),
         abs(a.metallic - b.metallic),
@@ -89,7 +90,7 @@ fn difference(a: Material, b: Material) -> f32 {
 
 // Black, violet, red, yellow, white: equal steps of lightness. The page's legend has the same colours.
 fn heat(value: f32) -> vec3f {
-    let stops = array<vec3f, 6>(
+    var stops = array<vec3f, 6>(
         vec3f(0.0, 0.0, 0.0),
         vec3f(0.23, 0.06, 0.44),
         vec3f(0.60, 0.15, 0.42),
