@@ -75,7 +75,17 @@ class Page:
     def wait(self, condition: str, timeout_s: float = 120) -> None:
         """Wait until a script's expression is true."""
         end = time.monotonic() + timeout_s
-        while not self.run(condition):
+
+        def is_true() -> bool:
+            try:
+                return bool(self.run(condition))
+            except PageError as error:
+                # The page that was asked is just being left.
+                if "context" in str(error):
+                    return False
+                raise
+
+        while not is_true():
             if time.monotonic() > end:
                 raise PageError(f"not within {timeout_s} s: {condition}; errors: {self.errors}")
             time.sleep(0.05)

@@ -28,7 +28,7 @@ def show(page, url, choice=""):
     page.errors.clear()
     page.call("Page.navigate", url="about:blank")
     page.open(f"{url}#{choice}")
-    page.wait("document.documentElement.dataset.ready")
+    page.wait("document.documentElement?.dataset.ready")
     settle(page)
 
 

@@ -146,7 +146,7 @@ def test_a_choice_is_kept_in_the_address(page, address):
     choose(page, "map", "roughness")
     page.wait("location.hash.includes('map=roughness')")
     page.run("location.reload()")
-    page.wait("document.documentElement.dataset.ready && viewer.state.values.map === 'roughness'")
+    page.wait("document.documentElement?.dataset.ready && window.viewer?.state.values.map === 'roughness'")
 
 
 def test_nonsense_in_the_address_is_left_out(browser, address):

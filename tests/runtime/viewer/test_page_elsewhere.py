@@ -30,7 +30,7 @@ def test_a_browser_that_has_no_webgpu_is_told_which_have_it(plain_browser, addre
         "identifier"
     ]
     plain_browser.open(address)
-    plain_browser.wait("document.documentElement.dataset.ready === 'images'")
+    plain_browser.wait("document.documentElement?.dataset.ready === 'images'")
     assert "This browser has no WebGPU" in plain_browser.run("document.querySelector('#notice').innerText")
     plain_browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
 
@@ -38,7 +38,7 @@ def test_a_browser_that_has_no_webgpu_is_told_which_have_it(plain_browser, addre
 def test_without_an_adapter_the_page_says_so_and_shows_images(plain_browser, address, material):
     plain_browser.call("Page.navigate", url="about:blank")
     plain_browser.open(address)
-    plain_browser.wait("document.documentElement.dataset.ready === 'images'")
+    plain_browser.wait("document.documentElement?.dataset.ready === 'images'")
     notice = plain_browser.run("document.querySelector('#notice').innerText")
     assert all(name in notice for name in ("WebGPU", "Chrome", "Edge", "Safari", "Firefox"))
     assert not plain_browser.run(
