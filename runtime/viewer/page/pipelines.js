@@ -5,7 +5,8 @@ import { VERTEX_FLOATS } from "./meshes.js";
 
 export const SCENE_FORMAT = "rgba16float";
 export const DEPTH_FORMAT = "depth24plus";
-const HEIGHT_SIDE = 512;
+const HEIGHT_SIDE = 256;
+const BAKE_BUDGET_MS = 50;
 const PARTS = ["sampling.wgsl", "lighting.wgsl", "surface.wgsl", "background.wgsl", "heights.wgsl"];
 
 /** Constants of a material that its shaders are specialised by. */
@@ -162,9 +163,9 @@ export class Pipelines {
   }
 
   /** A source's heights in a small texture with mips, decoded once: the bind group that parallax reads. */
-  heights(key, material, source) {
-    return this.once(`${key}/heights`, async () => {
-      const present = material.channels.some((channel) => channel.name === "displacement" && channel.present);
+  heights(key, material, source, isNeeded) {
+    return this.once(`${key}/heights/${isNeeded}`, async () => {
+      const present = isNeeded && material.channels.some((channel) => channel.name === "displacement" && channel.present);
       let first = 0;
       while (first < material.stored_mips - 1 && Math.max(material.width, material.height) >> first > HEIGHT_SIDE) first++;
       const size = present ? [Math.max(material.width >> first, 1), Math.max(material.height >> first, 1)] : [1, 1];
@@ -195,14 +196,25 @@ export class Pipelines {
       const buffer = this.device.createBuffer({ size: 16, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
       this.device.queue.writeBuffer(buffer, 0, new Int32Array([first + mip, 0, 0, 0]));
       const group = this.device.createBindGroup({ layout: this.bakeLayout, entries: [{ binding: 0, resource: { buffer } }] });
-      const encoder = this.device.createCommandEncoder();
       const view = texture.createView({ baseMipLevel: mip, mipLevelCount: 1 });
-      const pass = encoder.beginRenderPass({ colorAttachments: [{ view, loadOp: "clear", storeOp: "store" }] });
-      pass.setPipeline(pipeline);
-      [this.frameGroup, source.group, this.empty, group].forEach((each, i) => pass.setBindGroup(i, each));
-      pass.draw(3);
-      pass.end();
-      this.device.queue.submit([encoder.finish()]);
+      const [width, height] = [Math.max(texture.width >> mip, 1), Math.max(texture.height >> mip, 1)];
+      // Few rows at a time: a weak GPU must not be taken for hung.
+      let rows = 8;
+      for (let top = 0; top < height; ) {
+        const count = Math.min(rows, height - top);
+        const start = performance.now();
+        const encoder = this.device.createCommandEncoder();
+        const pass = encoder.beginRenderPass({ colorAttachments: [{ view, loadOp: top ? "load" : "clear", storeOp: "store" }] });
+        pass.setScissorRect(0, top, width, count);
+        pass.setPipeline(pipeline);
+        [this.frameGroup, source.group, this.empty, group].forEach((each, i) => pass.setBindGroup(i, each));
+        pass.draw(3);
+        pass.end();
+        this.device.queue.submit([encoder.finish()]);
+        await this.device.queue.onSubmittedWorkDone();
+        rows = Math.max(Math.floor((count * BAKE_BUDGET_MS) / Math.max(performance.now() - start, 1)), 4);
+        top += count;
+      }
     }
   }
 }

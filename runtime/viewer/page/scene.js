@@ -36,6 +36,12 @@ export class Scene {
     return material.sources.find((each) => each.id === id)?.label ?? id;
   }
 
+  /** Whether parallax is seen now; heights are decoded the first time it is. */
+  needsRelief() {
+    const { mesh, parallax } = this.state.values;
+    return mesh !== "flat" && parallax > 0;
+  }
+
   async side(material, id, referenceId) {
     const key = `${material.folder}/${id}`;
     this.onStatus(`Loading ${this.label(material, id)}`, id === "bc7" || id === "astc" ? "Encoding takes some seconds the first time." : "");
@@ -45,7 +51,7 @@ export class Scene {
     const { sampling } = this.state.values;
     const [pipeline, heights] = await Promise.all([
       this.pipelines.surface(key, material, source, sampling, reference),
-      this.pipelines.heights(key, material, source),
+      this.pipelines.heights(key, material, source, this.needsRelief()),
     ]);
     return { material, id, source, pipeline, groups: [source.group, reference ? reference.group : this.pipelines.empty, heights] };
   }
@@ -54,6 +60,7 @@ export class Scene {
   async prepare() {
     const turn = ++this.turn;
     const { values } = this.state;
+    this.hasRelief = this.needsRelief();
     const left = this.materials[values.material];
     const right = this.materials[values.materialB];
     const whole = { from: () => 0, to: () => 1 };

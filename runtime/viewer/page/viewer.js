@@ -128,7 +128,7 @@ export async function showViewer({ state, materials, gpu, byId, showStatus }) {
   };
   state.onChange((changed) => {
     placeOverlays();
-    if (SIDES.some((name) => changed.has(name))) preparing = prepare();
+    if (SIDES.some((name) => changed.has(name)) || (scene.needsRelief() && !scene.hasRelief)) preparing = prepare();
     else renderer.invalidate(["split", "azimuth", "elevation", "rotation", "tiling", "parallax"].some((name) => changed.has(name)));
     if (changed.has("mip")) updateFigures();
     if (changed.has("material")) showNotice();
