@@ -10,6 +10,7 @@ if __name__ == "__main__":
     import utils.start  # noqa: F401, before all that takes time
 
 import argparse
+import sys
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,10 +82,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             return 0
 
-        def ready(address: str) -> None:
+        def ready(address: str) -> bool:
             say("viewer", f"{address}  (Ctrl-C ends it)")
-            if options.open:
-                webbrowser.open(address)
+            if not options.open or webbrowser.open(address) or sys.stdout.isatty():
+                return True
+            # A script on a machine without a screen would wait forever for somebody to look.
+            say("note", "no browser can be opened here; serve all the same with --open False, or use --static DIR")
+            return False
 
         try:
             serve(site, options.port, ready)

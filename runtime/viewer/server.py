@@ -95,8 +95,11 @@ def open_server(site: Site, port: int = 0) -> ThreadingHTTPServer:
         ) from error
 
 
-def serve(site: Site, port: int, ready: Callable[[str], None]) -> None:
-    """Answer until the process is interrupted; `ready` gets the page's address. Raises as `open_server`."""
+def serve(site: Site, port: int, ready: Callable[[str], bool]) -> None:
+    """Answer until the process is interrupted; `ready` gets the page's address and says whether to answer at all.
+
+    Raises as `open_server`.
+    """
     with open_server(site, port) as server:
-        ready(f"http://{HOST}:{server.server_port}/")
-        server.serve_forever(poll_interval=0.1)
+        if ready(f"http://{HOST}:{server.server_port}/"):
+            server.serve_forever(poll_interval=0.1)

@@ -152,3 +152,20 @@ def test_labels_tell_runs_apart(material):
     assert short_labels([material, other]) == ["ue5", "quality"]
     assert len(set(short_labels([material, material]))) == 2
     assert short_labels([material, replace(other, manifest={**other.manifest, "name": "floor"})]) == ["wall", "floor"]
+
+
+def test_where_no_browser_can_be_opened_a_script_goes_on(run, tmp_path):
+    screens = {"DISPLAY", "WAYLAND_DISPLAY", "BROWSER"}
+    environment = {name: value for name, value in os.environ.items() if name not in screens}
+    # Without a screen Python looks for browsers of the terminal in PATH.
+    environment["PATH"] = str(tmp_path)
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "view.py"), "--load_dir", str(run)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "no browser can be opened here" in ended.stdout and "--static" in ended.stdout
