@@ -29,7 +29,7 @@ class Options:
     grids: Literal["textures", "buffers"] = "textures"
     """Buffers hold a DDS file's levels as 32-bit words, finest first."""
     weights: Literal["buffer", "texture", "words", "constants"] = "buffer"
-    """A buffer of 16-byte words, a texture of the same bytes (RGBA8, or `words`: a word a texel), or numbers in the source."""
+    """A buffer of 16-byte words, a texture of them (RGBA8, or `words`: a word a texel), or numbers in the source."""
     half: bool = False
     """Arithmetic in half precision (sums stay float32)."""
     filter: bool = True

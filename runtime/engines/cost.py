@@ -7,7 +7,9 @@ from runtime.shader_page import bc7_bytes
 from runtime.shaders import Shader
 
 
-def cost_rows(reader: NeuralTextureReader, shader: Shader, grid_bytes: int, weights_bytes: int) -> list[tuple[str, str]]:
+def cost_rows(
+    reader: NeuralTextureReader, shader: Shader, grid_bytes: int, weights_bytes: int
+) -> list[tuple[str, str]]:
     """Return the rows of a table of costs; `grid_bytes` and `weights_bytes` are what lies in GPU memory."""
     bc7 = bc7_bytes(reader)
     return [

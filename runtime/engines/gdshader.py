@@ -14,7 +14,7 @@ _TEXTURE = re.compile(r"layout\(binding = \d+\)\s*uniform texture2D (\w+);\s*")
 _BLOCK = re.compile(r"layout\([^)]*\)\s*(?:layout\([^)]*\)\s*)?(?:readonly )?(?:uniform|buffer) (\w+)\s*\{")
 _ENDLESS = re.compile(r"for\(;;\)\s*\{\s*if\(([^\n]*)\)\s*\{\s*\}\s*else\s*\{\s*break;\s*\}")
 _FETCH = re.compile(r"texelFetch\(\((\w+)\), \(\((\w+)\)\)\.xy, \(\(\w+\)\)\.z\)")
-_ARRAY = re.compile(r"= (?:\w+)\[\]\(")
+_ARRAY = re.compile(r"\[(\d+)\] = (\w+)\[\]\(")
 
 
 def gdshader_decoder(reader: NeuralTextureReader, prefix: str) -> tuple[Shader, str]:
@@ -38,19 +38,11 @@ def gdshader_decoder(reader: NeuralTextureReader, prefix: str) -> tuple[Shader, 
         code = code[:start] + code[code.index("};", start) + 2 :]
     code = _FETCH.sub(r"texelFetch(\1, \2.xy, \2.z)", code)
     code = _ENDLESS.sub(r"while (\1)\n    {", code)
-    code = _global_arrays(code)
+    code = _ARRAY.sub(r"[\1] = \2[\1](", code)
     # Godot works constants out by itself, and not all of these.
-    code = re.sub(r"^(\s+)const ", r"\1", code, flags=re.MULTILINE)
+    code = re.sub(r"^([ \t]+)const ", r"\1", code, flags=re.MULTILINE)
     code = re.sub(r"\b(\d+)U\b", r"\1u", code)
     names = {name for found in _TOP_NAME.findall(code) for name in found if name}
     code = rename(code, {name: f"{prefix}{name}" for name in [*names, *textures]})
     uniforms = [f"uniform sampler2D {prefix}{name} : filter_nearest_mipmap, repeat_disable;" for name in textures]
     return shader, "\n".join(uniforms) + "\n\n" + re.sub(r"\n{3,}", "\n\n", code).strip() + "\n"
-
-
-def _global_arrays(code: str) -> str:
-    """Write arrays' constructors as lists in braces."""
-    while match := _ARRAY.search(code):
-        end = closing(code, match.end() - 1)
-        code = f"{code[: match.start()]}= {{ {code[match.end() : end]} }}{code[end + 1 :]}"
-    return code

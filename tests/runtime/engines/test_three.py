@@ -44,7 +44,14 @@ def _gathered(folder: Path) -> NeuralTextureReader:
         HashGridConfig(max_resolution=8, n_levels=2, quantize_bits=4, save_bits=32, interpolation="bilinear"),
     ]  # fmt: skip
     source = make_source(
-        64, 32, hash_grid_configs=grids, n_frequencies=2, period_cells=1, phases=2, position_order=1, diffuse_space="srgb"
+        64,
+        32,
+        hash_grid_configs=grids,
+        n_frequencies=2,
+        period_cells=1,
+        phases=2,
+        position_order=1,
+        diffuse_space="srgb",
     )
     export_material(source, folder)
     return NeuralTextureReader(folder)
