@@ -14,7 +14,7 @@ from tests.runtime.engines.godot_dds import read_godot_dds
 
 BUILTINS = """
 vec2 UV; vec4 FRAGCOORD; float TIME; vec3 ALBEDO; vec3 NORMAL_MAP; float NORMAL_MAP_DEPTH; float ROUGHNESS; float AO;
-float METALLIC; float SPECULAR;
+float METALLIC; float SPECULAR; const bool OUTPUT_IS_SRGB = false;
 """
 DESKTOP = f"""#version 450
 #extension GL_EXT_samplerless_texture_functions : require

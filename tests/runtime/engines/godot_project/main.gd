@@ -50,6 +50,31 @@ func _lit(material: ShaderMaterial, width: int, height: int) -> String:
 	return await _pixels(viewport)
 
 
+# The shader of the material without light, on a quad whose texels are the pixels.
+func _unlit(material: ShaderMaterial, width: int, height: int) -> String:
+	var viewport := _viewport(width, height)
+	viewport.own_world_3d = true
+	var own: ShaderMaterial = material.duplicate()
+	own.shader = Shader.new()
+	own.shader.code = material.shader.code.replace("shader_type spatial;", "shader_type spatial; render_mode unshaded;") \
+			.replace('#include "', '#include "res://package/')
+	own.set_shader_parameter("noise_amount", 0.0)
+	for uniform in material.shader.get_shader_uniform_list():
+		if uniform.name != "noise_amount":
+			own.set_shader_parameter(uniform.name, material.get_shader_parameter(uniform.name))
+	var quad := MeshInstance3D.new()
+	quad.mesh = QuadMesh.new()
+	quad.mesh.size = Vector2(width, height)
+	quad.material_override = own
+	viewport.add_child(quad)
+	var camera := Camera3D.new()
+	camera.projection = Camera3D.PROJECTION_ORTHOGONAL
+	camera.size = height
+	camera.position = Vector3(0, 0, 1)
+	viewport.add_child(camera)
+	return await _pixels(viewport)
+
+
 func _ready() -> void:
 	var items: Array = JSON.parse_string(FileAccess.get_file_as_string("res://items.json"))
 	var material: ShaderMaterial = load("res://package/wall.tres")
@@ -66,5 +91,6 @@ func _ready() -> void:
 		"textures": textures,
 		"images": images,
 		"lit": await _lit(material, 96, 96),
+		"unlit": await _unlit(material, items[0].width, items[0].height),
 	}
 	JavaScriptBridge.eval("report(Object.assign(%s, {errors}))" % JSON.stringify(result))
