@@ -200,7 +200,7 @@ def test_godot_itself_draws_the_material(tmp_path, name):
     # Godot's Compatibility renderer turns colours to linear light and back by curves that stray in the dark.
     assert error.max() <= 8 and error.mean() <= 1.5
     lit = _image(result["lit"], 96, 96)
-    assert len(np.unique(lit[32:64, 32:64].reshape(-1, 3), axis=0)) > 100
+    assert (lit[40:56, 40:56] != lit[0, 0]).any(-1).all()
 
 
 def _image(data: str, height: int, width: int) -> np.ndarray:
