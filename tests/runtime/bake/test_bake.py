@@ -274,7 +274,7 @@ def test_baking_does_not_load_pytorch(material, tmp_path):
         (["--bake", "png", "--storage", "true_rate"], "--storage"),
         (["--bake", "png", "--texture_format", "ktx2"], "--texture_format"),
         (["--engine", "gltf", "--normal_convention", "opengl"], "--normal_convention"),
-        (["--name", "x"], "--name"),
+        (["--bake", "png", "--shader_precision", "float16"], "--shader_precision"),
         (["--mip", "0"], "--mip"),
     ],
 )
