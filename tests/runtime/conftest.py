@@ -46,7 +46,10 @@ class Exports:
     def readable(self, name: str) -> NeuralTextureReader:
         """Open an export, packed where its own formats are not read from buffers or by WebGPU."""
         reader = self(name)
-        plain = all(grid["format"] != "B4G4R4A4_UNORM" and "16G16B16A16" not in grid["format"] for grid in reader.manifest["grids"])
+        plain = all(
+            grid["format"] != "B4G4R4A4_UNORM" and "16G16B16A16" not in grid["format"]
+            for grid in reader.manifest["grids"]
+        )
         return reader if plain else self(name, "packed")
 
 

@@ -27,7 +27,16 @@ def require_compiler() -> str:
 def build(source: Path, *flags: str) -> ctypes.CDLL:
     """Compile a file of C++ to a library beside it and load it."""
     library = source.with_suffix(".so")
-    command = [require_compiler(), "-std=c++17", "-shared", "-fPIC", *(flags or ("-O1",)), str(source), "-o", str(library)]
+    command = [
+        require_compiler(),
+        "-std=c++17",
+        "-shared",
+        "-fPIC",
+        *(flags or ("-O1",)),
+        str(source),
+        "-o",
+        str(library),
+    ]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[:4000]
     return ctypes.CDLL(str(library))

@@ -38,7 +38,12 @@ def small(storage: str = "packed", width: int = 64, height: int = 32, seed: int 
     grids = [grid(16, 3, quantize_bits=4, save_bits=32, interpolation="gather"), grid(8, 2)]
     present = model.pop("present", ALL)
     return make_source(
-        width, height, present, seed, storage, **{"hash_grid_configs": grids, "use_bias": True, "n_neurons": 16, **model}
+        width,
+        height,
+        present,
+        seed,
+        storage,
+        **{"hash_grid_configs": grids, "use_bias": True, "n_neurons": 16, **model},
     )
 
 
