@@ -96,6 +96,9 @@ def generate(
         code = compile_slang(sources, chosen.slangc, entry, {name: int(on) for name, on in defines.items()}, flags)
         if target != "spirv":
             code = _plain_names(code.decode("utf-8"), special).encode()
+        if target == "cuda":
+            # Slang's prelude hides the half type, which float16 weights are read by.
+            code = b"#define SLANG_CUDA_ENABLE_HALF 1\n" + code
     return Shader(chosen, code, special.bindings, special.macs, weights, options)
 
 

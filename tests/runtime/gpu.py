@@ -13,6 +13,7 @@ from formats.dds import read_dds
 from formats.reader import NeuralTextureReader
 from runtime.shaders import Shader
 from tests.runtime.exports import POINT
+from utils.errors import UserError
 
 FEATURES = ("shader-f16", "texture-compression-bc", "timestamp-query", "texture-format16bit-norm")
 TEXTURE_FORMATS = {
@@ -27,22 +28,23 @@ TEXTURE_FORMATS = {
 
 def require_device():
     """Return wgpu's device on Vulkan, or skip the test with the lines to install what is missing."""
-    device = _device()
-    if isinstance(device, str):
-        pytest.skip(device)
-    return device
+    try:
+        return open_device()
+    except UserError as error:
+        pytest.skip(str(error))
 
 
 @cache
-def _device():
+def open_device():
+    """Return wgpu's device on the best Vulkan adapter; raises `UserError` with what to install."""
     try:
         import wgpu
-    except ImportError:
-        return "needs wgpu: pip install -r requirements-dev.txt"
+    except ImportError as error:
+        raise UserError("needs wgpu: pip install -r requirements-dev.txt") from error
     os.environ.setdefault("WGPU_BACKEND_TYPE", "Vulkan")
     adapters = [a for a in wgpu.gpu.enumerate_adapters_sync() if a.info["backend_type"] == "Vulkan"]
     if not adapters:
-        return "needs a Vulkan driver: apt-get install mesa-vulkan-drivers"
+        raise UserError("needs a Vulkan driver: apt-get install mesa-vulkan-drivers")
     adapter = min(adapters, key=lambda a: a.info["adapter_type"] == "CPU")
     wanted = [feature for feature in FEATURES if feature in adapter.features]
     return adapter.request_device_sync(required_features=wanted)
@@ -51,12 +53,18 @@ def _device():
 class Decoder:
     """A generated shader on the device, its resources uploaded."""
 
-    def __init__(self, shader: Shader, reader: NeuralTextureReader, code: str | bytes, entry: str) -> None:
+    def __init__(
+        self, shader: Shader, reader: NeuralTextureReader, code: str, entry: str, more: dict[int, dict] | None = None
+    ) -> None:
+        """`more`: layout entries by number of bindings that the entry has beyond the shader's."""
         import wgpu
 
         self.device, self.shader, self.reader = require_device(), shader, reader
         self.usage = wgpu.BufferUsage
-        self.layout = self.device.create_bind_group_layout(entries=[_layout_entry(b) for b in shader.bindings])
+        self.layout = self.device.create_bind_group_layout(
+            entries=[_layout_entry(b) for b in shader.bindings]
+            + [{"binding": number, "visibility": 4, **entry} for number, entry in (more or {}).items()]
+        )
         module = self.device.create_shader_module(code=code)
         self.pipeline = self.device.create_compute_pipeline(
             layout=self.device.create_pipeline_layout(bind_group_layouts=[self.layout]),
@@ -78,18 +86,20 @@ class Decoder:
         buffer = self.device.create_buffer_with_data(data=data, usage=usage)
         return {"buffer": buffer, "offset": 0, "size": buffer.size}
 
-    def dispatch(self, resources: dict, groups: tuple[int, int, int], encoder, timestamps: dict | None = None) -> None:
-        """Record the shader's run with its fixed resources and these."""
+    def group(self, resources: dict, more: list[dict] | None = None):
+        """Bind the shader's fixed resources and these."""
         bound = {**self.fixed, **resources}
-        group = self.device.create_bind_group(
-            layout=self.layout,
-            entries=[{"binding": b.number, "resource": bound[b.name]} for b in self.shader.bindings],
-        )
-        run = encoder.begin_compute_pass(**({"timestamp_writes": timestamps} if timestamps else {}))
+        entries = [{"binding": b.number, "resource": bound[b.name]} for b in self.shader.bindings]
+        return self.device.create_bind_group(layout=self.layout, entries=entries + (more or []))
+
+    def _run(self, group, groups: tuple[int, int, int]) -> None:
+        encoder = self.device.create_command_encoder()
+        run = encoder.begin_compute_pass()
         run.set_pipeline(self.pipeline)
         run.set_bind_group(0, group)
         run.dispatch_workgroups(*groups)
         run.end()
+        self.device.queue.submit([encoder.finish()])
 
     def decode(self, points: np.ndarray) -> np.ndarray:
         """Decode points by NeuralTexture_Decode: float32 `[N, 11]`."""
@@ -102,26 +112,29 @@ class Decoder:
             "points": self._buffer(points, self.usage.STORAGE),
             "decoded": {"buffer": decoded, "offset": 0, "size": size},
         }
-        encoder = self.device.create_command_encoder()
-        self.dispatch(resources, (-(-len(points) // 64), 1, 1), encoder)
-        self.device.queue.submit([encoder.finish()])
+        self._run(self.group(resources), (-(-len(points) // 64), 1, 1))
         return np.frombuffer(self.device.queue.read_buffer(decoded), np.float32).reshape(-1, 12)[:, :11]
+
+    def _bake_targets(self, mip: int) -> dict:
+        import wgpu
+
+        names = [b.name for b in self.shader.bindings if b.kind == "storage_texture"]
+        usage = wgpu.TextureUsage.STORAGE_BINDING | wgpu.TextureUsage.COPY_SRC
+        size = (*self.reader.mip_size(mip), 1)
+        return {name: self.device.create_texture(size=size, format="rgba8unorm", usage=usage) for name in names}
+
+    def bake_group(self, mip: int, textures: dict | None = None):
+        """Bind what NeuralTexture_Bake needs for a mip."""
+        textures = textures or self._bake_targets(mip)
+        settings = self._buffer(np.array([mip, 0, 0, 0], np.uint32), self.usage.UNIFORM)
+        views = {name: texture.create_view() for name, texture in textures.items()}
+        return self.group({**views, "bake_settings": settings})
 
     def bake(self, mip: int) -> dict[str, np.ndarray]:
         """Run NeuralTexture_Bake on a mip: uint8 `[H, W, 4]` of each storage texture."""
-        import wgpu
-
         width, height = self.reader.mip_size(mip)
-        names = [b.name for b in self.shader.bindings if b.kind == "storage_texture"]
-        usage = wgpu.TextureUsage.STORAGE_BINDING | wgpu.TextureUsage.COPY_SRC
-        textures = {
-            name: self.device.create_texture(size=(width, height, 1), format="rgba8unorm", usage=usage) for name in names
-        }
-        resources = {name: texture.create_view() for name, texture in textures.items()}
-        resources["bake_settings"] = self._buffer(np.array([mip, 0, 0, 0], np.uint32), self.usage.UNIFORM)
-        encoder = self.device.create_command_encoder()
-        self.dispatch(resources, bake_groups(self.shader, width, height, mip), encoder)
-        self.device.queue.submit([encoder.finish()])
+        textures = self._bake_targets(mip)
+        self._run(self.bake_group(mip, textures), bake_groups(self.shader, width, height, mip))
         return {
             name: np.frombuffer(
                 self.device.queue.read_texture(
