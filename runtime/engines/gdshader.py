@@ -25,7 +25,8 @@ def gdshader_decoder(reader: NeuralTextureReader, prefix: str) -> tuple[Shader, 
     """
     shader = generate(reader, "glsl", Options(weights="texture", filter=False, bake=False, decode=True))
     code = shader.text
-    code = code[: code.index("layout(local_size_x")]
+    start = code.index("layout(local_size_x")
+    code = code[:start] + code[closing(code, code.index("{", start)) + 1 :]
     code = re.sub(r"^#.*\n", "", code, flags=re.MULTILINE)
     code = re.sub(r"^layout\(row_major\) \w+;\n", "", code, flags=re.MULTILINE)
     textures = _TEXTURE.findall(code)
@@ -37,6 +38,7 @@ def gdshader_decoder(reader: NeuralTextureReader, prefix: str) -> tuple[Shader, 
         start = code.index(f"struct {name}")
         code = code[:start] + code[code.index("};", start) + 2 :]
     code = _FETCH.sub(r"texelFetch(\1, \2.xy, \2.z)", code)
+    code = re.sub(r"\[\[[\w, ]+\]\]\s*", "", code)
     code = _ENDLESS.sub(r"while (\1)\n    {", code)
     code = _ARRAY.sub(r"[\1] = \2[\1](", code)
     # Godot works constants out by itself, and not all of these.
