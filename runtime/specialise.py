@@ -15,7 +15,7 @@ from utils.errors import UserError
 
 HERE = Path(__file__).parent
 WEIGHTS_TEXTURE_WIDTH = 256
-"""Texels in a row of the weights as an RGBA8 texture, four to a word."""
+"""Texels in a row of the weights as a texture: RGBA8, four to a word, or a word each."""
 MOST_POSITION = 1 << 30
 """Width of a mip times side of a grid; beyond, whole numbers of 32 bits overflow."""
 _SWIZZLE = "xyzw"
@@ -28,8 +28,8 @@ class Options:
 
     grids: Literal["textures", "buffers"] = "textures"
     """Buffers hold a DDS file's levels as 32-bit words, finest first."""
-    weights: Literal["buffer", "texture", "constants"] = "buffer"
-    """A buffer of 16-byte words, an RGBA8 texture of the same bytes, or numbers in the source."""
+    weights: Literal["buffer", "texture", "words", "constants"] = "buffer"
+    """A buffer of 16-byte words, a texture of them (RGBA8, or `words`: a word a texel), or numbers in the source."""
     half: bool = False
     """Arithmetic in half precision (sums stay float32)."""
     filter: bool = True
@@ -86,6 +86,8 @@ def specialise(reader: NeuralTextureReader, weights: PackedWeights, options: Opt
         bindings.add("weights", "buffer", "uint4", declaration, "weights.bin")
     elif options.weights == "texture":
         bindings.add("weights", "texture", "R8G8B8A8_UNORM", "Texture2D<float4>", "weights")
+    elif options.weights == "words":
+        bindings.add("weights", "texture", "R32G32B32A32_UINT", "Texture2D<uint4>", "weights")
     if options.bake:
         bindings.add("bake_settings", "uniform", "uint mip", "ConstantBuffer<BakeSettings>")
         for name in ("baked_diffuse", "baked_normal", "baked_surface"):
@@ -310,6 +312,11 @@ def _weight_word(weights: PackedWeights, options: Options) -> str:
     if options.weights == "buffer":
         word = "weights.Load4(16 * at)" if options.cooperative_vectors else "weights[at]"
         return f"uint4 weightWord(int at) {{ return {word}; }}"
+    if options.weights == "words":
+        return (
+            "uint4 weightWord(int at) "
+            f"{{ return weights.Load(int3(at % {WEIGHTS_TEXTURE_WIDTH}, at / {WEIGHTS_TEXTURE_WIDTH}, 0)); }}"
+        )
     if options.weights == "texture":
         return (
             "uint4 weightWord(int at)\n{\n"
