@@ -1,0 +1,95 @@
+// The decoder on the GPU: generated WGSL, and the exported grids and weights as they are stored, bound by bindings.json.
+
+import { parseDds } from "./dds.js";
+import { loadBytes, loadJson, loadText } from "./files.js";
+
+const GROUP = 1;
+
+/** Put what the generated code gives into the viewer's own structure. `fetch` is exact, `smooth` costs two decodes. */
+function adapter(isLinear) {
+  const diffuse = isLinear ? "s.diffuse" : "linear_from_srgb(s.diffuse)";
+  return `
+fn A_material(s: NeuralTextureSample) -> Material {
+    return Material(${diffuse}, s.normal, s.roughness, s.occlusion, s.metallic, s.specular, s.displacement);
+}
+fn A_fetch(texel: Texel) -> Material {
+    return A_material(NeuralTexture_Load(texel.place, texel.mip));
+}
+fn A_smooth(uv: vec2f, footprint: Footprint) -> Material {
+    return A_material(NeuralTexture_SampleTrilinear(uv, footprint.lod));
+}
+`;
+}
+
+function gridTexture(device, buffer, binding) {
+  const { width, height, format, levels } = parseDds(buffer, binding.file);
+  const texture = device.createTexture({
+    label: binding.name,
+    size: [width, height],
+    format: format.name,
+    mipLevelCount: levels.length,
+    usage: GPUTextureUsage.TEXTURE_BINDING | GPUTextureUsage.COPY_DST,
+  });
+  levels.forEach((data, mipLevel) => {
+    const size = [Math.max(width >> mipLevel, 1), Math.max(height >> mipLevel, 1)];
+    device.queue.writeTexture({ texture, mipLevel }, data, { bytesPerRow: size[0] * format.texelBytes }, size);
+  });
+  const bytes = levels.reduce((sum, level) => sum + level.byteLength, 0);
+  return { texture, bytes, sampleType: format.sample };
+}
+
+function storageBuffer(device, data, name) {
+  const size = Math.ceil(data.byteLength / 16) * 16;
+  const buffer = device.createBuffer({ label: name, size, usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_DST });
+  const padded = new Uint8Array(size);
+  padded.set(new Uint8Array(data));
+  device.queue.writeBuffer(buffer, 0, padded);
+  return buffer;
+}
+
+/** Load a material's decoder: {code, layout, group, memoryBytes, macs}. */
+export async function loadNeural(device, folder, material) {
+  const [code, described] = await Promise.all([
+    loadText(`${folder}/decoder/decoder.wgsl`),
+    loadJson(`${folder}/decoder/bindings.json`),
+  ]);
+  const list = Array.isArray(described) ? described : described.bindings;
+  const files = new Map();
+  await Promise.all(
+    list.filter((each) => each.file).map(async (each) => files.set(each.file, await loadBytes(`${folder}/decoder/${each.file}`))),
+  );
+  const layoutEntries = [];
+  const entries = [];
+  let memoryBytes = 0;
+  for (const each of list) {
+    const entry = { binding: each.binding, visibility: GPUShaderStage.FRAGMENT };
+    let resource;
+    if (each.kind === "texture") {
+      const { texture, bytes, sampleType } = gridTexture(device, files.get(each.file), each);
+      memoryBytes += bytes;
+      entry.texture = { sampleType };
+      resource = texture.createView();
+    } else if (each.kind === "sampler") {
+      const mode = material.wrap ? "repeat" : "clamp-to-edge";
+      resource = device.createSampler({ magFilter: "linear", minFilter: "linear", mipmapFilter: "nearest", addressModeU: mode, addressModeV: mode });
+      entry.sampler = { type: "filtering" };
+    } else {
+      memoryBytes += files.get(each.file).byteLength;
+      entry.buffer = { type: "read-only-storage" };
+      resource = { buffer: storageBuffer(device, files.get(each.file), each.name) };
+    }
+    layoutEntries.push(entry);
+    entries.push({ binding: each.binding, resource });
+  }
+  const layout = device.createBindGroupLayout({ label: "decoder", entries: layoutEntries });
+  const space = described.diffuse_space ?? material.channels.find((channel) => channel.name === "diffuse").space;
+  return {
+    code: code + adapter(space === "linear"),
+    isNeural: true,
+    layout,
+    group: device.createBindGroup({ layout, entries }),
+    memoryBytes,
+    macs: described.macs_per_texel ?? material.macs_per_texel,
+    groupIndex: GROUP,
+  };
+}

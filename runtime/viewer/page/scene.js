@@ -1,0 +1,82 @@
+// What is drawn on which side: sources that are loaded and shaders that are compiled when the choice asks for them.
+
+import { imageLayout, loadImages } from "./images.js";
+import { loadNeural } from "./neural.js";
+
+export class Scene {
+  constructor(device, pipelines, materials, state, imagesLayout) {
+    Object.assign(this, { device, pipelines, materials, state, imagesLayout });
+    this.loaded = new Map();
+    this.turn = 0;
+    this.onStatus = () => {};
+  }
+
+  static layout(device) {
+    return imageLayout(device);
+  }
+
+  source(material, id) {
+    const key = `${material.folder}/${id}`;
+    if (!this.loaded.has(key)) {
+      const entry = material.sources.find((each) => each.id === id);
+      const make = async () => {
+        if (!entry || entry.missing) throw new Error(`${entry?.label ?? id}: ${entry?.missing || "there is no such source"}`);
+        return id === "neural"
+          ? loadNeural(this.device, material.folder, material)
+          : loadImages(this.device, this.imagesLayout, material.folder, id, material);
+      };
+      const promise = make();
+      promise.catch(() => this.loaded.delete(key));
+      this.loaded.set(key, promise);
+    }
+    return this.loaded.get(key);
+  }
+
+  label(material, id) {
+    return material.sources.find((each) => each.id === id)?.label ?? id;
+  }
+
+  /** Whether parallax is seen now; heights are decoded the first time it is. */
+  needsRelief() {
+    const { mesh, parallax } = this.state.values;
+    return mesh !== "flat" && parallax > 0;
+  }
+
+  async side(material, id, referenceId) {
+    const key = `${material.folder}/${id}`;
+    this.onStatus(`Loading ${this.label(material, id)}`, id === "bc7" || id === "astc" ? "Encoding takes some seconds the first time." : "");
+    const source = await this.source(material, id);
+    const reference = referenceId ? await this.source(material, referenceId) : null;
+    this.onStatus(`Compiling ${this.label(material, id)}`, "");
+    const { sampling } = this.state.values;
+    const [pipeline, heights] = await Promise.all([
+      this.pipelines.surface(key, material, source, sampling, reference),
+      this.pipelines.heights(key, material, source, this.needsRelief()),
+    ]);
+    return { material, id, source, pipeline, groups: [source.group, reference ? reference.group : this.pipelines.empty, heights] };
+  }
+
+  /** Prepare the sides of the present choice; null where another choice was made meanwhile. Throws what went wrong. */
+  async prepare() {
+    const turn = ++this.turn;
+    const { values } = this.state;
+    this.hasRelief = this.needsRelief();
+    const left = this.materials[values.material];
+    const right = this.materials[values.materialB];
+    const whole = { from: () => 0, to: () => 1 };
+    let sides;
+    if (values.view === "split") {
+      const middle = () => this.state.values.split;
+      sides = [
+        { ...(await this.side(left, values.source)), from: () => 0, to: middle },
+        { ...(await this.side(right, values.sourceB)), from: middle, to: () => 1 },
+      ];
+    } else {
+      sides = [{ ...(await this.side(left, values.source, values.view === "error" ? "original" : null)), ...whole }];
+    }
+    const background = await this.pipelines.background();
+    if (turn !== this.turn) return null;
+    this.onStatus("", "");
+    return { sides, background };
+  }
+}
