@@ -133,7 +133,9 @@ def gpu_rows(reader: NeuralTextureReader, half: bool, functions: list[str], bake
         code = shader.text + gpu_entry(function, number)
         decoder = Decoder(shader, reader, code, "Timed", {number: {"buffer": {"type": "storage"}}})
         output = decoder.device.create_buffer(size=4 * SIDE * SIDE, usage=wgpu.BufferUsage.STORAGE)
-        group = decoder.group({}, [{"binding": number, "resource": {"buffer": output, "offset": 0, "size": output.size}}])
+        group = decoder.group(
+            {}, [{"binding": number, "resource": {"buffer": output, "offset": 0, "size": output.size}}]
+        )
         nanoseconds, texels = least_ns(gpu_timer(decoder.device, decoder.pipeline, group), [32, 128, 512, SIDE])
         yield {"function": function, "ns_texel": nanoseconds, "texels": texels, "macs": shader.macs}
     if bake:
@@ -188,7 +190,8 @@ def bc7_row() -> dict:
     image = np.stack([x // 4 % 256, y // 4 % 256, (x * y) // 4096 % 256, np.full_like(x, 255)], -1).astype(np.uint8)
     usage = wgpu.TextureUsage.TEXTURE_BINDING | wgpu.TextureUsage.COPY_DST
     textures = [
-        device.create_texture(size=(SIDE, SIDE, 1), mip_level_count=9, format="bc7-rgba-unorm", usage=usage) for _ in "abcd"
+        device.create_texture(size=(SIDE, SIDE, 1), mip_level_count=9, format="bc7-rgba-unorm", usage=usage)
+        for _ in "abcd"
     ]
     for mip in range(9):
         side = SIDE >> mip

@@ -38,7 +38,9 @@ TARGETS = {
         Target("glsl", "neural_texture.glsl", "glsl"),
         Target("wgsl", "neural_texture.wgsl", "wgsl"),
         Target("metal", "neural_texture.metal", "metal"),
-        Target("spirv", "neural_texture.spv", "spirv", flags=("-O0", "-profile", "spirv_1_3", "-fvk-use-entrypoint-name")),
+        Target(
+            "spirv", "neural_texture.spv", "spirv", flags=("-O0", "-profile", "spirv_1_3", "-fvk-use-entrypoint-name")
+        ),
         Target("cuda", "neural_texture.cu", "cuda", buffers=True),
         Target("cpp", "neural_texture.cpp", "cpp", buffers=True),
     )

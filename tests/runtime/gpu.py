@@ -76,7 +76,11 @@ class Decoder:
         if binding.kind == "sampler":
             mode = "repeat" if self.reader.manifest["wrap"] else "clamp-to-edge"
             return self.device.create_sampler(
-                mag_filter="linear", min_filter="linear", mipmap_filter="nearest", address_mode_u=mode, address_mode_v=mode
+                mag_filter="linear",
+                min_filter="linear",
+                mipmap_filter="nearest",
+                address_mode_u=mode,
+                address_mode_v=mode,
             )
         if binding.name == "weights":
             return self._buffer(self.shader.weights.data, self.usage.STORAGE)

@@ -7,7 +7,12 @@ import re
 from runtime.shaders import generate
 from runtime.slang import compile_slang
 
-FUNCTIONS = ("NeuralTexture_Sample", "NeuralTexture_SampleTrilinear", "NeuralTexture_Load", "NeuralTexture_SampleStochastic")
+FUNCTIONS = (
+    "NeuralTexture_Sample",
+    "NeuralTexture_SampleTrilinear",
+    "NeuralTexture_Load",
+    "NeuralTexture_SampleStochastic",
+)
 
 
 def test_metal_names_every_function_and_is_compiled_by_nobody(exports):

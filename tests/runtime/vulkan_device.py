@@ -85,11 +85,7 @@ def _device():
 
 
 def _allocate(gpu, requirements, flags: int):
-    kind = next(
-        i
-        for i, own in enumerate(gpu.memory)
-        if requirements.memoryTypeBits >> i & 1 and own & flags == flags
-    )
+    kind = next(i for i, own in enumerate(gpu.memory) if requirements.memoryTypeBits >> i & 1 and own & flags == flags)
     info = gpu.vk.VkMemoryAllocateInfo(allocationSize=requirements.size, memoryTypeIndex=kind)
     return gpu.vk.vkAllocateMemory(gpu.device, info, None)
 
@@ -153,10 +149,7 @@ class Image:
         )
         stages = vk.VK_PIPELINE_STAGE_ALL_COMMANDS_BIT
         submit(
-            gpu,
-            lambda commands: vk.vkCmdPipelineBarrier(
-                commands, stages, stages, 0, 0, None, 0, None, 1, [barrier]
-            ),
+            gpu, lambda commands: vk.vkCmdPipelineBarrier(commands, stages, stages, 0, 0, None, 0, None, 1, [barrier])
         )
 
     def _region(self, mip: int):
@@ -229,12 +222,8 @@ class VulkanDecoder:
         self.layout = vk.vkCreatePipelineLayout(
             device, vk.VkPipelineLayoutCreateInfo(pSetLayouts=[self.set_layout]), None
         )
-        module = vk.vkCreateShaderModule(
-            device, vk.VkShaderModuleCreateInfo(codeSize=len(spirv), pCode=spirv), None
-        )
-        stage = vk.VkPipelineShaderStageCreateInfo(
-            stage=vk.VK_SHADER_STAGE_COMPUTE_BIT, module=module, pName=entry
-        )
+        module = vk.vkCreateShaderModule(device, vk.VkShaderModuleCreateInfo(codeSize=len(spirv), pCode=spirv), None)
+        stage = vk.VkPipelineShaderStageCreateInfo(stage=vk.VK_SHADER_STAGE_COMPUTE_BIT, module=module, pName=entry)
         info = vk.VkComputePipelineCreateInfo(stage=stage, layout=self.layout)
         self.pipeline = vk.vkCreateComputePipelines(device, None, 1, [info], None)[0]
         sizes = [vk.VkDescriptorPoolSize(type=kind, descriptorCount=8) for kind in set(self.kinds.values())]
@@ -283,9 +272,7 @@ class VulkanDecoder:
 
         def record(commands) -> None:
             vk.vkCmdBindPipeline(commands, vk.VK_PIPELINE_BIND_POINT_COMPUTE, self.pipeline)
-            vk.vkCmdBindDescriptorSets(
-                commands, vk.VK_PIPELINE_BIND_POINT_COMPUTE, self.layout, 0, 1, chosen, 0, None
-            )
+            vk.vkCmdBindDescriptorSets(commands, vk.VK_PIPELINE_BIND_POINT_COMPUTE, self.layout, 0, 1, chosen, 0, None)
             vk.vkCmdDispatch(commands, *groups)
 
         submit(self.gpu, record)
