@@ -50,8 +50,8 @@ fn Timed(@builtin(global_invocation_id) id : vec3<u32>, @builtin(num_workgroups)
     let step = 1.0 / {SIDE}.0;
     let uv = (vec2<f32>(id.xy) + 0.3) * step;
     let s = {FUNCTIONS[function]};
-    timed[id.y * groups.x * 8u + id.x] = dot(s.diffuse_0 + s.normal_0, vec3(1.0)) + s.roughness_0 + s.occlusion_0
-        + s.metallic_0 + s.specular_0 + s.displacement_0;
+    timed[id.y * groups.x * 8u + id.x] = dot(s.diffuse + s.normal, vec3(1.0)) + s.roughness + s.occlusion
+        + s.metallic + s.specular + s.displacement;
 }}
 """
 
@@ -80,11 +80,11 @@ def least_ns(run: Callable, sizes: list, limit_s: float = 0.25) -> tuple[float, 
     The sizes are tried in their order until one takes a fraction of `limit_s`; then it is repeated.
     """
     for size in sizes:
-        run(size)
-        texels, seconds = run(size)
+        run(size)  # drivers compile at the first run
+        texels, seconds = min(run(size), run(size), run(size), key=lambda pair: pair[1])
         if seconds > limit_s / 4:
             break
-    times = [seconds] + [run(size)[1] for _ in range(TURNS - 1)]
+    times = [seconds] + [run(size)[1] for _ in range(TURNS - 3)]
     return min(times) / texels * 1e9, texels
 
 
