@@ -59,7 +59,7 @@ HEADER_BYTES = 4 + 124 + 20
 _HEADER = struct.Struct("<4s 7I 44x 2I 4s 5I 5I 5I")
 _MAX_SIDE = 1 << 16
 _FLAG_CAPS, _FLAG_HEIGHT, _FLAG_WIDTH, _FLAG_PITCH = 0x1, 0x2, 0x4, 0x8
-_FLAG_PIXEL_FORMAT, _FLAG_MIP_COUNT = 0x1000, 0x20000
+_FLAG_PIXEL_FORMAT, _FLAG_MIP_COUNT, _FLAG_LINEAR_SIZE = 0x1000, 0x20000, 0x80000
 _PIXEL_FOURCC = 0x4
 _CAPS_COMPLEX, _CAPS_TEXTURE, _CAPS_MIPMAP = 0x8, 0x1000, 0x400000
 _CAPS2_CUBE_OR_VOLUME = 0x200 | 0xFC00 | 0x200000
@@ -133,20 +133,32 @@ def write_dds(
     for mip, data in enumerate(payload):
         if len(data) != header.level_bytes(mip):
             raise ValueError(f"level {mip} has {len(data)} bytes, expected {header.level_bytes(mip)}")
-    flags = _FLAG_CAPS | _FLAG_HEIGHT | _FLAG_WIDTH | _FLAG_PITCH | _FLAG_PIXEL_FORMAT
+    start = header_bytes(width, height, len(levels), dxgi_format, width * header.format.texel_bytes)
+    write_bytes(path, b"".join([start, *payload]))
+
+
+def header_bytes(
+    width: int, height: int, mip_count: int, dxgi_format: int, pitch: int, is_compressed: bool = False
+) -> bytes:
+    """Return magic, header and DX10 extension of a 2D texture in any DXGI format.
+
+    `pitch` is the bytes of a row, or, where the format stores blocks of texels, of the whole finest level.
+    """
+    flags = _FLAG_CAPS | _FLAG_HEIGHT | _FLAG_WIDTH | _FLAG_PIXEL_FORMAT
+    flags |= _FLAG_LINEAR_SIZE if is_compressed else _FLAG_PITCH
     caps = _CAPS_TEXTURE
-    if len(levels) > 1:
+    if mip_count > 1:
         flags |= _FLAG_MIP_COUNT
         caps |= _CAPS_COMPLEX | _CAPS_MIPMAP
-    start = _HEADER.pack(
+    return _HEADER.pack(
         b"DDS ",
         124,
         flags,
         height,
         width,
-        width * header.format.texel_bytes,
+        pitch,
         0,
-        len(levels),
+        mip_count,
         32,
         _PIXEL_FOURCC,
         b"DX10",
@@ -166,7 +178,6 @@ def write_dds(
         1,
         0,
     )
-    write_bytes(path, b"".join([start, *payload]))
 
 
 def _parse_header(data: bytes, path: Path) -> DdsHeader:

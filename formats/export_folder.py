@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import tempfile
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,35 +15,10 @@ from pathlib import Path
 from formats.dds import write_dds
 from formats.manifest import MANIFEST_NAME
 from formats.storage import GridStorage, stored_as
-from utils.errors import UsageError, UserError, describe_os_error
+from utils.errors import UserError, describe_os_error
 
 NETWORK_NAME = "network_data.npz"
-LONGEST_PREFIX = 64
-"""Characters of a name that file names begin with."""
 _EXPORTED = re.compile(r"(?:\w+_)?(?:hash_grid_\d+(?:_\d+)?\.dds|network_data\.npz)", re.ASCII)
-_RESERVED = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)
-"""Names that Windows keeps for devices."""
-
-
-def file_prefix(name: str) -> str:
-    """Return a material's name as an identifier that file names and engines can begin with.
-
-    ASCII letters, digits and underscores, no digit first, at most `LONGEST_PREFIX` characters. Accents are dropped.
-    Where letters of other scripts are left out or a long name is cut, eight digits of the name's hash follow, so that
-    two names still differ. A name without letters and digits is refused with `UsageError`.
-
-    >>> file_prefix("Brick wall, 2K (n\u00e4sse)"), file_prefix("03 rust"), file_prefix("\u5ca9\u77f3")
-    ('Brick_wall_2K_nasse', 'm_03_rust', 'm_9074f394')
-    """
-    folded = [sign for sign in unicodedata.normalize("NFKD", name) if not unicodedata.combining(sign)]
-    kept = "".join(sign if sign.isascii() and sign.isalnum() else "_" for sign in folded)
-    prefix = re.sub(r"_+", "_", kept).strip("_")
-    if not any(sign.isalnum() for sign in folded):
-        raise UsageError(f"{ascii(name[:60])} gives no name for files; use letters or digits")
-    if len(prefix) > LONGEST_PREFIX or any(sign.isalnum() and not sign.isascii() for sign in folded):
-        digits = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
-        prefix = f"{prefix[: LONGEST_PREFIX - 12].rstrip('_') or 'm'}_{digits}"
-    return f"m_{prefix}" if prefix[0].isdigit() or _RESERVED.fullmatch(prefix) else prefix
 
 
 def _prefixed(name: str, prefix: str | None) -> str:
@@ -63,6 +37,15 @@ def grid_files(g: int, n_files: int, prefix: str | None) -> list[str]:
     (['hash_grid_1.dds', 'hash_grid_1_1.dds', 'hash_grid_1_2.dds'], ['rust_hash_grid_0.dds'])
     """
     return [_prefixed(f"hash_grid_{g}{f'_{j}' if j else ''}.dds", prefix) for j in range(n_files)]
+
+
+def file_prefix_of(manifest: Mapping) -> str:
+    """Return what an export's file names begin with, its underscore included; empty where they have no prefix.
+
+    >>> file_prefix_of({"network": {"file": "rust_network_data.npz"}})
+    'rust_'
+    """
+    return manifest["network"]["file"].removesuffix(NETWORK_NAME)
 
 
 def write_grid(folder: Path, names: Sequence[str], levels: Sequence[Sequence], storage: GridStorage) -> None:

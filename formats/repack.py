@@ -9,13 +9,13 @@ from formats.export_folder import (
     export_written_aside,
     fetched_bytes,
     file_entry,
-    file_prefix,
     grid_files,
     network_file,
     stored_rates,
     write_grid,
 )
 from formats.manifest import MANIFEST_NAME
+from formats.names import file_prefix
 from formats.plugin import plugin_obstacles
 from formats.reader import NeuralTextureReader
 from formats.storage import GridStorage, grid_storage, require_level_values, stored_as
@@ -49,7 +49,8 @@ def repack_export(source: Path, folder: Path, storage: str, name: str | None = N
     (network,) = (entry for entry in manifest["files"] if entry["name"] == manifest["network"]["file"])
     network["name"] = manifest["network"]["file"] = network_file(prefix)
     if name is not None and not manifest.get("name"):
-        manifest["name"] = name
+        # A name from a file system may hold what UTF-8 cannot.
+        manifest["name"] = name.encode("utf-8", "replace").decode("utf-8")
     with export_written_aside(folder) as aside:
         for entry, levels, stored in zip(manifest["grids"], codes, storages, strict=True):
             write_grid(aside, entry["files"], [stored.pack(level) for level in levels[::-1]], stored)

@@ -99,7 +99,7 @@ def specialise(reader: NeuralTextureReader, weights: PackedWeights, options: Opt
     encoding = manifest["positional_encoding"]
     products = (manifest.get("position_order", 0) + 1) ** 2 - 1
     template = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
         trim_blocks=False,
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
@@ -234,7 +234,7 @@ def _grid(reader: NeuralTextureReader, g: int, weights: PackedWeights, options: 
     products, stride = weights.products[g]
     return {
         "name": f"Grid{g}",
-        "comment": f"{', '.join(entry['files'])}: {entry['format']}, {entry['n_features']} features, {entry['interpolation']}.",
+        "comment": f"{', '.join(entry['files'])}: {entry['format']}, {entry['n_features']} features, {kind} taps.",
         "side": side,
         "levels": stored,
         "quads": columns.quads,
@@ -289,8 +289,9 @@ def _network(manifest: dict, weights: PackedWeights) -> tuple[list[str], list[di
                 "The first layer with the place in a cell folded in: one matrix a place.",
             )
         )
-    steps = []
+    steps, length = [], size
     for i, layer in enumerate(weights.layers):
+        previous = length
         length = _quads_read(weights.layers[i + 1]) if i + 1 < len(weights.layers) else layer.rows // 4
         steps.append(f"Real4 y{i}[{length}];")
         if i:
@@ -300,7 +301,6 @@ def _network(manifest: dict, weights: PackedWeights) -> tuple[list[str], list[di
             steps.append(f"else runFirstLayer<Layer0, P, {size}, {length}>(location, x, y0);")
         else:
             steps.append(f"runFirstLayer<Layer0, P, {size}, {length}>(location, x, y0);")
-        previous = length
     row, outputs, last = 0, [], len(weights.layers) - 1
     present = {channel["name"]: channel["present"] for channel in manifest["channels"]}
     for name, count in TEXTURE_CHANNELS.items():
@@ -315,7 +315,8 @@ def _network(manifest: dict, weights: PackedWeights) -> tuple[list[str], list[di
 
 def _weight_word(weights: PackedWeights, options: Options) -> str:
     if options.weights == "buffer":
-        return f"uint4 weightWord(int at) {{ return {'weights.Load4(16 * at)' if options.cooperative_vectors else 'weights[at]'}; }}"
+        word = "weights.Load4(16 * at)" if options.cooperative_vectors else "weights[at]"
+        return f"uint4 weightWord(int at) {{ return {word}; }}"
     if options.weights == "texture":
         return (
             "uint4 weightWord(int at)\n{\n"

@@ -57,6 +57,8 @@ class Fold:
     """Per mip, after how many texels along the width and the height places repeat."""
     firsts: list[int]
     """Per mip, its first matrix; that of texel (x, y) is `(y mod py) * px + x mod px` further."""
+    count: int
+    """Matrices in all."""
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,8 @@ def _add_fold(
     manifest, layer = reader.manifest, reader.layers[0]
     gathered = [g for g, grid in enumerate(manifest["grids"]) if grid["interpolation"] == "gather"]
     known: dict[tuple, int] = {}
-    periods, firsts, matrices = [], [], []
+    periods, firsts = [], []
+    matrices: list[np.ndarray] = []
     for mip, levels in enumerate(manifest["mip_levels"]):
         sides = [manifest["grids"][g]["base_resolution"] << levels[g] for g in gathered]
         axes = []
@@ -280,7 +283,7 @@ def _add_fold(
     first = PackedLayer(
         precision, len(padded[0]), len(order), stride, weights, words.add_floats(bias), -1, layer.activation
     )
-    return Fold(first, periods, firsts)
+    return Fold(first, periods, firsts, len(matrices))
 
 
 def _folded(
@@ -302,3 +305,48 @@ def _folded(
         for factor, chosen in zip(factors, entry.products):
             matrix[:, part] += factor * _chosen(layer.weights, chosen)
     return matrix
+
+
+def weights_json(packed: PackedWeights, manifest: dict) -> dict:
+    """Return what `weights.bin` holds and where, offsets in bytes: the layout that the pages describe."""
+
+    def matrix(layer: PackedLayer) -> dict:
+        return {
+            "precision": layer.precision,
+            "rows": layer.rows,
+            "columns": layer.columns,
+            "row_stride": layer.stride * WORD_BYTES,
+            "offset": layer.weights * WORD_BYTES,
+            "bias_offset": layer.bias * WORD_BYTES,
+            "scale_offset": layer.scale * WORD_BYTES if layer.scale >= 0 else None,
+            "activation": layer.activation,
+        }
+
+    inputs: list[dict] = [
+        {
+            "name": f"grid {g}",
+            "first": 4 * columns.start,
+            "features": grid["n_features"],
+            "padded_features": 4 * columns.quads,
+            "taps": columns.taps,
+        }
+        for g, (columns, grid) in enumerate(zip(packed.columns, manifest["grids"]))
+    ]
+    inputs.append({"name": "positional encoding, lod", "first": 4 * (packed.input_quads - packed.encoding_quads)})
+    result: dict = {"bytes": len(packed.data), "inputs": inputs, "layers": [matrix(layer) for layer in packed.layers]}
+    result["products"] = [
+        None
+        if first < 0
+        else {"offset": first * WORD_BYTES, "row_stride": stride * WORD_BYTES, "matrices": len(columns.products)}
+        for (first, stride), columns in zip(packed.products, packed.columns)
+    ]
+    if packed.fold:
+        layer = packed.fold.layer
+        result["folded"] = {
+            **matrix(layer),
+            "matrix_bytes": layer.rows * layer.stride * WORD_BYTES,
+            "periods": [list(period) for period in packed.fold.periods],
+            "firsts": packed.fold.firsts,
+            "matrices": packed.fold.count,
+        }
+    return result

@@ -89,7 +89,7 @@ def test_one_file_alone_imports_tiny_cuda_nn():
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in MODULES if name.startswith("formats.")]
+    [name for name in MODULES if name.startswith(("formats.", "runtime."))]
     + ["configs", "dataset", "images.reading", "utils.files", "reporting.console"],
 )
 def test_what_reads_files_does_not_load_torch(name):

@@ -10,17 +10,10 @@ import numpy as np
 
 from configs import N_CHANNELS, VERSION
 from dataset import TextureSet, get_texture_config
-from formats.export_folder import (
-    export_written_aside,
-    file_entry,
-    file_prefix,
-    grid_files,
-    network_file,
-    stored_rates,
-    write_grid,
-)
+from formats.export_folder import export_written_aside, file_entry, grid_files, network_file, stored_rates, write_grid
 from formats.manifest import FORMAT, MANIFEST_NAME
 from formats.manifest import VERSION as MANIFEST_VERSION
+from formats.names import file_prefix
 from formats.npz import npz_bytes
 from formats.plugin import plugin_obstacles as manifest_obstacles
 from formats.reader import NeuralTextureReader

@@ -14,8 +14,8 @@ import export
 import train
 from configs import STORAGES
 from formats.dds import read_dds
-from formats.export_folder import file_prefix
 from formats.manifest import update_manifest
+from formats.names import file_prefix
 from formats.reader import NeuralTextureReader
 from formats.repack import repack_export
 from formats.words import grid_words

@@ -1,0 +1,133 @@
+"""The files that `export.py --shaders` writes: an export in containers that shaders read, its decoder, and pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import jinja2
+
+from configs import VERSION
+from formats.dds import HEADER_BYTES
+from formats.export_folder import file_prefix_of
+from formats.reader import NeuralTextureReader
+from formats.repack import repack_export
+from runtime.shader_page import page_text
+from runtime.shaders import TARGETS, Shader, default_options, generate
+from runtime.specialise import HERE
+from runtime.weights import WORD_BYTES, PackedWeights, pack_weights, weights_json
+from utils.files import write_bytes, write_json
+
+COOPERATIVE_TARGETS = ("spirv", "hlsl")
+"""Targets that have a variant with cooperative vectors."""
+
+
+def shader_storage(manifest: dict) -> str:
+    """Return the storage that every target reads: RGBA8 where that is what the grids' bits fill, else packed words."""
+    plain = all(
+        grid["quantize_bits"] == 8 and grid["n_features"] % 4 == 0 and not grid.get("fields")
+        for grid in manifest["grids"]
+    )
+    return "rgba8" if plain else "packed"
+
+
+def write_shaders(
+    source: Path,
+    folder: Path,
+    targets: Sequence[str],
+    storage: str | None = None,
+    name: str | None = None,
+    half: bool = False,
+    fold: bool = True,
+    cooperative_vectors: bool = False,
+) -> list[Path]:
+    """Write an export's decoder for `targets` (keys of `TARGETS`) into `folder`, with all that it reads.
+
+    The export in `source` is written there in `storage` (by default what every target reads), beside it `weights.bin`
+    and `weights.json`, a source and a page for each target. `name`: what files begin with; `half`: arithmetic in half
+    precision; `fold`: first layers with the place folded in; `cooperative_vectors`: variants for SPIR-V and HLSL too.
+    Returns the files that were written. Raises `UserError` where slangc is missing, the storage does not suit a target
+    or files cannot be written.
+    """
+    manifest = NeuralTextureReader(source).manifest
+    manifest = repack_export(source, folder, storage or shader_storage(manifest), name)
+    reader = NeuralTextureReader(folder)
+    prefix = file_prefix_of(manifest)
+    packed = pack_weights(reader, fold)
+    shaders = [generate(reader, target, replace(default_options(target), half=half), packed) for target in targets]
+    written = [folder / entry["name"] for entry in manifest["files"]] + [folder / "manifest.json"]
+    written += _write_weights(folder, f"{prefix}weights", packed, manifest)
+    for shader in shaders:
+        written += _write_shader(folder, reader, shader, prefix, f"{prefix}weights.bin", "")
+    if cooperative_vectors:
+        packed = pack_weights(reader, fold, "float16")
+        written += _write_weights(folder, f"{prefix}weights_cooperative", packed, manifest)
+        for target in COOPERATIVE_TARGETS:
+            options = replace(default_options(target), half=True, cooperative_vectors=True)
+            shader = generate(reader, target, options, packed)
+            written += _write_shader(folder, reader, shader, prefix, f"{prefix}weights_cooperative.bin", "_cooperative")
+    return written
+
+
+def _write_weights(folder: Path, name: str, packed: PackedWeights, manifest: dict) -> list[Path]:
+    write_bytes(folder / f"{name}.bin", packed.data)
+    write_json(
+        folder / f"{name}.json",
+        {"toolkit_version": VERSION, "name": manifest["name"], **weights_json(packed, manifest)},
+    )
+    return [folder / f"{name}.bin", folder / f"{name}.json"]
+
+
+def _write_shader(
+    folder: Path, reader: NeuralTextureReader, shader: Shader, prefix: str, weights_file: str, variant: str
+) -> list[Path]:
+    stem, suffix = shader.target.file.rsplit(".", 1)
+    path = folder / f"{prefix}{stem}{variant}.{suffix}"
+    code = shader.code
+    if shader.target.name == "cpp":
+        code += _cpp_face(reader, shader, weights_file).encode()
+    if shader.target.name != "spirv":
+        code = _header(reader, shader, weights_file).encode() + code
+    write_bytes(path, code)
+    page = folder / f"{prefix}{stem}{variant}_{shader.target.name}.md"
+    write_bytes(page, page_text(reader, shader, path.name, weights_file).encode())
+    return [path, page]
+
+
+def _header(reader: NeuralTextureReader, shader: Shader, weights_file: str) -> str:
+    """Return the comment on top of a source: what it is and what it reads."""
+    manifest = reader.manifest
+    name = re.sub(r"[^\x20-\x7e]", "?", manifest.get("name") or "a material")
+    reads = ", ".join(
+        [binding.file for binding in shader.bindings if binding.kind in ("texture", "buffer") and binding.file]
+    )
+    return (
+        f"// Decoder of the neural texture '{name}', {manifest['width']} x {manifest['height']}, {manifest['mips']} mips;\n"
+        f"// written by neural texture toolkit {VERSION}, compiled from neural_texture.slang.\n"
+        f"// Reads {reads.replace('weights.bin', weights_file)}. The page beside it says how.\n"
+    )
+
+
+def _cpp_face(reader: NeuralTextureReader, shader: Shader, weights_file: str) -> str:
+    """Return the class that makes a material of files and hands it to the generated functions."""
+    grids = [
+        {"name": b.name, "file": b.file, "words": ((reader.folder / b.file).stat().st_size - HEADER_BYTES) // 4}
+        for b in shader.bindings
+        if b.kind == "buffer" and b.name.startswith("grid_")
+    ]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates"), undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("face.cpp.j2").render(
+        grids=grids,
+        weights_file=weights_file,
+        weights_words=len(shader.weights.data) // WORD_BYTES * (WORD_BYTES // 4),
+        macs=shader.macs,
+    )
+
+
+def target_names() -> tuple[str, ...]:
+    """Return the targets that `--shaders` takes."""
+    return tuple(TARGETS)

@@ -1,0 +1,116 @@
+"""The page beside a generated source: what it reads, how to call it, what it costs, what was run."""
+
+from __future__ import annotations
+
+import re
+
+import jinja2
+
+from formats.dds import FORMATS, HEADER_BYTES
+from formats.reader import NeuralTextureReader
+from images.mips import mip_size
+from runtime.shaders import Shader
+from runtime.specialise import HERE, WEIGHTS_TEXTURE_WIDTH, Binding
+
+_CHECKED = {
+    "slang": "compiled by slangc",
+    "hlsl": "compiled to SPIR-V and run on a software GPU, compared with the reader in NumPy; not run in Direct3D",
+    "glsl": "compiled to SPIR-V by glslang and run on a software GPU, compared with the reader in NumPy",
+    "wgsl": "run through wgpu and in Chromium on software GPUs, compared with the reader in NumPy",
+    "metal": "generated, compiled by nobody here",
+    "spirv": "run on a software GPU, compared with the reader in NumPy",
+    "cuda": "compiled by NVRTC; run only by tests that find a CUDA device",
+    "cpp": "compiled by g++ and run, compared with the reader in NumPy",
+}
+_CALLS = {
+    "metal": "Functions take a pointer to the context of resources as their last argument, as `NeuralTexture_Decode` shows.",
+    "cpp": "The class `NeuralTexture` at the end of the file opens a folder: `NeuralTexture(folder).Sample(u, v, lod)`. "
+    "Include the file, or compile it and declare the class where it is used. Build with optimisation (`-O2`).",
+    "cuda": "Resources are in the constant `SLANG_globalParams`: set its pointers and counts before a launch.",
+    "slang": "Include the file; its switches are on top.",
+}
+_LANGUAGES = {"cpp": "C++", "cuda": "CUDA", "spirv": "SPIR-V", "metal": "Metal", "slang": "Slang"}
+
+
+def _place(shader: Shader, binding: Binding) -> str:
+    """Return where a resource is bound, as the generated source says."""
+    target, name = shader.target.name, re.escape(binding.name)
+    if target in ("cpp", "cuda"):
+        return f"{'GlobalParams' if target == 'cpp' else 'SLANG_globalParams'}.{binding.name}"
+    if target == "hlsl" and (found := re.search(rf"\b{name}\b[^;{{]*: register\((\w+)(?:, *(\w+))?\)", shader.text)):
+        return f"register({found[1]}, {found[2] or 'space0'})"
+    if target == "metal" and (found := re.search(rf"\b{name}_\d+ \[\[(\w+\(\d+\))\]\]", shader.text)):
+        return f"[[{found[1]}]]"
+    where = "@group({0}) @binding({1})" if target == "wgsl" else "set {0}, binding {1}"
+    return where.format(shader.options.group, binding.number)
+
+
+def _size(binding: Binding, manifest: dict) -> str:
+    """Return a grid's size and row pitch."""
+    for grid in manifest["grids"]:
+        if binding.file in grid["files"]:
+            side = grid["max_resolution"]
+            texel_bytes = next(entry.texel_bytes for entry in FORMATS.values() if entry.name == grid["format"])
+            return f"{side} x {side}, {side * texel_bytes:,} bytes a row"
+    return ""
+
+
+def _bc7_bytes(reader: NeuralTextureReader) -> int:
+    """Return what the present maps take as BC7 with mips: a byte a texel, scalars three to a texture."""
+    present, manifest = reader.present, reader.manifest
+    scalars = sum(there for name, there in present.items() if name not in ("diffuse", "normal"))
+    sizes = [mip_size(manifest["width"], manifest["height"], mip) for mip in range(manifest["mips"])]
+    textures = present["diffuse"] + present["normal"] + -(-scalars // 3)
+    return textures * sum(16 * -(-w // 4) * -(-h // 4) for w, h in sizes)
+
+
+def page_text(reader: NeuralTextureReader, shader: Shader, file: str, weights_file: str) -> str:
+    """Return the page of one generated source in Markdown."""
+    manifest, target, options, fold = reader.manifest, shader.target.name, shader.options, shader.weights.fold
+    sizes = {entry["name"]: entry["bytes"] for entry in manifest["files"]}
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates"), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+    checked = _CHECKED[target]
+    if options.cooperative_vectors:
+        checked = "compiled by slangc; not run, for want of a device with cooperative vectors"
+    return environment.get_template("shader_page.md.j2").render(
+        file=file,
+        name=manifest.get("name") or "material",
+        language=_LANGUAGES.get(target, target.upper()),
+        checked=checked,
+        call=_CALLS.get(target, ""),
+        bindings=[
+            {
+                "name": binding.name,
+                "place": _place(shader, binding),
+                "kind": binding.kind.replace("_", " "),
+                "format": binding.format,
+                "file": weights_file if binding.file == "weights.bin" else binding.file,
+                "size": _size(binding, manifest),
+            }
+            for binding in shader.bindings
+        ],
+        filtered=any(binding.kind == "sampler" for binding in shader.bindings),
+        buffers=options.grids == "buffers",
+        header_bytes=HEADER_BYTES,
+        weights_file=weights_file,
+        weights_bytes=len(shader.weights.data),
+        texture_width=WEIGHTS_TEXTURE_WIDTH,
+        precision=manifest["network"]["precision"],
+        cooperative=options.cooperative_vectors,
+        fold=fold is not None,
+        matrices=fold.count if fold else 0,
+        periods=", ".join(map(str, fold.periods)) if fold else "(1, 1) for all",
+        decode=options.decode,
+        main=target in ("glsl", "spirv"),
+        half=options.half,
+        absent=", ".join(name for name, there in reader.present.items() if not there),
+        coded=manifest["channels"][0]["space"] == "srgb",
+        opengl=manifest["normal_convention"] == "opengl",
+        stored_mips=len(reader.stored_mips),
+        grid_bytes=sum(sizes[name] for grid in manifest["grids"] for name in grid["files"]),
+        bc7_bytes=_bc7_bytes(reader),
+        macs=shader.macs,
+        **{key: manifest[key] for key in ("width", "height", "mips", "bpp", "wrap", "bytes_per_texel")},
+    )

@@ -1,0 +1,72 @@
+"""BC4 blocks: exact where eight values suffice, and closer to the source than etcpak's."""
+
+from __future__ import annotations
+
+import etcpak
+import numpy as np
+import pytest
+import texture2ddecoder
+
+from runtime.bake.bc4 import bc4_blocks
+from tests.runtime.materials import psnr_db
+
+
+def decoded(payload: bytes, width: int, height: int) -> np.ndarray:
+    return np.frombuffer(texture2ddecoder.decode_bc4(payload, width, height), np.uint8).reshape(height, width, 4)[
+        ..., 2
+    ]
+
+
+def by_definition(block: bytes) -> np.ndarray:
+    """The 16 values of a block as the format's page defines them, not rounded."""
+    high, low, bits = block[0], block[1], int.from_bytes(block[2:], "little")
+    palette = [high, low]
+    if high > low:
+        palette += [((7 - k) * high + k * low) / 7 for k in range(1, 7)]
+    else:
+        palette += [*(((5 - k) * high + k * low) / 5 for k in range(1, 5)), 0, 255]
+    return np.array([palette[bits >> 3 * texel & 7] for texel in range(16)]).reshape(4, 4)
+
+
+def test_a_block_worked_out_by_hand():
+    block = np.full((4, 4), 10, np.uint8)
+    block[0, 0], block[3, 3], block[0, 1] = 80, 80, 70
+    # Ends 80 and 10; the first texel has index 0, the second one step down, index 2, the rest index 1, the last 0.
+    bits = 0 | 2 << 3 | sum(1 << 3 * texel for texel in range(2, 15))
+    assert bc4_blocks(block).tobytes() == bytes([80, 10]) + bits.to_bytes(6, "little")
+
+
+@pytest.mark.parametrize("value", [0, 1, 127, 255])
+def test_a_constant_block_is_exact(value):
+    assert (by_definition(bc4_blocks(np.full((4, 4), value, np.uint8)).tobytes()) == value).all()
+
+
+def test_blocks_with_two_values_are_exact():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        block = rng.choice(rng.integers(0, 256, 2), (4, 4)).astype(np.uint8)
+        assert (by_definition(bc4_blocks(block).tobytes()) == block).all()
+
+
+def test_no_texel_of_any_block_is_further_off_than_a_step():
+    blocks = np.random.default_rng(1).integers(0, 256, (40, 4, 4)).astype(np.uint8)
+    for block in blocks:
+        error = np.abs(by_definition(bc4_blocks(block).tobytes()) - block)
+        assert error.max() <= (int(block.max()) - int(block.min())) / 7 + 1
+
+
+def test_blocks_lie_row_after_row():
+    image = np.repeat(np.repeat(np.arange(6, dtype=np.uint8).reshape(2, 3) * 40, 4, axis=0), 4, axis=1)
+    assert (decoded(bc4_blocks(image).tobytes(), 12, 8) == image).all()
+
+
+@pytest.mark.parametrize("kind", ["noise", "smooth"])
+def test_it_is_closer_than_etcpak(kind):
+    rng = np.random.default_rng(2)
+    y, x = np.mgrid[:64, :64] / 64
+    smooth = 127 + 90 * np.sin(7 * x + 3 * np.cos(9 * y))
+    image = rng.integers(0, 256, (64, 64)).astype(np.uint8) if kind == "noise" else smooth.astype(np.uint8)
+    theirs = etcpak.compress_bc4(np.repeat(image[..., None], 4, axis=2).tobytes(), 64, 64)
+    ours = bc4_blocks(image).tobytes()
+    assert len(ours) == len(theirs)
+    assert psnr_db(decoded(ours, 64, 64), image) > psnr_db(decoded(theirs, 64, 64), image) + 1
