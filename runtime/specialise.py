@@ -200,7 +200,7 @@ def _grid(reader: NeuralTextureReader, g: int, weights: PackedWeights, options: 
     if options.grids == "atlas":
         if entry["format"] != "R8G8B8A8_UNORM":
             raise UserError(f"an atlas holds RGBA8, not {entry['format']}; export with --storage packed_rgba8")
-        fetch.append(f"int2 corner = int2(level > 0 ? {side} : 0, {side} - ({side} >> max(level - 1, 0)));")
+        fetch.append(f"int2 corner = int2(min(level, 1) * {side}, {side} - ({side} >> max(level - 1, 0)));")
         position = "int3(texel + corner, 0)"
     for j, name in enumerate(names):
         if options.grids == "buffers":
