@@ -19,8 +19,10 @@ from formats.manifest import find_export
 from formats.reader import NeuralTextureReader
 from reporting.console import say
 from reporting.quality import error_figures, similarity_figures
+from reporting.rendered import render_beside
 from reporting.report import Picture, Section, write_report
 from reporting.sections import RunRecord, run_sections
+from reporting.summary import next_commands
 from utils.arguments import OneLineParser
 from utils.errors import UsageError, run_command
 from utils.files import require_writable_folder
@@ -83,7 +85,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         **error_figures(references, decoded, textures.present),
         **similarity_figures(references, decoded, textures.present),
     }
-    sections = run_sections(manifest, references, decoded, run, others=others, label=crop_label(ours))
+    shown = {crop_label(ours): decoded[0], **others}
+    rendered = render_beside(textures.mips[0], shown, textures.present, textures.normal_convention)
+    sections = run_sections(
+        manifest,
+        references,
+        decoded,
+        run,
+        others=others,
+        label=crop_label(ours),
+        rendered=rendered,
+        viewer=dict(next_commands(run_dir))["look at it"],
+    )
     if len(records) > 1:
         comparison = Section(
             "Beside conventional codecs, finest mip",

@@ -235,6 +235,9 @@ class ExportConfig:
     """All levels in the DDS; False: the finest alone."""
     report: bool = True
     """Write pictures and report.html at the end; False: the exported files alone."""
+    compare_astc: bool = True
+    """Say at the end where the run stands beside ASTC at the same bits, which takes seconds; with a time_budget and in
+    batches only where it is given."""
 
 
 @dataclass(config=_STRICT)
@@ -435,6 +438,16 @@ def effective_early_stop_interval(config: Config) -> int:
     if not early_stop_acts(train) or given and train.early_stop_interval % train.eval_interval == 0:
         return train.early_stop_interval
     return max(min(default, train.max_iter // 5) // train.eval_interval, 1) * train.eval_interval
+
+
+def compares_with_astc(config: Config) -> bool:
+    """Whether a run ends with ASTC beside it: given by hand always, by default where nobody waits on the clock for it.
+
+    >>> compares_with_astc(Config()), compares_with_astc(Config(train=TrainConfig(time_budget=60.0)))
+    (True, False)
+    """
+    asked = "compare_astc" in config.given or not (config.train.time_budget or config.run.groups_batching)
+    return config.export.compare_astc and asked
 
 
 def validate(config: Config) -> None:

@@ -12,6 +12,11 @@ from utils.errors import UsageError
 _BC_PACKAGES = {"etcpak": "etcpak", "texture2ddecoder": "texture2ddecoder"}
 _BC_SETTINGS = (("linear",), "linear|thorough|perceptual", "choose linear, thorough or perceptual")
 _QUALITY = ("q[1-9][0-9]?", "choose q1 to q99")
+ASTC_BLOCKS = (
+    *("4x4", "5x4", "5x5", "6x5", "6x6", "8x5", "8x6"),
+    *("8x8", "10x5", "10x6", "10x8", "10x10", "12x10", "12x12"),
+)
+"""Every size that a block of a 2D texture can have."""
 CODECS: dict[str, Codec] = {
     codec.name: codec
     for codec in (
@@ -23,8 +28,8 @@ CODECS: dict[str, Codec] = {
             "ASTC",
             encode_astc,
             ("4x4", "5x5", "6x6", "8x8", "10x10", "12x12"),
-            "(4x4|5x5|6x6|8x8|10x10|12x12)(-thorough)?",
-            "choose 4x4, 5x5, 6x6, 8x8, 10x10 or 12x12, or one of them with -thorough",
+            f"({'|'.join(ASTC_BLOCKS)})(-thorough)?",
+            f"choose {', '.join(ASTC_BLOCKS[:-1])} or {ASTC_BLOCKS[-1]}, or one of them with -thorough",
             {"astc_encoder": "astc-encoder-py"},
         ),
         Codec(

@@ -15,6 +15,7 @@ from batch.worker import train_material
 from configs import Config
 from formats.manifest import read_manifest
 from reporting.console import decibels, say
+from reporting.summary import next_commands, print_lines
 from utils.errors import UsageError
 from utils.files import require_writable_folder
 
@@ -37,7 +38,7 @@ class BatchLog:
     def __init__(self, names: list[str]) -> None:
         self.names = names
         self.started: dict[int, float] = {}
-        self.done: list[str] = []
+        self.done: dict[str, Path] = {}
         self.failed: list[str] = []
 
     def tell(self, index: int, what: str, text: str) -> None:
@@ -54,7 +55,7 @@ class BatchLog:
         elif what == "interrupted":
             say("interrupted", f"{name}, {f'saved {text}' if text else 'nothing to save yet'}")
         elif what == "done":
-            self.done.append(name)
+            self.done[name] = Path(text)
             manifest = read_manifest(Path(text))
             say(
                 title,
@@ -73,6 +74,10 @@ class BatchLog:
             f"{len(self.done)} of {len(self.names)} materials trained into {save_root}"
             + (f"; failed: {', '.join(failed)}" if failed else ""),
         )
+        for name, folder in list(self.done.items())[:1]:
+            say("next", f"the commands for {name}; those of the others have their folders instead")
+            # A checkpoint's folder lies in `models` of its run.
+            print_lines(next_commands(folder.parent.parent))
 
 
 def train_groups(config: Config) -> int:

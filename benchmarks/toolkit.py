@@ -39,13 +39,13 @@ def train_and_measure(
     save_dir: Path,
     preset: str,
     target_bpp: float,
-    time_budget_s: float,
+    time_budget_s: float | None,
     flags: dict[str, object] | None = None,
 ) -> tuple[dict, np.ndarray]:
     """Train with `train.py` in a process of its own and measure the export; returns the record and the finest mip.
 
-    `flags` are further ones of train.py, by name. `encode_time_s` is the whole process's wall-clock time. Raises
-    `UserError` with the trainer's last words.
+    `flags` are further ones of train.py, by name; without a time budget they say how long it trains. `encode_time_s`
+    is the whole process's wall-clock time. Raises `UserError` with the trainer's last words.
     """
     require_writable_folder(save_dir)
     arguments = [
@@ -57,9 +57,9 @@ def train_and_measure(
         preset,
         "--target_bpp",
         f"{target_bpp:g}",
-        "--time_budget",
-        f"{time_budget_s:g}",
     ]
+    if time_budget_s:
+        arguments += ["--time_budget", f"{time_budget_s:g}"]
     for name, value in (flags or {}).items():
         arguments += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
     named = "".join(f" {name} {value}" for name, value in (flags or {}).items())
@@ -89,14 +89,15 @@ def train_and_measure(
         decoded,
         codec=f"neural-{preset}",
         setting=toolkit_setting(target_bpp, time_budget_s, flags),
-        label=f"neural {preset} {target_bpp:g} bpp {time_budget_s:g} s{named}",
+        label=f"neural {preset} {target_bpp:g} bpp{f' {time_budget_s:g} s' if time_budget_s else ''}{named}",
         time_s=elapsed,
         command=" ".join(shown),
     )
     return record, decoded
 
 
-def toolkit_setting(target_bpp: float, time_budget_s: float, flags: dict[str, object] | None = None) -> str:
+def toolkit_setting(target_bpp: float, time_budget_s: float | None, flags: dict[str, object] | None = None) -> str:
     """Return the name of a rate, a time budget and further flags, fit for a file name."""
     named = "".join(f"-{name}-{value}" for name, value in (flags or {}).items())
-    return re.sub(r"[^\w.=-]+", "_", f"{target_bpp:g}bpp-{time_budget_s:g}s{named}")
+    time = f"-{time_budget_s:g}s" if time_budget_s else ""
+    return re.sub(r"[^\w.=-]+", "_", f"{target_bpp:g}bpp{time}{named}")

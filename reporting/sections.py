@@ -14,6 +14,7 @@ from images.mips import mip_size
 from reporting.charts import Series, line_chart
 from reporting.metrics import SSIM_WINDOW
 from reporting.pictures import contact_sheets, zoom_crops
+from reporting.rendered import Rendered, rendered_section
 from reporting.report import Block, Command, Picture, Section, Table
 from reporting.summary import mip_label, present_maps, summary_lines
 
@@ -151,12 +152,15 @@ def run_sections(
     others: Mapping[str, np.ndarray] | None = None,
     label: str = "neural texture",
     sheets: Mapping[int, bytes] | None = None,
+    rendered: Rendered | None = None,
+    viewer: str = "",
 ) -> list[Section]:
     """Describe one exported run.
 
     `manifest` holds the figures; `references` and `decoded` are mip -> uint8 `[H, W, 11]`, read from the files;
     `others` are other codecs' finest mips by label, shown beside this run's in the zoomed crops; `sheets` are the
-    contact sheets by mip where they were drawn before, PNG.
+    contact sheets by mip where they were drawn before, PNG; `rendered` are renders of the finest mip; `viewer` is the
+    command that shows the run live.
     """
     record, present = record or RunRecord(), present_maps(manifest)
     summary = Section(
@@ -176,6 +180,11 @@ def run_sections(
     missing = [str(mip) for mip in range(manifest["mips"]) if mip not in decoded]
     if missing:
         contact.blocks.append(f"Not stored in the exported files: mip {', '.join(missing)}.")
-    sections = [summary, Section("Quality", quality_tables(manifest)), training_section(record.history), crops, contact]
+    light = [rendered_section(rendered)] if rendered else []
+    if viewer:
+        light = light or [Section("Under light")]
+        light[0].blocks += ["To turn it under other light, beside the original, in a browser:", Command(viewer)]
+    quality = Section("Quality", quality_tables(manifest))
+    sections = [summary, *light, quality, training_section(record.history), crops, contact]
     origin = origin_section(manifest, record)
     return sections + ([origin] if origin.blocks else [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from rich.table import Table
 from formats.figures import State, figure, show, show_db, stored_mips
 from images.mips import mip_size
 from reporting.console import console, say, with_unit
+from utils.arguments import command_path
 
 
 def mip_label(manifest: Mapping, mip: int) -> str:
@@ -32,6 +34,32 @@ def time_text(times: Mapping[str, float]) -> str:
     return f"{sum(times.values()):.1f} s: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in times.items())
 
 
+def beside_astc(manifest: Mapping) -> str:
+    """Say in one line where an export stands beside ASTC at the same bits, as its manifest recorded it."""
+    beside = manifest["beside_astc"]
+    gain_db, blocks = beside["gain_db"], beside["astc"]
+    rate = f"{beside['bpp']:.2f} bits per texel" if len(blocks) > 1 else "the nearest rate it has"
+    measured = " and ".join(f"{each['psnr_db']:.2f} dB at {each['bpp']:.2f} ({each['blocks']})" for each in blocks)
+    share = beside["texels"] / (manifest["width"] * manifest["height"])
+    return f"{abs(gain_db):.2f} dB {'above' if gain_db >= 0 else 'below'} ASTC at {rate}, which has {measured}" + (
+        "" if share >= 1 else f", on {share:.0%} of the texels"
+    )
+
+
+def next_commands(run_dir: str | os.PathLike) -> list[tuple[str, str]]:
+    """Return, titled, the commands that come after a run: look at it, and put it into an engine; and its choices."""
+    folder = command_path(run_dir)
+    return [
+        ("look at it", f"python view.py --load_dir {folder}"),
+        ("put it into an engine", f"python export.py --load_dir {folder} --engine unreal"),
+        (
+            "or with",
+            "--engine unity, godot, three or gltf; for an engine of your own --shaders hlsl, glsl, wgsl, slang, "
+            "metal, cuda or cpp",
+        ),
+    ]
+
+
 def summary_lines(manifest: Mapping, times: Mapping[str, float] | None = None, span: str = "") -> list[tuple[str, str]]:
     """Return titles and texts with units of an export; `times` are seconds by what they were spent on.
 
@@ -45,6 +73,8 @@ def summary_lines(manifest: Mapping, times: Mapping[str, float] | None = None, s
     psnr = figure(manifest, "psnr", "overall", 0)
     if psnr is not State.NOT_MEASURED:
         lines.append(("PSNR", with_unit(psnr) + ", overall, finest mip"))
+    if isinstance(manifest.get("beside_astc"), Mapping):
+        lines.append(("beside ASTC", beside_astc(manifest)))
     for title, metric, name, decimals, text in (
         ("SSIM", "ssim", "overall", 4, ", mean over the maps, finest mip"),
         ("normal error", "normal_angle_deg", "normal", 2, " degrees, mean over the finest mip"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import jinja2
 from configs import VERSION
 from formats.dds import HEADER_BYTES
 from formats.export_folder import file_prefix_of
+from formats.manifest import MANIFEST_NAME
 from formats.reader import NeuralTextureReader
 from formats.repack import repack_export
 from runtime.shader_page import page_text
@@ -51,23 +53,29 @@ def write_shaders(
     Returns the files that were written. Raises `UserError` where slangc is missing, the storage does not suit a target
     or files cannot be written.
     """
-    manifest = NeuralTextureReader(source).manifest
-    manifest = repack_export(source, folder, storage or shader_storage(manifest), name)
-    reader = NeuralTextureReader(folder)
-    prefix = file_prefix_of(manifest)
-    packed = pack_weights(reader, fold)
-    shaders = [generate(reader, target, replace(default_options(target), half=half), packed) for target in targets]
-    written = [folder / entry["name"] for entry in manifest["files"]] + [folder / "manifest.json"]
-    written += _write_weights(folder, f"{prefix}weights", packed, manifest)
-    for shader in shaders:
-        written += _write_shader(folder, reader, shader, prefix, f"{prefix}weights.bin", "")
-    if cooperative_vectors:
-        packed = pack_weights(reader, fold, "float16")
-        written += _write_weights(folder, f"{prefix}weights_cooperative", packed, manifest)
-        for target in COOPERATIVE_TARGETS:
-            options = replace(default_options(target), half=True, cooperative_vectors=True)
-            shader = generate(reader, target, options, packed)
-            written += _write_shader(folder, reader, shader, prefix, f"{prefix}weights_cooperative.bin", "_cooperative")
+    storage = storage or shader_storage(NeuralTextureReader(source).manifest)
+    variants: list[tuple[str, PackedWeights, list[Shader]]] = []
+    # Whatever a target refuses is refused before anything is written.
+    with tempfile.TemporaryDirectory(prefix="neural_texture_") as aside:
+        repack_export(source, Path(aside), storage, name)
+        reader = NeuralTextureReader(aside)
+        packed = pack_weights(reader, fold)
+        chosen = [generate(reader, target, replace(default_options(target), half=half), packed) for target in targets]
+        variants.append(("", packed, chosen))
+        if cooperative_vectors:
+            packed = pack_weights(reader, fold, "float16")
+            options = {
+                target: replace(default_options(target), half=True, cooperative_vectors=True) for target in TARGETS
+            }
+            chosen = [generate(reader, target, options[target], packed) for target in COOPERATIVE_TARGETS]
+            variants.append(("_cooperative", packed, chosen))
+    manifest = repack_export(source, folder, storage, name)
+    reader, prefix = NeuralTextureReader(folder), file_prefix_of(manifest)
+    written = [folder / entry["name"] for entry in manifest["files"]] + [folder / MANIFEST_NAME]
+    for variant, packed, chosen in variants:
+        written += _write_weights(folder, f"{prefix}weights{variant}", packed, manifest)
+        for shader in chosen:
+            written += _write_shader(folder, reader, shader, prefix, f"{prefix}weights{variant}.bin", variant)
     return written
 
 
@@ -75,7 +83,7 @@ def _write_weights(folder: Path, name: str, packed: PackedWeights, manifest: dic
     write_bytes(folder / f"{name}.bin", packed.data)
     write_json(
         folder / f"{name}.json",
-        {"toolkit_version": VERSION, "name": manifest["name"], **weights_json(packed, manifest)},
+        {"toolkit_version": VERSION, "name": manifest.get("name", ""), **weights_json(packed, manifest)},
     )
     return [folder / f"{name}.bin", folder / f"{name}.json"]
 
@@ -126,8 +134,3 @@ def _cpp_face(reader: NeuralTextureReader, shader: Shader, weights_file: str) ->
         weights_words=len(shader.weights.data) // WORD_BYTES * (WORD_BYTES // 4),
         macs=shader.macs,
     )
-
-
-def target_names() -> tuple[str, ...]:
-    """Return the targets that `--shaders` takes."""
-    return tuple(TARGETS)

@@ -106,7 +106,7 @@ def specialise(reader: NeuralTextureReader, weights: PackedWeights, options: Opt
     )
     template.filters["bool"] = lambda value: "true" if value else "false"
     source = template.get_template("material.slang.j2").render(
-        source=manifest["name"] or "manifest.json",
+        source=manifest.get("name") or "manifest.json",
         width=manifest["width"],
         height=manifest["height"],
         mips=manifest["mips"],

@@ -58,7 +58,7 @@ def ineffective(config: Config) -> list[str]:
         sections = (QuantizeConfig, TrainConfig)
         idle(
             {field.name for section in sections for field in dataclasses.fields(section)} - _COMPARED - {"device"}
-            | {"grid_learning_rate", "report"},
+            | {"grid_learning_rate", "report", "compare_astc"},
             "with mode infer",
         )
         idle({"save_dir"}, "with mode infer: results go to <load_dir>/infer")

@@ -8,9 +8,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from configs import Config, config_to_dict
+from baselines.standing import Standing, stand_beside_astc
+from configs import Config, compares_with_astc, config_to_dict
 from dataset import TextureSet, load_texture_set
 from formats.figures import State, figure, show
+from formats.manifest import update_manifest
 from model.decoder.canonical import canonical_weights, stored_precision
 from reporting.console import say, with_unit
 from reporting.metrics import material_psnr
@@ -32,6 +34,10 @@ from utils.files import require_writable_folder, write_bytes, write_json
 
 REPORT = "figures and report"
 """Phase of what follows the export."""
+COMPARISON = "ASTC"
+"""Phase of encoding the material as ASTC."""
+BETTER_PRESET = "quality"
+"""The preset with the most quality per bit, which takes a shader that `export.py --shaders` writes."""
 
 
 def command_line() -> str:
@@ -63,6 +69,13 @@ def finish(session: Session, folder: Path, log: RunLog, watch: Stopwatch) -> dic
     watch.enter(REPORT)
     add_similarity(export, folder, texture_set)
     log.figures(session.iteration, export.manifest)
+    standing = None
+    if compares_with_astc(config):
+        watch.enter(COMPARISON)
+        standing = stand_beside_astc(texture_set, export.decoded[0], export.manifest["bpp"])
+        if isinstance(standing, Standing):
+            export.manifest = update_manifest(folder, {"beside_astc": standing.record()})
+        watch.enter(REPORT)
     report = None
     if config.export.report and run_dir:
         sheets = contact_sheets(dict(enumerate(texture_set.mips)), export.decoded, present)
@@ -79,6 +92,13 @@ def finish(session: Session, folder: Path, log: RunLog, watch: Stopwatch) -> dic
     if not config.quantize.quantize:
         _say_rounding(session, export.manifest)
     print_summary(export.manifest, folder, watch.seconds())
+    if isinstance(standing, str):
+        say("beside ASTC", standing)
+    elif standing and standing.gain_db < 0 and config.run.preset != BETTER_PRESET:
+        say(
+            "more quality per bit",
+            f"--preset {BETTER_PRESET}, for a shader of your own, which export.py --shaders writes",
+        )
     if report:
         say("report", report)
     return export.manifest

@@ -7,6 +7,7 @@ from pathlib import Path
 from configs import Config, config_from_dict
 from dataset import TextureSet, load_texture_set
 from reporting.console import say, with_unit
+from reporting.summary import next_commands, print_lines
 from training.checkpoint import Checkpoint
 from training.checkpoint_writer import CheckpointWriter
 from training.finish import finish
@@ -83,6 +84,7 @@ def train(
     seconds = watch.seconds()
     if SEARCH in seconds and config.train.time_budget:
         say("note", f"the search for a rate took {seconds[SEARCH]:.1f} s on top of the time_budget")
+    print_lines(next_commands(run_dir))
     return folder
 
 

@@ -11,8 +11,10 @@ from formats.reader import NeuralTextureReader
 from formats.storage import storage_name
 from reporting.pictures import contact_sheets
 from reporting.quality import error_figures, perceptual_figures, similarity_figures
+from reporting.rendered import render_beside
 from reporting.report import write_report
 from reporting.sections import RunRecord, run_sections
+from reporting.summary import next_commands
 from training.checkpoint import Checkpoint
 from training.exporting import Export
 from utils.arguments import command_path
@@ -42,14 +44,26 @@ def add_similarity(export: Export, folder: Path, texture_set: TextureSet) -> Non
 def write_run_report(
     out: Path, export: Export, texture_set: TextureSet, iteration: int, record: RunRecord, sheets: Mapping[int, bytes]
 ) -> Path:
-    """Write the contact sheets, PNG by mip, into `out`'s `media`, and report.html; returns its path."""
+    """Write the contact sheets, PNG by mip, and renders into `out`'s `media`, and report.html; returns its path."""
     for mip, png in sheets.items():
         write_bytes(out / "media" / f"iteration_{iteration}_mip{mip}.png", png)
+    rendered = render_beside(
+        texture_set.mips[0], {"neural texture": export.decoded[0]}, texture_set.present, texture_set.normal_convention
+    )
+    write_bytes(out / "media" / f"iteration_{iteration}_rendered.png", rendered.picture)
     path = out / "report.html"
     write_report(
         path,
         f"{texture_set.name} as a neural texture",
-        run_sections(export.manifest, dict(enumerate(texture_set.mips)), export.decoded, record, sheets=sheets),
+        run_sections(
+            export.manifest,
+            dict(enumerate(texture_set.mips)),
+            export.decoded,
+            record,
+            sheets=sheets,
+            rendered=rendered,
+            viewer=dict(next_commands(out))["look at it"],
+        ),
     )
     return path
 

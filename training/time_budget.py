@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from baselines.standing import standing_estimate_s
+from configs import compares_with_astc
 from model.layout import ModelLayout
 from training.session import Session
 
@@ -15,6 +17,8 @@ DECODES = 2.5
 """What last evaluation and export take, in units of the time in which the texture decodes all texels."""
 PICTURES_S_PER_TEXEL = 2.4e-6
 """What metrics, pictures and the report take, seconds for each texel of all mips."""
+RENDERS_S = 0.6
+"""What renders of the material take beside its reference, and FLIP on them, at any size, seconds."""
 LEAST_SHARE = 0.25
 """Share of a budget that is trained even where start and end leave less."""
 
@@ -25,7 +29,7 @@ def _texels(layout: ModelLayout) -> int:
 
 
 def finish_estimate_s(session: Session) -> float:
-    """Return about how many seconds the last evaluation, export, pictures and report will take.
+    """Return about how many seconds the last evaluation, export, pictures, report and ASTC beside it will take.
 
     One mip is decoded for it, twice, since the first time includes what is done once.
     """
@@ -45,8 +49,12 @@ def finish_estimate_s(session: Session) -> float:
         texels[0, 0, 0].item()
         decode_s = time.perf_counter() - started
     per_texel_s = decode_s / (texels.shape[0] * texels.shape[1])
-    pictures_s = PICTURES_S_PER_TEXEL if session.config.export.report else 0.0
-    return FIXED_S + _texels(layout) * (DECODES * per_texel_s + pictures_s)
+    end_s = FIXED_S + _texels(layout) * DECODES * per_texel_s
+    if session.config.export.report:
+        end_s += RENDERS_S + _texels(layout) * PICTURES_S_PER_TEXEL
+    if compares_with_astc(session.config):
+        end_s += standing_estimate_s(session.texture_set)
+    return end_s
 
 
 def training_seconds(budget_s: float, elapsed_s: float, finish_s: float) -> tuple[float, str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 from typing import NoReturn
 
@@ -24,5 +25,6 @@ def command_path(path: str | os.PathLike) -> str:
     'outputs/2025-01-31-12-00-00'
     """
     if os.name == "nt":
-        return f'"{path}"' if " " in str(path) else str(path)
+        # All that separates words or commands in cmd or PowerShell.
+        return f'"{path}"' if re.search(r"[\s&()\[\]{}^=;!'+,`~@$]", str(path)) else str(path)
     return shlex.quote(str(path))

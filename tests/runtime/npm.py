@@ -16,6 +16,9 @@ ENVIRONMENT = dict(os.environ)
 CACHE = Path(ENVIRONMENT.get("NEURAL_TEXTURE_TESTS") or Path.home() / ".cache" / "neural-texture-tests")
 PINNED = {"gltf-validator": "2.0.0-dev.3.10", "ktx-parse": "2.0.0", "three": "0.187.0"}
 INSTALL_S = 180
+OPTIONS = ("--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-maxtimeout=3000")
+_failed: set[str] = set()
+"""Packages whose download failed, so that each test does not wait for it again."""
 
 
 def require_node() -> str:
@@ -41,23 +44,18 @@ def npm_package(name: str) -> Path:
     npm = shutil.which("npm")
     if not npm:
         pytest.skip(f"needs npm (apt-get install npm) and then: {by_hand}")
+    if name in _failed:
+        pytest.skip(f"needs the npm package {name}, and its download failed: {by_hand}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
-        command = [
-            npm,
-            "install",
-            "--prefix",
-            aside,
-            "--no-audit",
-            "--no-fund",
-            "--ignore-scripts",
-            f"{name}@{version}",
-        ]
+        command = [npm, "install", "--prefix", aside, *OPTIONS, f"{name}@{version}"]
         try:
             process = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=INSTALL_S)
+            is_done = process.returncode == 0
         except subprocess.TimeoutExpired:
-            pytest.skip(f"needs the npm package {name}, and its download took too long: {by_hand}")
-        if process.returncode:
+            is_done = False
+        if not is_done:
+            _failed.add(name)
             pytest.skip(f"needs the npm package {name}, and its download failed: {by_hand}")
         if folder.exists() and not package.is_file():
             shutil.rmtree(folder)

@@ -19,6 +19,9 @@ from reporting.metrics import material_psnr, material_ssim
 from tests.helpers import ON, ROOT, SHORT, assert_one_line, make_material, run_folder
 from utils.errors import UsageError, UserError, run_command
 
+FINEST = {"iteration_40_mip0.png", "iteration_40_rendered.png"}
+"""Pictures of a run that holds the finest mip alone."""
+
 
 def _manifest(run_dir, iteration=40):
     return json.loads((run_dir / "models" / f"train_result_{iteration}" / "manifest.json").read_text(encoding="utf-8"))
@@ -68,6 +71,29 @@ def test_console_and_report_show_the_manifests_figures_and_what_the_run_was_made
     assert re.search(r"time: +[\d.]+ s: .*training [\d.]+ s.*export [\d.]+ s.*report [\d.]+ s", process.stdout)
 
 
+def test_a_report_shows_the_material_under_light_with_figures_and_names_the_command_that_shows_it_live(finished):
+    _, folder = finished
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Under light</h2>" in report and f"python view.py --load_dir outputs/{folder.name}" in report
+    figures = re.search(r"<td>neural texture</td><td>([\d.]+)</td><td>([\d.]+)</td>", report)
+    assert figures and 5 < float(figures[1]) < 60 and 0 < float(figures[2]) < 1
+    picture = Image.open(folder / "media" / "iteration_40_rendered.png")
+    assert picture.width > 1000 and np.asarray(picture.convert("RGB")).std() > 20
+
+
+def test_a_run_says_where_it_stands_beside_astc_and_ends_with_the_commands_that_come_next(finished):
+    process, folder = finished
+    beside = _manifest(folder)["beside_astc"]
+    assert beside["bpp"] == _manifest(folder)["bpp"] and beside["gain_db"] < 0
+    assert beside["psnr_db"] == pytest.approx(_manifest(folder)["psnr"]["overall"][0])
+    assert f"{-beside['gain_db']:.2f} dB below ASTC at" in process.stdout
+    assert re.search(r"^more quality per bit: +--preset quality", process.stdout, re.M)
+    look, use, choices = process.stdout.splitlines()[-3:]
+    assert look.endswith(f"python view.py --load_dir outputs/{folder.name}")
+    assert use.endswith(f"python export.py --load_dir outputs/{folder.name} --engine unreal")
+    assert all(name in choices for name in ("unity", "godot", "three", "gltf", "--shaders hlsl"))
+
+
 def test_a_run_without_a_report_leaves_pictures_and_report_away(call, workspace, tmp_path):
     code, out, err = call(
         "--data_dir", workspace / "data" / "test", "--save_dir", tmp_path / "out", *SHORT, *ON, "--report", "False"
@@ -86,7 +112,7 @@ def test_a_run_that_stores_the_finest_levels_alone_says_so_of_every_other_mip(ca
     rows = {row.split("│")[1].strip(): row for row in out.splitlines() if row.count("│") > 3}
     assert "not stored" not in rows["0"] and all(rows[str(mip)].count("not stored") >= 4 for mip in range(1, 7))
     folder = run_folder(tmp_path / "out")
-    assert [path.name for path in (folder / "media").iterdir()] == ["iteration_40_mip0.png"]
+    assert {path.name for path in (folder / "media").iterdir()} == FINEST
     code, out, err = call("--mode", "infer", "--load_dir", folder)
     assert (code, err) == (0, "") and out.count("not stored") == 6
     metrics = json.loads((folder / "infer" / "metrics.json").read_text(encoding="utf-8"))
@@ -160,7 +186,7 @@ def test_the_report_of_an_interrupted_run_exports_its_newest_checkpoint_first(
     assert export(["--load_dir", str(copy), "--report"]) == 0
     manifest = _manifest(copy, 20)
     assert len(manifest["psnr"]["overall"]) == 7 and len(manifest["ssim"]["overall"]) == 3
-    assert len(list((copy / "media").iterdir())) == 7 and (copy / "report.html").is_file()
+    assert len(list((copy / "media").iterdir())) == 8 and (copy / "report.html").is_file()
 
 
 def test_the_report_of_another_export_lies_with_it_and_names_its_settings(finished, workspace, tmp_path, monkeypatch):
@@ -170,7 +196,7 @@ def test_the_report_of_another_export_lies_with_it_and_names_its_settings(finish
     other = ["--storage", "true_rate", "--dds_mips", "False", "--report", "--out", str(out)]
     assert export(["--load_dir", str(copy), *other]) == 0
     assert (copy / "report.html").read_text() == "the run's own" and not (copy / "media").exists()
-    assert [path.name for path in (out / "media").iterdir()] == ["iteration_40_mip0.png"]
+    assert {path.name for path in (out / "media").iterdir()} == FINEST
     report = re.sub(r"</?t[dr][^>]*>|\s+", " ", (out / "report.html").read_text(encoding="utf-8"))
     assert re.search(r"export\.storage +true_rate", report) and re.search(r"export\.dds_mips +False", report)
     assert "config.json --storage true_rate --dds_mips False" in report

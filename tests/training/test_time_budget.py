@@ -7,11 +7,12 @@ import time
 
 import pytest
 
-from configs import PRESETS, config_from_dict
+from configs import PRESETS, compares_with_astc, config_from_dict
 from dataset import load_texture_set
 from tests.helpers import make_material, run_folder
 from training.checkpoint import load_checkpoint
 from training.evaluate import evaluate_psnr
+from training.finish import COMPARISON
 from training.progress import psnr_of_part
 from training.run import SEARCH, planned_schedule, train
 from training.session import open_session
@@ -34,7 +35,7 @@ def test_a_run_over_a_time_budget_ends_with_an_evaluation_and_says_how_its_time_
     assert saved.history[-1]["iteration"] == saved.iteration == int(folder.name.rpartition("_")[2])
     line = re.search(r"^time: +([\d.]+) s: (.*)$", capsys.readouterr().out, re.M)
     spent = {phase: float(seconds) for phase, seconds in re.findall(r"([a-z -]+) ([\d.]+) s(?:, |$)", line[2])}
-    assert set(PHASES) <= set(spent)
+    assert set(PHASES) <= set(spent) and COMPARISON not in spent
     assert sum(spent.values()) == pytest.approx(float(line[1]), abs=0.05 * len(spent) + 0.06)
     assert spent["training"] + spent["evaluation"] == pytest.approx(saved.schedule["position"], abs=1.0)
 
@@ -73,6 +74,21 @@ def test_a_larger_material_leaves_less_time_for_the_training(workspace, tmp_path
     assert estimates == sorted(estimates) and estimates[2] > 2 * estimates[0]
     config.export.report = False
     assert finish_estimate_s(session) < estimates[2]
+
+
+def test_astc_beside_a_run_on_the_clock_is_measured_where_it_is_asked_for_and_its_time_left_out(workspace, tmp_path):
+    config = settings(workspace, tmp_path)
+    make_material(tmp_path / "wall", 512, 512)
+    session = open_session(config, load_texture_set(tmp_path / "wall"))
+    without = finish_estimate_s(session)
+    config.given = frozenset({"compare_astc"})
+    assert compares_with_astc(config) and finish_estimate_s(session) > without + 1
+    config.export.compare_astc = False
+    assert not compares_with_astc(config)
+    config.export.compare_astc, config.given, config.train.time_budget = True, frozenset(), None
+    assert compares_with_astc(config)
+    config.run.groups_batching = True
+    assert not compares_with_astc(config)
 
 
 def test_a_resumed_run_gets_what_its_checkpoint_left_of_the_budget(workspace, tmp_path, call):

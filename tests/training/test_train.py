@@ -59,7 +59,8 @@ def test_a_run_has_the_promised_files_and_leaves_nothing_else(finished, workspac
     }
     media = {name for name in files if name.startswith("media/")}
     assert files - media == {"config.json", "report.html", "models/train_result_20/model.pth"} | exports
-    assert len(media) == 7 and all(Image.open(folder / name).width > 64 for name in media)
+    # A sheet for each mip, and the renders.
+    assert len(media) == 8 and all(Image.open(folder / name).width > 64 for name in media)
     events = list((workspace / "outputs" / "tensorboard" / folder.name).iterdir())
     assert len(events) == 1 and events[0].name.startswith("events.out.tfevents")
     assert sorted(path.name for path in (workspace / "outputs").iterdir()) == [folder.name, "tensorboard"]

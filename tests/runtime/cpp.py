@@ -1,0 +1,82 @@
+"""The generated C++, compiled by the system's compiler and called through ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from formats.dds import read_dds
+from formats.reader import NeuralTextureReader
+from runtime.shaders import Shader
+from tests.runtime.exports import POINT
+
+
+def require_compiler() -> str:
+    """Return the path of a C++ compiler, or skip the test with the line to install one."""
+    for name in ("g++", "clang++"):
+        if found := shutil.which(name):
+            return found
+    pytest.skip("needs a C++ compiler: apt-get install g++")
+
+
+def build(source: Path, *flags: str) -> ctypes.CDLL:
+    """Compile a file of C++ to a library beside it and load it."""
+    library = source.with_suffix(".so")
+    command = [
+        require_compiler(),
+        "-std=c++17",
+        "-shared",
+        "-fPIC",
+        *(flags or ("-O1",)),
+        str(source),
+        "-o",
+        str(library),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[:4000]
+    return ctypes.CDLL(str(library))
+
+
+class _Buffer(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p), ("count", ctypes.c_size_t)]
+
+
+def grid_data(reader: NeuralTextureReader, file: str) -> np.ndarray:
+    """Return a DDS file's levels as 32-bit words one after another, finest first, as buffers hold them."""
+    _, levels = read_dds(reader.folder / file)
+    return np.concatenate([np.ascontiguousarray(level).reshape(-1).view("<u4") for level in levels])
+
+
+def buffer_data(shader: Shader, reader: NeuralTextureReader, points: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what every buffer of a generated decoder holds, by binding."""
+    assert points.dtype == POINT
+    own = {
+        "weights": np.frombuffer(shader.weights.data, np.uint8),
+        "points": points,
+        "decoded": np.zeros((len(points), 12), np.float32),
+        "decode_settings": np.array([len(points), 0, 0, 0], np.uint32),
+    }
+    return {b.name: grid_data(reader, b.file) if b.name.startswith("grid") else own[b.name] for b in shader.bindings}
+
+
+def decode(library: ctypes.CDLL, shader: Shader, reader: NeuralTextureReader, points: np.ndarray) -> np.ndarray:
+    """Decode points by the entry NeuralTexture_Decode: float32 `[N, 11]`."""
+    data = {name: np.ascontiguousarray(values) for name, values in buffer_data(shader, reader, points).items()}
+
+    class Parameters(ctypes.Structure):
+        _fields_ = [(b.name, ctypes.c_void_p if b.kind == "uniform" else _Buffer) for b in shader.bindings]
+
+    parameters = Parameters()
+    for binding in shader.bindings:
+        values = data[binding.name]
+        one = values.ctypes.data
+        count = values.size * values.itemsize // (16 if binding.name == "weights" else 4)
+        setattr(parameters, binding.name, one if binding.kind == "uniform" else _Buffer(one, count))
+    groups = (ctypes.c_uint32 * 6)(0, 0, 0, -(-len(points) // 64), 1, 1)
+    library.NeuralTexture_Decode(groups, None, ctypes.byref(parameters))
+    return data["decoded"][:, :11]

@@ -1,0 +1,216 @@
+"""Exports that the generated decoders are tried on, points to decode, and what the NumPy reader makes of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from configs import ACTIVATION_NAMES, PRESETS, HashGridConfig
+from formats.export_folder import file_entry, grid_files, write_grid
+from formats.manifest import MANIFEST_NAME
+from formats.reader import NeuralTextureReader
+from formats.storage import grid_storage
+from images.mips import mip_size
+from tests.formats.reference_decoder import ALL, grid, make_source
+from training.exporting import export_material
+from utils.files import write_json
+
+SAMPLE, TRILINEAR, LOAD, STOCHASTIC = range(4)
+"""Functions that a point of NeuralTexture_Decode names."""
+POINT = np.dtype([("position", "<f4", 4), ("footprint", "<f4", 4), ("noise", "<f4", 4)])
+MAPS = ("diffuse", "normal", "roughness", "occlusion", "metallic", "specular", "displacement")
+
+
+def preset(name: str, storage: str | None = None, width: int = 128, height: int = 128, **changes):
+    """A random model with a preset's layout and storage, apart from `changes`."""
+    model = dict(PRESETS[name].get("model", {}))
+    if "hash_grid_configs" in model:
+        model["hash_grid_configs"] = [HashGridConfig(**fields) for fields in model["hash_grid_configs"]]
+    storage = storage or PRESETS[name].get("export", {}).get("storage", "rgba8")
+    return make_source(width, height, storage=storage, **{**model, **changes})
+
+
+def small(storage: str = "packed", width: int = 64, height: int = 32, seed: int = 1, **model):
+    """A random model with a gathered grid of 4 bits and a bilinear one of 8."""
+    grids = [grid(16, 3, quantize_bits=4, save_bits=32, interpolation="gather"), grid(8, 2)]
+    present = model.pop("present", ALL)
+    return make_source(
+        width,
+        height,
+        present,
+        seed,
+        storage,
+        **{"hash_grid_configs": grids, "use_bias": True, "n_neurons": 16, **model},
+    )
+
+
+def mixed_bits(folder: Path, source, bits: list[tuple[int, ...]]) -> None:
+    """Write an export whose features differ in bits: `bits` of each grid's, random codes."""
+    manifest, rng = export_material(source, folder).manifest, np.random.default_rng(5)
+    manifest = copy.deepcopy(manifest)
+    for g, (entry, own) in enumerate(zip(manifest["grids"], bits, strict=True)):
+        assert len(own) == entry["n_features"]
+        for name in entry["files"]:
+            (folder / name).unlink()
+        stored = grid_storage(own, "packed")
+        entry.update(stored.entry())
+        entry["files"] = grid_files(g, stored.n_files, None)
+        sides = [entry["max_resolution"] >> level for level in range(entry["n_levels"])]
+        codes = [np.stack([rng.integers(0, 1 << b, (side, side)) for b in own], -1).astype(np.int32) for side in sides]
+        write_grid(folder, entry["files"], [stored.pack(level) for level in codes], stored)
+    files = [name for entry in manifest["grids"] for name in entry["files"]] + [manifest["network"]["file"]]
+    manifest["files"] = [file_entry(folder / name) for name in files]
+    write_json(folder / MANIFEST_NAME, manifest)
+
+
+def _mixed(folder: Path) -> None:
+    mixed_bits(folder, small(), [(5, 3, 8, 1, 2, 7, 6, 4), (8, 6, 16, 3)])
+
+
+def _written(source) -> Callable[[Path], None]:
+    return lambda folder: export_material(source(), folder)
+
+
+def without(*names: str) -> dict[str, bool]:
+    """All maps but these."""
+    return {name: name not in names for name in ALL}
+
+
+EXPORTS: dict[str, Callable[[Path], None]] = {
+    **{f"preset {name}": _written(lambda name=name: preset(name)) for name in PRESETS},
+    "quality packed": _written(lambda: preset("quality", "packed", 256, 256)),
+    "quality packed_rgba8": _written(lambda: preset("quality", "packed_rgba8", 64, 128)),
+    "quality rgba8": _written(lambda: preset("quality", "rgba8", 96, 64)),
+    "mobile packed": _written(lambda: preset("mobile", "packed")),
+    "ue5 packed": _written(lambda: preset("ue5", "packed", 64, 128)),
+    "mixed bits": _mixed,
+    "clamped": _written(lambda: small(wrap=False, n_frequencies=3, diffuse_space="srgb")),
+    "clamped, filtered": _written(lambda: preset("ue5", "rgba8", 64, 64, wrap=False)),
+    "odd size": _written(lambda: small(width=45, height=77, n_frequencies=2, period_cells=1, phases=2)),
+    "1 x 1": _written(lambda: small(width=1, height=1)),
+    "one row": _written(lambda: small(width=40, height=1, storage="packed_rgba8")),
+    "missing maps": _written(lambda: small(present=without("normal", "occlusion", "displacement"))),
+    "linear layer": _written(lambda: small(n_hidden_layers=0)),
+    "order 2": _written(lambda: small(position_order=2, network_precision="float16")),
+    "order 1, int8": _written(lambda: small(position_order=1, network_precision="int8", n_neurons=20)),
+    # Sizes whose texels have too many places in a cell: nothing is folded.
+    "order 1, not folded": _written(lambda: small(width=67, height=61, position_order=1)),
+    "16 bits": _written(
+        lambda: make_source(
+            32, 32, storage="true_rate", hash_grid_configs=[grid(16, 3, quantize_bits=16, save_bits=64), grid(8, 2)]
+        )
+    ),
+    "2 bits": _written(
+        lambda: small("packed", hash_grid_configs=[grid(16, 3, quantize_bits=2, save_bits=32, interpolation="gather")])
+    ),
+    "finest level alone": _written(lambda: small(dds_mips=False)),
+    **{
+        f"activation {name}": _written(lambda name=name: small(activation=name, output_activation=name, width=32))
+        for name in ACTIVATION_NAMES
+    },
+}
+"""Name to a function that writes the export into a folder."""
+
+
+def draw_points(reader: NeuralTextureReader, count: int = 1024, seed: int = 0) -> np.ndarray:
+    """Return `count` random points of each function, and points on and beyond the borders: `POINT` `[N]`.
+
+    The points of a function follow each other. Those that read mips which are not stored are left out.
+    """
+    manifest, rng = reader.manifest, np.random.default_rng(seed)
+    mips, texels = len(reader.stored_mips), (manifest["width"], manifest["height"])
+    sets = []
+    borders = np.array([0, 1, -1, 2, 0.5, -0.25, 1.75, 1 - 2**-12, 2**-12, -7, 9], np.float32)
+    border_u, border_v = (axis.reshape(-1) for axis in np.meshgrid(borders, borders))
+    for function in (SAMPLE, TRILINEAR):
+        part = np.zeros(count + len(border_u), POINT)
+        # Most points lie in the texture, some up to two turns outside.
+        part["position"][:count, :2] = rng.uniform(0, 1, (count, 2)) + rng.integers(-2, 3, (count, 1)) * (
+            rng.random((count, 1)) < 0.3
+        )
+        part["position"][count:, 0], part["position"][count:, 1] = border_u, border_v
+        part["position"][:, 2] = rng.uniform(-0.9, mips - 0.1, len(part))
+        part["position"][: count // 8, 2] = rng.integers(0, mips, count // 8)
+        part["position"][:, 3] = function
+        sets.append(part)
+    part = np.zeros(count, POINT)
+    mip = rng.integers(0, mips, count)
+    sizes = np.array([mip_size(*texels, m) for m in range(mips)])[mip]
+    part["position"][:, :2] = rng.integers(-1, 2, (count, 2)) * sizes + rng.integers(0, sizes)
+    part["position"][:, 2], part["position"][:, 3] = mip, LOAD
+    sets.append(part)
+    part = np.zeros(count, POINT)
+    part["position"][:, :2] = rng.uniform(-0.5, 1.5, (count, 2))
+    part["position"][:, 3] = STOCHASTIC
+    angle, length = rng.uniform(0, 2 * np.pi, (2, count)), 2 ** rng.uniform(-2, mips, (2, count)) / max(texels)
+    part["footprint"] = np.stack([length[i // 2] * (np.cos, np.sin)[i % 2](angle[i // 2]) for i in range(4)], -1)
+    part["noise"] = rng.random((count, 4))
+    sets.append(part)
+    return np.concatenate(sets)
+
+
+def _limited(values: np.ndarray, size: np.ndarray, wrap: bool) -> np.ndarray:
+    return values % size if wrap else np.clip(values, 0, size - 1)
+
+
+def stochastic_texels(reader: NeuralTextureReader, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return mip and texel of stochastic samples, in double precision, and whether rounding could choose another."""
+    manifest, mips = reader.manifest, len(reader.stored_mips)
+    size = np.array([manifest["width"], manifest["height"]], np.float64)
+    noise = points["noise"].astype(np.float64)
+    ddx, ddy = (points["footprint"][:, part].astype(np.float64) for part in (slice(0, 2), slice(2, 4)))
+    long_x, long_y = (np.linalg.norm(change * size, axis=1) for change in (ddx, ddy))
+    longest = np.maximum(long_x, long_y)
+    shortest = np.maximum(np.minimum(long_x, long_y), longest / 16)
+    level = np.log2(shortest) + noise[:, 2]
+    mip = np.clip(np.floor(level), 0, mips - 1).astype(int)
+    axis = np.where((long_x >= long_y)[:, None], ddx, ddy)
+    at = points["position"][:, :2] + axis * ((noise[:, 3] - 0.5) * (1 - np.minimum(shortest / longest, 1)))[:, None]
+    sizes = np.array([mip_size(manifest["width"], manifest["height"], m) for m in range(mips)])[mip]
+    place = at * sizes - 0.5 + noise[:, :2]
+    doubtful = (np.abs(np.stack([level, *place.T]) - np.rint(np.stack([level, *place.T]))) < 1e-3).any(0)
+    return mip, _limited(np.floor(place).astype(int), sizes, manifest["wrap"]), doubtful
+
+
+def expected(reader: NeuralTextureReader, points: np.ndarray) -> np.ndarray:
+    """Return what the reader decodes at points, diffuse in linear light: float32 `[N, 11]`; NaN where a stochastic
+    sample's rounding could choose another texel."""
+    manifest, mips = reader.manifest, len(reader.stored_mips)
+    result = np.full((len(points), 11), np.nan, np.float32)
+    u, v, lod, function = points["position"].T
+    own = function == SAMPLE
+    result[own] = reader.sample(u[own], v[own], np.clip(np.floor(lod[own] + np.float32(0.5)), 0, mips - 1))
+    own = function == TRILINEAR
+    result[own] = reader.sample(u[own], v[own], np.clip(lod[own], 0, mips - 1))
+    decoded = [reader.decode(mip) for mip in range(mips)]
+    loads, drawn = np.flatnonzero(function == LOAD), np.flatnonzero(function == STOCHASTIC)
+    for index in loads:
+        mip = int(lod[index])
+        height, width = decoded[mip].shape[:2]
+        x, y = _limited(np.array([u[index], v[index]], int), np.array([width, height]), manifest["wrap"])
+        result[index] = decoded[mip][y, x]
+    mip, texels, doubtful = stochastic_texels(reader, points[drawn])
+    for index, m, (x, y), skip in zip(drawn, mip, texels, doubtful):
+        if not skip:
+            result[index] = decoded[m][y, x]
+    if manifest["channels"][0]["space"] == "srgb":
+        result[:, :3] = linear_light(result[:, :3])
+    return result
+
+
+def linear_light(coded: np.ndarray) -> np.ndarray:
+    """Linear light of sRGB-coded values (IEC 61966-2-1)."""
+    coded = coded.astype(np.float64)
+    return np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def largest_error(decoded: np.ndarray, wanted: np.ndarray) -> float:
+    """Largest difference; infinite where what was decoded is not a number."""
+    assert decoded.shape == wanted.shape
+    known = ~np.isnan(wanted).any(1)
+    assert known.mean() > 0.9
+    difference = np.abs(decoded[known].astype(np.float64) - wanted[known])
+    return float(np.where(np.isnan(difference), np.inf, difference).max())

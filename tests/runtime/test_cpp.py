@@ -1,0 +1,23 @@
+"""The generated C++ compiled by the system's compiler: every preset, container and feature against the NumPy reader."""
+
+from __future__ import annotations
+
+import pytest
+
+from runtime.shaders import generate
+from tests.runtime.cpp import build, decode
+from tests.runtime.exports import EXPORTS, draw_points, expected, largest_error
+
+FLOAT_ERROR = 1e-3
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_the_compiled_decoder_equals_the_reader(exports, largest_errors, tmp_path, name):
+    reader = exports.readable(name)
+    shader = generate(reader, "cpp")
+    source = tmp_path / "decoder.cpp"
+    source.write_bytes(shader.code)
+    points = draw_points(reader)
+    error = largest_error(decode(build(source), shader, reader, points), expected(reader, points))
+    largest_errors.setdefault("C++", {})[name] = error
+    assert error < FLOAT_ERROR
