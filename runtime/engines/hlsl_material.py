@@ -92,8 +92,8 @@ def weights_texture(data: bytes) -> np.ndarray:
     return np.frombuffer(padded, np.uint8).reshape(-1, WEIGHTS_TEXTURE_WIDTH, 4)
 
 
-def hlsl_material(reader: NeuralTextureReader, name: str) -> HlslMaterial:
-    """Return an export's decoder as the struct `name`, with the textures that it reads.
+def hlsl_material(reader: NeuralTextureReader, name: str, in_function: bool = False) -> HlslMaterial:
+    """Return an export's decoder as the struct `name`, with the textures that it reads; `in_function` as `hlsl_struct`.
 
     Raises `UserError` where slangc is missing or the material cannot be stored in RGBA8 textures.
     """
@@ -114,7 +114,7 @@ def hlsl_material(reader: NeuralTextureReader, name: str) -> HlslMaterial:
                     grid_atlas(read_dds(packed.folder / binding.file)[1]) if is_grid else weights_texture(weights.data)
                 )
                 textures.append(EngineTexture(binding.name, label, texels, binding.file if is_grid else "weights.bin"))
-    struct = hlsl_struct(shader.text, name)
+    struct = hlsl_struct(shader.text, name, in_function=in_function)
     manifest, present = reader.manifest, reader.present
     width, height = reader.mip_size(0)
     more = template("sampling.hlsl.j2").render(sample=struct.sample, width=width, height=height)

@@ -44,7 +44,7 @@ class HlslStruct:
     sample: str
     """The type that its functions return."""
     types: str
-    """Declarations of the structs that it uses, to stand before it."""
+    """Declarations of the structs and constants that it uses, to stand before it."""
     resources: list[str]
     """Names of the members that the caller sets."""
     members: str
@@ -95,10 +95,14 @@ def _declaration(text: str, first: str, has_body: bool) -> Declaration:
     return Declaration("resource", _WORD.findall(text.split(":", 1)[0])[-1], text, words)
 
 
-def hlsl_struct(code: str, name: str, functions: Sequence[str] = FUNCTIONS) -> HlslStruct:
+def hlsl_struct(
+    code: str, name: str, functions: Sequence[str] = FUNCTIONS, in_function: bool = False
+) -> HlslStruct:
     """Return the HLSL of `runtime.shaders.generate` as a struct `name` with these of its functions, and what they use.
 
-    Types get the struct's name in front; constants go into the functions that use them, as HLSL structs hold none.
+    Types and constants get the struct's name in front and stand before it. `in_function`: the struct will stand in a
+    function, where its own functions cannot see such constants, so these go into the functions that use them. (Not
+    so elsewhere: DXC takes a constant in a function of a global struct for one from outside.)
     """
     known = {entry.name: entry for entry in declarations(code)}
     used, waiting = set(), list(functions)
@@ -108,9 +112,10 @@ def hlsl_struct(code: str, name: str, functions: Sequence[str] = FUNCTIONS) -> H
             used.add(entry.name)
             waiting += [word for word in entry.words if word in known]
     kept = [entry for entry in known.values() if entry.name in used]
-    renamed = {entry.name: f"{name}_{entry.name}" for entry in kept if entry.kind == "struct"}
+    apart = ("struct",) if in_function else ("struct", "constant")
+    renamed = {entry.name: f"{name}_{entry.name}" for entry in kept if entry.kind in apart}
     renamed[SAMPLE] = f"{name}Sample"
-    constants = {entry.name: entry for entry in kept if entry.kind == "constant"}
+    constants = {entry.name: entry for entry in kept if entry.kind == "constant" and in_function}
 
     def finished(text: str) -> str:
         text = _WORD.sub(lambda match: renamed.get(match[0], match[0]), text)
@@ -124,7 +129,7 @@ def hlsl_struct(code: str, name: str, functions: Sequence[str] = FUNCTIONS) -> H
             head, body = entry.text.split("{", 1)
             text = head + "{" + "".join(f"\n    {constant}" for constant in own) + body
             members.append("\n" + _indented(finished(text)) + "\n")
-    types = "\n".join(finished(entry.text) + "\n" for entry in kept if entry.kind == "struct")
+    types = "\n".join(finished(entry.text) + "\n" for entry in kept if entry.kind in apart)
     return HlslStruct(name, renamed[SAMPLE], types, [entry.name for entry in resources], "".join(members))
 
 

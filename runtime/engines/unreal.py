@@ -15,6 +15,11 @@ from utils.errors import UserError, describe_os_error
 from utils.files import write_bytes
 
 
+def unreal_material(reader: NeuralTextureReader, name: str) -> HlslMaterial:
+    """Return an export's code, as it can stand in a function, and textures; raises as `hlsl_material`."""
+    return hlsl_material(reader, f"F{name}NeuralTexture", in_function=True)
+
+
 def custom_node_inputs(material: HlslMaterial) -> list[str]:
     """Return the names of the Custom node's inputs, in order; textures are the last ones."""
     return ["UV", "UVAlongX", "UVAlongY", "Trilinear"] + [texture.label for texture in material.textures]
@@ -40,7 +45,7 @@ def unreal_package(reader: NeuralTextureReader, folder: Path, name: str) -> list
     Textures as TGA, the Custom node's code, `import_<name>.py` for the editor, a page, and for exports that the plugin
     reads its files in `plugin/`. Raises `UserError` where slangc is missing or files cannot be written.
     """
-    material = hlsl_material(reader, f"F{name}NeuralTexture")
+    material = unreal_material(reader, name)
     names = {texture.label: f"T_{name}_{texture.label}.tga" for texture in material.textures}
     files = {folder / names[texture.label]: _tga(texture) for texture in material.textures}
     script = template("unreal/import.py.j2").render(

@@ -10,7 +10,7 @@ from PIL import Image
 
 from runtime.engines.hlsl_material import hlsl_material
 from runtime.engines.hlsl_struct import declarations, hlsl_struct
-from runtime.engines.unreal import custom_node_code, custom_node_inputs, unreal_package
+from runtime.engines.unreal import custom_node_code, custom_node_inputs, unreal_material, unreal_package
 from tests.runtime.dxc import compile_hlsl
 from tests.runtime.engines.hlsl_harness import (
     in_linear_light,
@@ -66,7 +66,7 @@ def expected(reader, made, values):
 @pytest.mark.parametrize("large, wrap", [(False, True), (True, True), (True, False)])
 def test_a_custom_node_gives_what_the_reader_gives(tmp_path, large, wrap):
     reader = material(tmp_path, large, wrap)
-    made = hlsl_material(reader, "FBrickNeuralTexture")
+    made = unreal_material(reader, "Brick")
     assert ("Weights" in [texture.label for texture in made.textures]) == large
     points, lods = random_points(reader)
     texels = texel_points(reader)
@@ -81,7 +81,7 @@ def test_a_custom_node_gives_what_the_reader_gives(tmp_path, large, wrap):
 @pytest.mark.parametrize("flags", [("cs_6_0",), ("cs_6_6", "-HV", "2021"), ("cs_6_0", "-spirv")])
 @pytest.mark.parametrize("large", [False, True])
 def test_dxc_compiles_a_custom_node(tmp_path, large, flags):
-    assert compile_hlsl(node(hlsl_material(material(tmp_path, large), "FBrickNeuralTexture")), *flags)
+    assert compile_hlsl(node(unreal_material(material(tmp_path, large), "Brick")), *flags)
 
 
 def test_two_materials_fit_into_one_shader(tmp_path):
@@ -115,7 +115,9 @@ def test_a_struct_holds_what_its_functions_use_and_no_more():
     assert made.resources == ["t"] and made.sample == "RustSample"
     text = made.text()
     assert "main" not in text and "out_0" not in text and "register" not in text
-    assert text.index("struct RustSample") < text.index("struct Rust\n") < text.index("static const int  A_0[2]")
+    assert text.index("static const int  Rust_A_0[2]") < text.index("struct RustSample") < text.index("struct Rust\n")
+    inside = hlsl_struct(code, "Rust", ["F"], in_function=True).text()
+    assert inside.index("struct Rust\n") < inside.index("static const int  A_0[2]") < inside.index("return A_0[i]")
 
 
 class Editor:
@@ -160,7 +162,7 @@ class Thing:
 
 def test_the_script_imports_textures_and_connects_the_material(tmp_path, monkeypatch):
     reader = material(tmp_path / "export", True)
-    made = hlsl_material(reader, "FBrickNeuralTexture")
+    made = unreal_material(reader, "Brick")
     files = unreal_package(reader, tmp_path / "unreal", "Brick")
     assert all(path.is_file() for path in files)
     editor = Editor()
