@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import jinja2
 import numpy as np
@@ -21,12 +22,10 @@ from runtime.engines.hlsl_struct import HlslStruct, hlsl_struct
 from runtime.shader_page import bc7_bytes
 from runtime.shaders import generate
 from runtime.specialise import WEIGHTS_TEXTURE_WIDTH, Options
-from runtime.weights import WORD_BYTES, pack_weights
+from runtime.weights import WORD_BYTES, PackedWeights, pack_weights
 
 MOST_CONSTANT_BYTES = 4096
 """Weights up to this size are constants in the code; larger ones are a texture."""
-LARGEST_TEXTURE = 16384
-"""Texels a side that GPUs take."""
 _TEMPLATES = Path(__file__).parent / "templates"
 _OUTPUTS = {
     "normal": "Normal",
@@ -101,7 +100,7 @@ def hlsl_material(reader: NeuralTextureReader, name: str, in_function: bool = Fa
         repack_export(reader.folder, Path(folder), "packed_rgba8")
         packed = NeuralTextureReader(folder)
         weights = pack_weights(packed)
-        kept = "constants" if len(weights.data) <= MOST_CONSTANT_BYTES else "texture"
+        kept: Literal["constants", "texture"] = "constants" if len(weights.data) <= MOST_CONSTANT_BYTES else "texture"
         # slangc writes only what an entry calls: the entry that decodes points calls all, and is left out again.
         options = Options(grids="atlas", weights=kept, filter=False, bake=False, decode=True)
         shader = generate(packed, "hlsl", options, weights)
@@ -141,12 +140,11 @@ def hlsl_material(reader: NeuralTextureReader, name: str, in_function: bool = Fa
             "weights_are_constants": kept == "constants",
             "bc7_bytes": bc7_bytes(reader),
             "plugin": manifest["ue5_plugin"],
-            "largest": max(max(texture.texels.shape[:2]) for texture in textures),
         },
     )
 
 
-def _weights_read(weights) -> int:
+def _weights_read(weights: PackedWeights) -> int:
     """Return the bytes of weights that a decoded texel reads, biases and scales left out."""
     first = weights.fold.layer if weights.fold else weights.layers[0]
     words = sum(layer.rows * layer.stride for layer in [first, *weights.layers[1:]])

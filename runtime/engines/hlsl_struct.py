@@ -95,9 +95,7 @@ def _declaration(text: str, first: str, has_body: bool) -> Declaration:
     return Declaration("resource", _WORD.findall(text.split(":", 1)[0])[-1], text, words)
 
 
-def hlsl_struct(
-    code: str, name: str, functions: Sequence[str] = FUNCTIONS, in_function: bool = False
-) -> HlslStruct:
+def hlsl_struct(code: str, name: str, functions: Sequence[str] = FUNCTIONS, in_function: bool = False) -> HlslStruct:
     """Return the HLSL of `runtime.shaders.generate` as a struct `name` with these of its functions, and what they use.
 
     Types and constants get the struct's name in front and stand before it. `in_function`: the struct will stand in a

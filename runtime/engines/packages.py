@@ -14,11 +14,7 @@ from utils.files import require_writable_folder
 
 Package = Callable[[NeuralTextureReader, Path, str], list[Path]]
 """Takes the material, the folder to write into and the prefix of its files; returns the files that it wrote."""
-PACKAGES: dict[str, Package] = {
-    "unreal": unreal_package,
-    "unity": unity_package,
-    "gltf": gltf_package,
-}
+PACKAGES: dict[str, Package] = {"unreal": unreal_package, "unity": unity_package, "gltf": gltf_package}
 
 
 def write_packages(

@@ -28,9 +28,7 @@ def _device():
     return adapter.request_device_sync()
 
 
-def run_points(
-    code: bytes | str, points: np.ndarray, width: int, textures: Sequence[np.ndarray]
-) -> np.ndarray:
+def run_points(code: bytes | str, points: np.ndarray, width: int, textures: Sequence[np.ndarray]) -> np.ndarray:
     """Run `main` of SPIR-V or WGSL for every point: float32 `[N, P]` in, float32 `[N, width]` out.
 
     Bindings: 0 the points, 1 the results, 2 a nearest sampler, then the RGBA8 textures, uint8 `[H, W, 4]`. Skips the

@@ -96,7 +96,8 @@ def test_dxc_compiles_both_entries_as_a_pixel_shader(tmp_path, precision):
     made = hlsl_material(reader, "BrickNeuralTexture")
     declared = "SamplerState nearest;\n" + "".join(f"Texture2D T{i};\n" for i in range(len(made.textures)))
     body = call(made, precision, f"{precision}2(uv)", "0.0f")
-    main = f"float4 main(float2 uv : TEXCOORD0) : SV_Target\n{{\n{body}\nreturn float4(BaseColor * Normal, Smoothness);\n}}\n"
+    body += "\nreturn float4(BaseColor * Normal, Smoothness);"
+    main = f"float4 main(float2 uv : TEXCOORD0) : SV_Target\n{{\n{body}\n}}\n"
     assert compile_hlsl(_GRAPH + declared + unity_hlsl(reader, made, "Brick") + main, "ps_6_0")
 
 
@@ -120,7 +121,10 @@ def test_the_importer_compiles(tmp_path):
     if not shutil.which("mcs"):
         pytest.skip("no C# compiler: apt-get install mono-mcs")
     unity_package(material(tmp_path / "export", True), tmp_path / "unity", "Brick")
-    sources = [tmp_path / "unity" / "Editor" / "BrickNeuralTextureImporter.cs", Path(__file__).parent / "unity_classes.cs"]
+    sources = [
+        tmp_path / "unity" / "Editor" / "BrickNeuralTextureImporter.cs",
+        Path(__file__).parent / "unity_classes.cs",
+    ]
     command = ["mcs", "-target:library", "-nowarn:649,169", f"-out:{tmp_path / 'importer.dll'}", *map(str, sources)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0 and "error" not in result.stdout + result.stderr, result.stdout + result.stderr

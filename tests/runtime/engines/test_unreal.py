@@ -1,4 +1,4 @@
-"""The package for Unreal: its code compiled and run inside what Unreal makes of a Custom node, its script against a stand-in."""
+"""The package for Unreal: its code run inside what Unreal makes of a Custom node, its script against a stand-in."""
 
 import runpy
 import sys
@@ -136,7 +136,9 @@ class Editor:
         library = module.MaterialEditingLibrary
         library.create_material_expression.side_effect = lambda material, kind, x, y: Thing(kind)
         library.connect_material_expressions.side_effect = lambda *link: self.links.append(link) or True
-        library.connect_material_property.side_effect = lambda node, output, place: self.properties.update({output: place})
+        library.connect_material_property.side_effect = lambda node, output, place: self.properties.update(
+            {output: place}
+        )
 
     def import_tasks(self, tasks):
         for task in tasks:
