@@ -26,8 +26,9 @@ _WORD_FORMATS = {"R32_UINT": 1, "R32G32_UINT": 2, "R32G32B32A32_UINT": 4}
 class Options:
     """How the decoder is built, apart from what the material says."""
 
-    grids: Literal["textures", "buffers"] = "textures"
-    """Buffers hold a DDS file's levels as 32-bit words, finest first."""
+    grids: Literal["textures", "buffers", "atlas"] = "textures"
+    """Buffers hold a DDS file's levels as 32-bit words, finest first. An atlas holds them in one texture without mips,
+    level 0 on the left, the others below each other beside it (`grid_atlas`): engines make mips of their own."""
     weights: Literal["buffer", "texture", "words", "constants"] = "buffer"
     """A buffer of 16-byte words, a texture of them (RGBA8, or `words`: a word a texel), or numbers in the source."""
     half: bool = False
@@ -197,6 +198,12 @@ def _grid(reader: NeuralTextureReader, g: int, weights: PackedWeights, options: 
         starts = [sum((side >> k) ** 2 for k in range(level)) for level in range(stored)]
         fetch.append(f"static const int starts[{stored}] = {{ {', '.join(map(str, starts))} }};")
         fetch.append(f"int at = (starts[level] + texel.y * ({side} >> level) + texel.x) * {per_file};")
+    position = "int3(texel, level)"
+    if options.grids == "atlas":
+        if entry["format"] != "R8G8B8A8_UNORM":
+            raise UserError(f"an atlas holds RGBA8, not {entry['format']}; export with --storage packed_rgba8")
+        fetch.append(f"int2 corner = int2(min(level, 1) * {side}, {side} - ({side} >> max(level - 1, 0)));")
+        position = "int3(texel + corner, 0)"
     for j, name in enumerate(names):
         if options.grids == "buffers":
             bindings.add(name, "buffer", "uint", "StructuredBuffer<uint>", entry["files"][j])
@@ -210,17 +217,17 @@ def _grid(reader: NeuralTextureReader, g: int, weights: PackedWeights, options: 
             kind = f"uint{per_file if per_file > 1 else ''}"
             bindings.add(name, "texture", entry["format"], f"Texture2D<{kind}>", entry["files"][j])
             texel.append(f"{kind} words{j};")
-            fetch.append(f"t.words{j} = {name}.Load(int3(texel, level));")
+            fetch.append(f"t.words{j} = {name}.Load({position});")
             words += [f"t.words{j}.{_SWIZZLE[k]}" if per_file > 1 else f"t.words{j}" for k in range(per_file)]
         else:
             bindings.add(name, "texture", entry["format"], "Texture2D<float4>", entry["files"][j])
             if fields:
                 texel.append(f"uint word{j};")
-                fetch.append(f"t.word{j} = wordOfBytes({name}.Load(int3(texel, level)));")
+                fetch.append(f"t.word{j} = wordOfBytes({name}.Load({position}));")
                 words.append(f"t.word{j}")
                 continue
             texel.append(f"float4 channels{j};")
-            fetch.append(f"t.channels{j} = {name}.Load(int3(texel, level));")
+            fetch.append(f"t.channels{j} = {name}.Load({position});")
             quads.append(f"Real4(t.channels{j} * {entry['scale']!r} + {entry['offset']!r})")
             if hardware:
                 sample = f"{name}.SampleLevel(grid_sampler, uv, float(level))"
