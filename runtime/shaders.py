@@ -38,7 +38,9 @@ TARGETS = {
         Target("glsl", "neural_texture.glsl", "glsl"),
         Target("wgsl", "neural_texture.wgsl", "wgsl"),
         Target("metal", "neural_texture.metal", "metal"),
-        Target("spirv", "neural_texture.spv", "spirv", flags=("-O0",)),
+        Target(
+            "spirv", "neural_texture.spv", "spirv", flags=("-O0", "-profile", "spirv_1_3", "-fvk-use-entrypoint-name")
+        ),
         Target("cuda", "neural_texture.cu", "cuda", buffers=True),
         Target("cpp", "neural_texture.cpp", "cpp", buffers=True),
     )
@@ -96,6 +98,9 @@ def generate(
         code = compile_slang(sources, chosen.slangc, entry, {name: int(on) for name, on in defines.items()}, flags)
         if target != "spirv":
             code = _plain_names(code.decode("utf-8"), special).encode()
+        if target == "cuda":
+            # Slang's prelude hides the half type, which float16 weights are read by.
+            code = b"#define SLANG_CUDA_ENABLE_HALF 1\n" + code
     return Shader(chosen, code, special.bindings, special.macs, weights, options)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +65,10 @@ def buffer_data(shader: Shader, reader: NeuralTextureReader, points: np.ndarray)
     return {b.name: grid_data(reader, b.file) if b.name.startswith("grid") else own[b.name] for b in shader.bindings}
 
 
-def decode(library: ctypes.CDLL, shader: Shader, reader: NeuralTextureReader, points: np.ndarray) -> np.ndarray:
-    """Decode points by the entry NeuralTexture_Decode: float32 `[N, 11]`."""
+def prepared(
+    library: ctypes.CDLL, shader: Shader, reader: NeuralTextureReader, points: np.ndarray
+) -> tuple[Callable[[], None], np.ndarray]:
+    """Return a call of NeuralTexture_Decode on points, and where it writes: float32 `[N, 12]`."""
     data = {name: np.ascontiguousarray(values) for name, values in buffer_data(shader, reader, points).items()}
 
     class Parameters(ctypes.Structure):
@@ -78,5 +81,15 @@ def decode(library: ctypes.CDLL, shader: Shader, reader: NeuralTextureReader, po
         count = values.size * values.itemsize // (16 if binding.name == "weights" else 4)
         setattr(parameters, binding.name, one if binding.kind == "uniform" else _Buffer(one, count))
     groups = (ctypes.c_uint32 * 6)(0, 0, 0, -(-len(points) // 64), 1, 1)
-    library.NeuralTexture_Decode(groups, None, ctypes.byref(parameters))
-    return data["decoded"][:, :11]
+
+    def call(kept: dict = data) -> None:
+        library.NeuralTexture_Decode(groups, None, ctypes.byref(parameters))
+
+    return call, data["decoded"]
+
+
+def decode(library: ctypes.CDLL, shader: Shader, reader: NeuralTextureReader, points: np.ndarray) -> np.ndarray:
+    """Decode points by the entry NeuralTexture_Decode: float32 `[N, 11]`."""
+    call, decoded = prepared(library, shader, reader, points)
+    call()
+    return decoded[:, :11]

@@ -1,0 +1,66 @@
+"""Generated WGSL run by wgpu: exact decoding, half precision, the hardware sampler, baked mips."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from runtime.shaders import generate
+from runtime.specialise import Options
+from tests.runtime.exports import SAMPLE, TRILINEAR, draw_points, expected, largest_error
+from tests.runtime.gpu import Decoder, require_device
+from tests.runtime.test_vulkan import EXACT, FLOAT_ERROR, SAMPLER_ERROR, STEP, assert_baked
+from utils.errors import UserError
+
+
+def decoder(reader, options: Options) -> Decoder:
+    shader = generate(reader, "wgsl", options)
+    return Decoder(shader, reader, shader.text, "NeuralTexture_Bake" if options.bake else "NeuralTexture_Decode")
+
+
+@pytest.mark.parametrize("name", ["quality packed", "mobile packed", "preset ue5", "mixed bits", "odd size", "clamped"])
+def test_wgsl_equals_the_reader(exports, largest_errors, name):
+    require_device()
+    reader = exports(name)
+    points = draw_points(reader)
+    error = largest_error(decoder(reader, EXACT).decode(points), expected(reader, points))
+    largest_errors.setdefault("wgsl (wgpu)", {})[name] = error
+    assert error < FLOAT_ERROR
+
+
+@pytest.mark.parametrize("name", ["mobile packed", "clamped"])
+def test_half_precision_stays_within_one_step(exports, largest_errors, name):
+    if "shader-f16" not in require_device().features:
+        pytest.skip("the adapter has no half precision")
+    reader = exports(name)
+    points = draw_points(reader)
+    half = Options(bake=False, decode=True, filter=False, half=True)
+    error = largest_error(decoder(reader, half).decode(points), expected(reader, points))
+    largest_errors.setdefault("wgsl half (wgpu)", {})[name] = error
+    assert error < STEP
+
+
+def test_the_hardware_sampler_blends_taps(exports, largest_errors):
+    require_device()
+    reader = exports("preset ue5")
+    points = draw_points(reader)
+    points = points[np.isin(points["position"][:, 3], (SAMPLE, TRILINEAR))]
+    error = largest_error(
+        decoder(reader, Options(bake=False, decode=True, filter=True)).decode(points), expected(reader, points)
+    )
+    largest_errors.setdefault("wgsl, hardware sampler (wgpu)", {})["preset ue5"] = error
+    assert error < SAMPLER_ERROR
+
+
+@pytest.mark.parametrize("name", ["quality packed", "odd size"])
+def test_every_baked_mip_equals_the_readers_within_a_step(exports, name):
+    require_device()
+    reader = exports(name)
+    baker = decoder(reader, Options(filter=False))
+    for mip in reader.stored_mips:
+        assert_baked(reader, mip, baker.bake(mip))
+
+
+def test_formats_that_webgpu_lacks_are_refused_with_the_cure(exports):
+    with pytest.raises(UserError, match="--storage packed"):
+        generate(exports("preset quality"), "wgsl")
