@@ -55,7 +55,7 @@ def _size(binding: Binding, manifest: dict) -> str:
     return ""
 
 
-def _bc7_bytes(reader: NeuralTextureReader) -> int:
+def bc7_bytes(reader: NeuralTextureReader) -> int:
     """Return what the present maps take as BC7 with mips: a byte a texel, scalars three to a texture."""
     present, manifest = reader.present, reader.manifest
     scalars = sum(there for name, there in present.items() if name not in ("diffuse", "normal"))
@@ -110,7 +110,7 @@ def page_text(reader: NeuralTextureReader, shader: Shader, file: str, weights_fi
         opengl=manifest["normal_convention"] == "opengl",
         stored_mips=len(reader.stored_mips),
         grid_bytes=sum(sizes[name] for grid in manifest["grids"] for name in grid["files"]),
-        bc7_bytes=_bc7_bytes(reader),
+        bc7_bytes=bc7_bytes(reader),
         macs=shader.macs,
         **{key: manifest[key] for key in ("width", "height", "mips", "bpp", "wrap", "bytes_per_texel")},
     )

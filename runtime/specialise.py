@@ -15,7 +15,7 @@ from utils.errors import UserError
 
 HERE = Path(__file__).parent
 WEIGHTS_TEXTURE_WIDTH = 256
-"""Texels in a row of the weights as an RGBA8 texture, four to a word."""
+"""Texels in a row of the weights as a texture: RGBA8, four to a word, or a word each."""
 MOST_POSITION = 1 << 30
 """Width of a mip times side of a grid; beyond, whole numbers of 32 bits overflow."""
 _SWIZZLE = "xyzw"
@@ -26,10 +26,11 @@ _WORD_FORMATS = {"R32_UINT": 1, "R32G32_UINT": 2, "R32G32B32A32_UINT": 4}
 class Options:
     """How the decoder is built, apart from what the material says."""
 
-    grids: Literal["textures", "buffers"] = "textures"
-    """Buffers hold a DDS file's levels as 32-bit words, finest first."""
-    weights: Literal["buffer", "texture", "constants"] = "buffer"
-    """A buffer of 16-byte words, an RGBA8 texture of the same bytes, or numbers in the source."""
+    grids: Literal["textures", "buffers", "atlas"] = "textures"
+    """Buffers hold a DDS file's levels as 32-bit words, finest first. An atlas holds them in one texture without mips,
+    level 0 on the left, the others below each other beside it (`grid_atlas`): engines make mips of their own."""
+    weights: Literal["buffer", "texture", "words", "constants"] = "buffer"
+    """A buffer of 16-byte words, a texture of them (RGBA8, or `words`: a word a texel), or numbers in the source."""
     half: bool = False
     """Arithmetic in half precision (sums stay float32)."""
     filter: bool = True
@@ -86,6 +87,8 @@ def specialise(reader: NeuralTextureReader, weights: PackedWeights, options: Opt
         bindings.add("weights", "buffer", "uint4", declaration, "weights.bin")
     elif options.weights == "texture":
         bindings.add("weights", "texture", "R8G8B8A8_UNORM", "Texture2D<float4>", "weights")
+    elif options.weights == "words":
+        bindings.add("weights", "texture", "R32G32B32A32_UINT", "Texture2D<uint4>", "weights")
     if options.bake:
         bindings.add("bake_settings", "uniform", "uint mip", "ConstantBuffer<BakeSettings>")
         for name in ("baked_diffuse", "baked_normal", "baked_surface"):
@@ -195,6 +198,12 @@ def _grid(reader: NeuralTextureReader, g: int, weights: PackedWeights, options: 
         starts = [sum((side >> k) ** 2 for k in range(level)) for level in range(stored)]
         fetch.append(f"static const int starts[{stored}] = {{ {', '.join(map(str, starts))} }};")
         fetch.append(f"int at = (starts[level] + texel.y * ({side} >> level) + texel.x) * {per_file};")
+    position = "int3(texel, level)"
+    if options.grids == "atlas":
+        if entry["format"] != "R8G8B8A8_UNORM":
+            raise UserError(f"an atlas holds RGBA8, not {entry['format']}; export with --storage packed_rgba8")
+        fetch.append(f"int2 corner = int2(min(level, 1) * {side}, {side} - ({side} >> max(level - 1, 0)));")
+        position = "int3(texel + corner, 0)"
     for j, name in enumerate(names):
         if options.grids == "buffers":
             bindings.add(name, "buffer", "uint", "StructuredBuffer<uint>", entry["files"][j])
@@ -208,17 +217,17 @@ def _grid(reader: NeuralTextureReader, g: int, weights: PackedWeights, options: 
             kind = f"uint{per_file if per_file > 1 else ''}"
             bindings.add(name, "texture", entry["format"], f"Texture2D<{kind}>", entry["files"][j])
             texel.append(f"{kind} words{j};")
-            fetch.append(f"t.words{j} = {name}.Load(int3(texel, level));")
+            fetch.append(f"t.words{j} = {name}.Load({position});")
             words += [f"t.words{j}.{_SWIZZLE[k]}" if per_file > 1 else f"t.words{j}" for k in range(per_file)]
         else:
             bindings.add(name, "texture", entry["format"], "Texture2D<float4>", entry["files"][j])
             if fields:
                 texel.append(f"uint word{j};")
-                fetch.append(f"t.word{j} = wordOfBytes({name}.Load(int3(texel, level)));")
+                fetch.append(f"t.word{j} = wordOfBytes({name}.Load({position}));")
                 words.append(f"t.word{j}")
                 continue
             texel.append(f"float4 channels{j};")
-            fetch.append(f"t.channels{j} = {name}.Load(int3(texel, level));")
+            fetch.append(f"t.channels{j} = {name}.Load({position});")
             quads.append(f"Real4(t.channels{j} * {entry['scale']!r} + {entry['offset']!r})")
             if hardware:
                 sample = f"{name}.SampleLevel(grid_sampler, uv, float(level))"
@@ -310,6 +319,11 @@ def _weight_word(weights: PackedWeights, options: Options) -> str:
     if options.weights == "buffer":
         word = "weights.Load4(16 * at)" if options.cooperative_vectors else "weights[at]"
         return f"uint4 weightWord(int at) {{ return {word}; }}"
+    if options.weights == "words":
+        return (
+            "uint4 weightWord(int at) "
+            f"{{ return weights.Load(int3(at % {WEIGHTS_TEXTURE_WIDTH}, at / {WEIGHTS_TEXTURE_WIDTH}, 0)); }}"
+        )
     if options.weights == "texture":
         return (
             "uint4 weightWord(int at)\n{\n"

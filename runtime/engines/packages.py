@@ -8,11 +8,21 @@ from pathlib import Path
 
 from formats.reader import NeuralTextureReader
 from runtime.engines.gltf import TextureFormat, gltf_package
+from runtime.engines.godot import godot_package
+from runtime.engines.three import three_package
+from runtime.engines.unity import unity_package
+from runtime.engines.unreal import unreal_package
 from utils.files import require_writable_folder
 
 Package = Callable[[NeuralTextureReader, Path, str], list[Path]]
 """Takes the material, the folder to write into and the prefix of its files; returns the files that it wrote."""
-PACKAGES: dict[str, Package] = {"gltf": gltf_package}
+PACKAGES: dict[str, Package] = {
+    "unreal": unreal_package,
+    "unity": unity_package,
+    "godot": godot_package,
+    "three": three_package,
+    "gltf": gltf_package,
+}
 
 
 def write_packages(

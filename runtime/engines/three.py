@@ -1,0 +1,95 @@
+"""A material for three.js: an ES module that decodes it in a fragment shader of WebGPURenderer, and a page that uses it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import jinja2
+import numpy as np
+
+from formats.reader import NeuralTextureReader
+from formats.repack import repack_export
+from formats.words import grid_words
+from runtime.engines.cost import cost_rows
+from runtime.engines.shader_source import WgslFunctions, with_prefix, with_resources_as_parameters
+from runtime.shaders import Shader, generate
+from runtime.specialise import HERE, WEIGHTS_TEXTURE_WIDTH, Options
+from runtime.weights import WORD_BYTES
+from utils.files import write_bytes
+
+VENDOR = Path(__file__).parent / "vendor" / "three"
+THREE = "0.187.0"
+"""Version of three.js that is vendored and that the tests run."""
+_TEMPLATES = HERE / "engines" / "templates" / "three"
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+
+
+def _decoder(reader: NeuralTextureReader, prefix: str) -> tuple[Shader, WgslFunctions]:
+    shader = generate(reader, "wgsl", Options(weights="words", filter=False, bake=False))
+    functions = with_resources_as_parameters(shader.text)
+    return shader, WgslFunctions(with_prefix(functions.code, prefix), functions.resources)
+
+
+def _weights_bytes(shader: Shader) -> bytes:
+    """Return the weights as whole rows of a texture with a word a texel."""
+    data = shader.weights.data
+    return data + bytes(-len(data) % (WEIGHTS_TEXTURE_WIDTH * WORD_BYTES))
+
+
+def three_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[Path]:
+    """Write the module `<name>.js`, its textures, `index.html` with three.js, and a page; return the files.
+
+    Grids lie in `<name>_grid_<g>.bin` as 32-bit words, all levels, finest first; the weights in `<name>_weights.bin`.
+    Raises `UserError` where the grids cannot be packed or slangc is missing.
+    """
+    with tempfile.TemporaryDirectory(prefix="neural_texture_") as aside:
+        repack_export(reader.folder, Path(aside), "packed")
+        packed = NeuralTextureReader(aside)
+        shader, functions = _decoder(packed, f"{name}_")
+        words = [grid_words(packed, g) for g in range(len(packed.manifest["grids"]))]
+    data = {f"{name}_grid_{g}.bin": _grid_bytes(grid.levels) for g, grid in enumerate(words)}
+    weights = _weights_bytes(shader)
+    data[f"{name}_weights.bin"] = weights
+    values = {
+        "name": name,
+        "prefix": f"{name}_",
+        "present": reader.present,
+        "opengl": reader.manifest["normal_convention"] == "opengl",
+        "grids": [
+            {
+                "file": f"{name}_grid_{g}.bin",
+                "side": len(grid.levels[0]),
+                "levels": len(grid.levels),
+                "words": grid.levels[0].shape[-1],
+            }
+            for g, grid in enumerate(words)
+        ],
+        "weights_file": f"{name}_weights.bin",
+        "weights_width": WEIGHTS_TEXTURE_WIDTH,
+        "weights_height": len(weights) // (WEIGHTS_TEXTURE_WIDTH * WORD_BYTES),
+        "decoder": functions.code,
+        "resources": functions.resources,
+        "three": THREE,
+        "files": [{"name": file, "bytes": len(content)} for file, content in data.items()],
+        "cost": cost_rows(packed, shader, sum(map(len, data.values())) - len(weights), len(weights)),
+        **{key: reader.manifest[key] for key in ("width", "height", "mips", "bpp", "wrap")},
+    }
+    environment = _environment()
+    data[f"{name}.js"] = environment.get_template("module.js.j2").render(values).encode()
+    data["index.html"] = environment.get_template("index.html.j2").render(values).encode()
+    data[f"{name}_README.md"] = environment.get_template("README.md.j2").render(values).encode()
+    for file in ("three.webgpu.min.js", "three.LICENSE"):
+        data[file] = (VENDOR / file).read_bytes()
+    for file, content in data.items():
+        write_bytes(folder / file, content)
+    return [folder / file for file in data]
+
+
+def _grid_bytes(levels: list[np.ndarray]) -> bytes:
+    return b"".join(np.ascontiguousarray(level, "<u4").tobytes() for level in levels)

@@ -1,0 +1,165 @@
+"""A Godot shader as plain GLSL: its include inlined, Godot's built-ins declared, run as a compute shader."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.runtime.engines.godot_dds import read_godot_dds
+
+BUILTINS = """
+vec2 UV; vec4 FRAGCOORD; float TIME; vec3 ALBEDO; vec3 NORMAL_MAP; float NORMAL_MAP_DEPTH; float ROUGHNESS; float AO;
+float METALLIC; float SPECULAR; const bool OUTPUT_IS_SRGB = false;
+"""
+DESKTOP = f"""#version 450
+#extension GL_EXT_samplerless_texture_functions : require
+layout(local_size_x = 64) in;
+struct Point {{ vec4 uv_and_pixel; vec4 footprint; }};
+layout(std430, binding = 0) readonly buffer Points {{ Point points[]; }};
+layout(std430, binding = 1) buffer Shaded {{ float shaded[]; }};
+vec4 footprint;
+#define dFdx(x) footprint.xy
+#define dFdy(x) footprint.zw
+{BUILTINS}
+"""
+DESKTOP_MAIN = """
+void main() {
+    uint at = gl_GlobalInvocationID.x;
+    if (at >= uint(points.length())) return;
+    UV = points[at].uv_and_pixel.xy;
+    FRAGCOORD = vec4(points[at].uv_and_pixel.zw + 0.5, 0.0, 1.0);
+    footprint = points[at].footprint;
+    TIME = 1.5;
+    fragment();
+    float values[10] = float[](ALBEDO.x, ALBEDO.y, ALBEDO.z, NORMAL_MAP.x, NORMAL_MAP.y, NORMAL_MAP.z, ROUGHNESS, AO,
+        METALLIC, SPECULAR);
+    for (int i = 0; i < 10; i++) shaded[at * 10u + uint(i)] = values[i];
+}
+"""
+STRICT = f"""#version 310 es
+precision highp float;
+precision highp int;
+precision highp sampler2D;
+{BUILTINS}
+layout(location = 0) out vec4 colour;
+"""
+STRICT_MAIN = "void main() { fragment(); colour = vec4(ALBEDO + NORMAL_MAP, ROUGHNESS + AO + METALLIC + SPECULAR); }"
+_SAMPLER = re.compile(r"uniform sampler2D (\w+) : [\w, ]+;")
+_UNIFORM = re.compile(r"uniform (\w+) (\w+)(?: : [^=;]+)? = ([^;]+);")
+
+
+def inlined(shader: Path) -> str:
+    """Return the shader with its include in place and without its type."""
+    code = shader.read_text("utf-8").replace("shader_type spatial;", "")
+    return re.sub(r'#include "([^"]+)"', lambda found: (shader.parent / found[1]).read_text("utf-8"), code)
+
+
+def as_desktop(code: str, settings: dict[str, str]) -> tuple[str, list[str]]:
+    """Return GLSL 4.50 of a compute shader, and the names of its textures, which have bindings 2, 3, ..."""
+    names = _SAMPLER.findall(code)
+    for number, name in enumerate(names):
+        code = re.sub(
+            rf"uniform sampler2D {name} :[^;]+;", f"layout(binding = {number + 2}) uniform texture2D {name};", code
+        )
+    code = _UNIFORM.sub(lambda found: f"const {found[1]} {found[2]} = {settings.get(found[2], found[3])};", code)
+    return DESKTOP + code + DESKTOP_MAIN, names
+
+
+def as_strict(code: str) -> str:
+    """Return GLSL ES 3.10 of a fragment shader, which like Godot converts no types by itself."""
+    code = _SAMPLER.sub(r"uniform sampler2D \1;", code)
+    return STRICT + _UNIFORM.sub(r"const \1 \2 = \3;", code) + STRICT_MAIN
+
+
+def compile_glsl(code: str, stage: str, folder: Path) -> bytes:
+    """Return SPIR-V (Vulkan's for `comp`), or skip the test where there is no glslang."""
+    program = shutil.which("glslangValidator")
+    if not program:
+        pytest.skip("needs glslang: apt-get install glslang-tools")
+    source, out = folder / f"shader.{stage}", folder / f"{stage}.spv"
+    source.write_text(code, encoding="utf-8")
+    mode = ["-V", "-o", str(out)] if stage == "comp" else []
+    result = subprocess.run([program, *mode, "-S", stage, str(source)], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stdout[-2000:]
+    return _with_remainders(out.read_bytes()) if mode else b""
+
+
+def _with_remainders(spirv: bytes) -> bytes:
+    """Return SPIR-V with OpSRem for OpSMod, which wgpu cannot take in vectors.
+
+    They differ in the sign for negative numbers, which GLSL leaves open.
+    """
+    words, at = np.frombuffer(spirv, "<u4").copy(), 5
+    while at < len(words):
+        if words[at] & 0xFFFF == 139:
+            words[at] -= 1
+        at += int(words[at] >> 16)
+    return words.tobytes()
+
+
+def shade(package: Path, name: str, points: np.ndarray, settings: dict[str, str], folder: Path) -> np.ndarray:
+    """Run `fragment()` for points `[N, 8]` (uv, pixel, dFdx(uv), dFdy(uv)) on wgpu's Vulkan device: `[N, 10]`.
+
+    The results are ALBEDO, NORMAL_MAP, ROUGHNESS, AO, METALLIC and SPECULAR.
+    """
+    wgpu = pytest.importorskip("wgpu", reason="needs wgpu: pip install -r requirements-dev.txt")
+    code, names = as_desktop(inlined(package / f"{name}.gdshader"), settings)
+    spirv = compile_glsl(code, "comp", folder)
+    adapters = [a for a in wgpu.gpu.enumerate_adapters_sync() if a.info["backend_type"] == "Vulkan"]
+    if not adapters:
+        pytest.skip("needs a Vulkan driver: apt-get install mesa-vulkan-drivers")
+    device = adapters[0].request_device_sync()
+    usage = wgpu.BufferUsage
+    given = device.create_buffer_with_data(data=np.ascontiguousarray(points, np.float32), usage=usage.STORAGE)
+    shaded = device.create_buffer(size=40 * len(points), usage=usage.STORAGE | usage.COPY_SRC)
+    resources = [
+        {"buffer": given, "offset": 0, "size": given.size},
+        {"buffer": shaded, "offset": 0, "size": shaded.size},
+    ]
+    resources += [_texture(device, wgpu, read_godot_dds(package / f"{texture}.dds")) for texture in names]
+    buffer_types = ("read-only-storage", "storage")
+    layout = device.create_bind_group_layout(
+        entries=[
+            {"binding": n, "visibility": 4}
+            | ({"buffer": {"type": buffer_types[n]}} if n < 2 else {"texture": {"sample_type": "float"}})
+            for n in range(len(resources))
+        ]
+    )
+    pipeline = device.create_compute_pipeline(
+        layout=device.create_pipeline_layout(bind_group_layouts=[layout]),
+        compute={"module": device.create_shader_module(code=spirv), "entry_point": "main"},
+    )
+    group = device.create_bind_group(
+        layout=layout, entries=[{"binding": n, "resource": resource} for n, resource in enumerate(resources)]
+    )
+    encoder = device.create_command_encoder()
+    run = encoder.begin_compute_pass()
+    run.set_pipeline(pipeline)
+    run.set_bind_group(0, group)
+    run.dispatch_workgroups(-(-len(points) // 64))
+    run.end()
+    device.queue.submit([encoder.finish()])
+    return np.frombuffer(device.queue.read_buffer(shaded), np.float32).reshape(-1, 10)
+
+
+def _texture(device, wgpu, levels: list[np.ndarray]):
+    texture = device.create_texture(
+        size=(levels[0].shape[1], levels[0].shape[0], 1),
+        mip_level_count=len(levels),
+        format="rgba8unorm",
+        usage=wgpu.TextureUsage.TEXTURE_BINDING | wgpu.TextureUsage.COPY_DST,
+    )
+    for mip, level in enumerate(levels):
+        rows, columns = level.shape[:2]
+        device.queue.write_texture(
+            {"texture": texture, "mip_level": mip},
+            np.ascontiguousarray(level),
+            {"bytes_per_row": 4 * columns, "rows_per_image": rows},
+            (columns, rows, 1),
+        )
+    return texture.create_view()
