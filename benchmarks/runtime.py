@@ -29,9 +29,9 @@ FRAME = 1920 * 1080
 SIDE = 1024
 STORAGES = ("packed", "packed_rgba8", "rgba8")
 FUNCTIONS = {
-    "Load": "NeuralTexture_Load(vec2<i32>(id.xy), 0)",
-    "Sample": "NeuralTexture_Sample(uv, 0.0)",
-    "SampleTrilinear": "NeuralTexture_SampleTrilinear(uv, 0.5)",
+    "Load": "NeuralTexture_Load(vec2<i32>(id.xy), i32(mip))",
+    "Sample": "NeuralTexture_Sample(uv, mip)",
+    "SampleTrilinear": "NeuralTexture_SampleTrilinear(uv, mip + 0.5)",
     "SampleStochastic": "NeuralTexture_SampleStochastic(uv, vec2(step, 0.0), vec2(0.0, step), "
     "fract(vec4(0.618, 0.755, 0.570, 0.451) * f32(id.x * 7u + id.y * 13u)))",
 }
@@ -47,7 +47,8 @@ def gpu_entry(function: str, output: int) -> str:
 @compute @workgroup_size(8, 8, 1)
 fn Timed(@builtin(global_invocation_id) id : vec3<u32>, @builtin(num_workgroups) groups : vec3<u32>)
 {{
-    let step = 1.0 / {SIDE}.0;
+    let mip = f32(groups.z - 1u);  // 0, but no constant to the compiler
+    let step = f32(groups.z) / {SIDE}.0;
     let uv = (vec2<f32>(id.xy) + 0.3) * step;
     let s = {FUNCTIONS[function]};
     timed[id.y * groups.x * 8u + id.x] = dot(s.diffuse + s.normal, vec3(1.0)) + s.roughness + s.occlusion

@@ -84,6 +84,7 @@ def generate(
     defines = {
         "NEURAL_TEXTURE_HALF": options.half,
         "NEURAL_TEXTURE_METAL": target == "metal",
+        "NEURAL_TEXTURE_CPP": target == "cpp",
         "NEURAL_TEXTURE_COOPERATIVE": options.cooperative_vectors,
         "NEURAL_TEXTURE_BAKE": options.bake,
         "NEURAL_TEXTURE_DECODE": options.decode,
