@@ -2,7 +2,7 @@
 
 python export.py --load_dir RUN [--load_iter N] [--storage packed] [--dds_mips False] [--name N] [--out DIR]
 python export.py --load_dir RUN [--load_iter N] --report
-python export.py --load_dir RUN [--load_iter N] [--bake png bc7 bc5 ktx2] [--engine gltf] [--name NAME] [--out DIR]
+python export.py --load_dir RUN [--load_iter N] [--bake png bc7 bc5 ktx2] [--engine unreal gltf] [--name N] [--out DIR]
 python export.py --load_dir RUN [--load_iter N] --shaders hlsl wgsl [--storage S] [--name N] [--out DIR]
 python export.py --decode DIR --out PNGS [--mip M]
 """
@@ -130,7 +130,7 @@ def _parser() -> OneLineParser:
         action=BoolAction,
         default=None,
         help="with --shaders: True (default) stores first layers with a texel's place in its cell folded in, which "
-        "halves the arithmetic of quality and takes some 180 KB; False leaves them out",
+        "halves the arithmetic of quality and takes some 250 KB; False leaves them out",
     )
     parser.add_argument(
         "--cooperative_vectors",

@@ -103,7 +103,8 @@ def summary_lines(manifest: Mapping, times: Mapping[str, float] | None = None, s
         (
             "runtime cost",
             f"{manifest['network']['macs_per_texel']:,} multiply-adds and "
-            f"{manifest.get('bytes_per_texel', 0):g} bytes fetched per texel",
+            f"{manifest.get('bytes_per_texel', 0):g} bytes fetched per texel"
+            + ("; shaders fold the place in a cell and need fewer" if manifest.get("position_order") else ""),
         ),
         ("UE5 plugin", "reads these files" if manifest["ue5_plugin"] else f"does not read these files: {obstacles}"),
     ]

@@ -19,7 +19,7 @@ _CHECKED = {
     "wgsl": "run through wgpu and in Chromium on software GPUs, compared with the reader in NumPy",
     "metal": "generated, compiled by nobody here",
     "spirv": "run on a software GPU, compared with the reader in NumPy",
-    "cuda": "compiled by NVRTC; run only by tests that find a CUDA device",
+    "cuda": "compiled by NVRTC; not run",
     "cpp": "compiled by g++ and run, compared with the reader in NumPy",
 }
 _CALLS = {
@@ -103,7 +103,7 @@ def page_text(reader: NeuralTextureReader, shader: Shader, file: str, weights_fi
         matrices=fold.count if fold else 0,
         periods=", ".join(map(str, fold.periods)) if fold else "(1, 1) for all",
         decode=options.decode,
-        main=target in ("glsl", "spirv"),
+        main=target == "glsl",
         half=options.half,
         absent=", ".join(name for name, there in reader.present.items() if not there),
         coded=manifest["channels"][0]["space"] == "srgb",
