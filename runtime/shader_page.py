@@ -19,7 +19,7 @@ _CHECKED = {
     "wgsl": "run through wgpu and in Chromium on software GPUs, compared with the reader in NumPy",
     "metal": "generated, compiled by nobody here",
     "spirv": "run on a software GPU, compared with the reader in NumPy",
-    "cuda": "compiled by NVRTC; not run",
+    "cuda": "compiled by NVRTC; run by tests that find an NVIDIA GPU, which none has yet",
     "cpp": "compiled by g++ and run, compared with the reader in NumPy",
 }
 _CALLS = {
