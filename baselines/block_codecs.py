@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 
 from baselines.codec import Encoded, Texture
+from formats.bc4 import bc4_blocks, bc5_blocks
 
 
 def _rgba(image: np.ndarray) -> np.ndarray:
@@ -37,8 +38,7 @@ def _encode_bc(image: np.ndarray, name: str, setting: str) -> Encoded:
 
     height, width, count = image.shape
     start = time.perf_counter()
-    # BC4 and BC5 take the first and the first two of four components.
-    padded = _pad_to_blocks(_rgba(image) if name == "bc7" else np.pad(image, ((0, 0), (0, 0), (0, 4 - count))))
+    padded = _pad_to_blocks(_rgba(image) if name == "bc7" else image)
     rows, columns = padded.shape[:2]
     if name == "bc7":
         options = etcpak.BC7CompressBlockParams()
@@ -47,7 +47,8 @@ def _encode_bc(image: np.ndarray, name: str, setting: str) -> Encoded:
         options.m_uber_level = 4 if setting == "thorough" else 0
         payload = etcpak.compress_bc7(padded.tobytes(), columns, rows, options)
     else:
-        payload = getattr(etcpak, f"compress_{name}")(padded.tobytes(), columns, rows)
+        # etcpak's own BC4 and BC5 are some 3 dB worse than these.
+        payload = (bc5_blocks(padded) if name == "bc5" else bc4_blocks(padded[..., 0])).tobytes()
     elapsed = time.perf_counter() - start
     bgra = getattr(texture2ddecoder, f"decode_{name}")(payload, columns, rows)
     rgba = np.frombuffer(bgra, np.uint8).reshape(rows, columns, 4)[:height, :width][..., [2, 1, 0, 3]]
