@@ -8,29 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-from configs import ACTIVATION_NAMES, PRESETS, HashGridConfig
+from benchmarks.random_exports import ALL, grid, make_source, preset
+from benchmarks.runtime_device import POINT
+from configs import ACTIVATION_NAMES, PRESETS
 from formats.export_folder import file_entry, grid_files, write_grid
 from formats.manifest import MANIFEST_NAME
 from formats.reader import NeuralTextureReader
 from formats.storage import grid_storage
 from images.mips import mip_size
-from tests.formats.reference_decoder import ALL, grid, make_source
 from training.exporting import export_material
 from utils.files import write_json
 
 SAMPLE, TRILINEAR, LOAD, STOCHASTIC = range(4)
 """Functions that a point of NeuralTexture_Decode names."""
-POINT = np.dtype([("position", "<f4", 4), ("footprint", "<f4", 4), ("noise", "<f4", 4)])
 MAPS = ("diffuse", "normal", "roughness", "occlusion", "metallic", "specular", "displacement")
-
-
-def preset(name: str, storage: str | None = None, width: int = 128, height: int = 128, **changes):
-    """A random model with a preset's layout and storage, apart from `changes`."""
-    model = dict(PRESETS[name].get("model", {}))
-    if "hash_grid_configs" in model:
-        model["hash_grid_configs"] = [HashGridConfig(**fields) for fields in model["hash_grid_configs"]]
-    storage = storage or PRESETS[name].get("export", {}).get("storage", "rgba8")
-    return make_source(width, height, storage=storage, **{**model, **changes})
 
 
 def small(storage: str = "packed", width: int = 64, height: int = 32, seed: int = 1, **model):

@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.runtime_device import TEXTURE_FORMATS
 from formats.dds import read_dds
 from runtime.shaders import generate
 from tests.runtime.browser import run_page
 from tests.runtime.exports import draw_points, expected, largest_error
-from tests.runtime.gpu import TEXTURE_FORMATS
 from tests.runtime.test_vulkan import EXACT, FLOAT_ERROR
 
 PAGE = """<script type="module">

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 
 import numpy as np
@@ -16,6 +15,7 @@ from formats.reader import NeuralTextureReader
 from runtime.shader_files import shader_storage
 from runtime.shaders import TARGETS
 from tests.formats.reference_decoder import make_source
+from tests.runtime.devices import require_compiler
 from training.exporting import export_material
 from utils.errors import UserError
 
@@ -134,9 +134,7 @@ def test_files_of_two_materials_do_not_share_names(material, tmp_path):
 
 
 def test_the_exported_cpp_file_is_a_program_on_its_own(written, tmp_path):
-    compiler = shutil.which("g++") or shutil.which("clang++")
-    if not compiler:
-        pytest.skip("no C++ compiler; apt-get install g++")
+    compiler = require_compiler()
     main = tmp_path / "main.cpp"
     main.write_text(
         f'#include "{(written / "neural_texture.cpp").as_posix()}"\n#include <cstdio>\n'
