@@ -103,7 +103,7 @@ def page_text(reader: NeuralTextureReader, shader: Shader, file: str, weights_fi
         matrices=fold.count if fold else 0,
         periods=", ".join(map(str, fold.periods)) if fold else "(1, 1) for all",
         decode=options.decode,
-        main=target in ("glsl", "spirv"),
+        main=target == "glsl",
         half=options.half,
         absent=", ".join(name for name, there in reader.present.items() if not there),
         coded=manifest["channels"][0]["space"] == "srgb",
