@@ -98,6 +98,7 @@ def page_text(reader: NeuralTextureReader, shader: Shader, file: str, weights_fi
         weights_bytes=len(shader.weights.data),
         texture_width=WEIGHTS_TEXTURE_WIDTH,
         precision=manifest["network"]["precision"],
+        weights_precision=shader.weights.layers[0].precision,
         cooperative=options.cooperative_vectors,
         fold=fold is not None,
         matrices=fold.count if fold else 0,
