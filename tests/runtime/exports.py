@@ -73,9 +73,10 @@ def without(*names: str) -> dict[str, bool]:
 EXPORTS: dict[str, Callable[[Path], None]] = {
     # The preset fast is the model of quality.
     **{f"preset {name}": _written(lambda name=name: preset(name)) for name in PRESETS if name != "fast"},
+    # Containers of the grids of quality; the full network goes with the preset's own and with packed words.
     "quality packed": _written(lambda: preset("quality", "packed", 256, 256)),
-    "quality packed_rgba8": _written(lambda: preset("quality", "packed_rgba8", 64, 128)),
-    "quality rgba8": _written(lambda: preset("quality", "rgba8", 96, 64)),
+    "quality packed_rgba8": _written(lambda: preset("quality", "packed_rgba8", 64, 128, n_neurons=16)),
+    "quality rgba8": _written(lambda: preset("quality", "rgba8", 96, 64, n_neurons=16)),
     "mobile packed": _written(lambda: preset("mobile", "packed")),
     "mixed bits": _mixed,
     "clamped": _written(lambda: small(wrap=False, n_frequencies=3, diffuse_space="srgb")),
