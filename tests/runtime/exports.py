@@ -16,6 +16,7 @@ from formats.manifest import MANIFEST_NAME
 from formats.reader import NeuralTextureReader
 from formats.storage import grid_storage
 from images.mips import mip_size
+from tests.runtime.materials import without
 from training.exporting import export_material
 from utils.files import write_json
 
@@ -63,11 +64,6 @@ def _mixed(folder: Path) -> None:
 
 def _written(source) -> Callable[[Path], None]:
     return lambda folder: export_material(source(), folder)
-
-
-def without(*names: str) -> dict[str, bool]:
-    """All maps but these."""
-    return {name: name not in names for name in ALL}
 
 
 EXPORTS: dict[str, Callable[[Path], None]] = {
@@ -189,15 +185,16 @@ def expected(reader: NeuralTextureReader, points: np.ndarray) -> np.ndarray:
     for index, m, (x, y), skip in zip(drawn, mip, texels, doubtful):
         if not skip:
             result[index] = decoded[m][y, x]
-    if manifest["channels"][0]["space"] == "srgb":
-        result[:, :3] = linear_light(result[:, :3])
-    return result
+    return in_linear_light(result, reader).astype(np.float32)
 
 
-def linear_light(coded: np.ndarray) -> np.ndarray:
-    """Linear light of sRGB-coded values (IEC 61966-2-1)."""
-    coded = coded.astype(np.float64)
-    return np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4).astype(np.float32)
+def in_linear_light(values: np.ndarray, reader: NeuralTextureReader) -> np.ndarray:
+    """Return decoded maps `[..., 11]` in double precision with diffuse in linear light (IEC 61966-2-1)."""
+    values = values.astype(np.float64)
+    if reader.manifest["channels"][0]["space"] == "srgb":
+        coded = values[..., :3]
+        values[..., :3] = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
+    return values
 
 
 def largest_error(decoded: np.ndarray, wanted: np.ndarray) -> float:

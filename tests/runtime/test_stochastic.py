@@ -8,10 +8,9 @@ import pytest
 
 from benchmarks.cpp_program import build, decode
 from benchmarks.runtime_device import POINT
-from formats.reader import NeuralTextureReader
 from runtime.shaders import generate
 from tests.runtime.devices import require_compiler
-from tests.runtime.exports import STOCHASTIC, linear_light
+from tests.runtime.exports import STOCHASTIC, in_linear_light
 
 DRAWS = 8192
 SIGMAS = 5
@@ -62,15 +61,6 @@ def filtered(
     return blended[0] + (lod - fine) * (blended[1] - blended[0])
 
 
-def reader_mips(reader: NeuralTextureReader) -> list[np.ndarray]:
-    """All mips decoded by the reader, diffuse in linear light."""
-    mips = [reader.decode(mip).astype(np.float64) for mip in reader.stored_mips]
-    if reader.manifest["channels"][0]["space"] == "srgb":
-        for mip in mips:
-            mip[..., :3] = linear_light(mip[..., :3])
-    return mips
-
-
 @pytest.mark.parametrize("name", ["missing maps", "clamped", "odd size"])
 def test_stochastic_samples_average_to_the_filtered_value(exports, tmp_path, name):
     require_compiler()
@@ -79,7 +69,8 @@ def test_stochastic_samples_average_to_the_filtered_value(exports, tmp_path, nam
     source = tmp_path / "decoder.cpp"
     source.write_bytes(shader.code)
     library = build(source)
-    mips, wrap = reader_mips(reader), reader.manifest["wrap"]
+    mips = [in_linear_light(reader.decode(mip), reader) for mip in reader.stored_mips]
+    wrap = reader.manifest["wrap"]
     rng, size = np.random.default_rng(11), np.array([reader.manifest["width"], reader.manifest["height"]])
     told_apart = 0
     for label, texels in FOOTPRINTS.items():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
+from tests.runtime.devices import require_device
 from tests.runtime.viewer.pages import choose, different, pixels, require_decoder, show
 
 
@@ -76,11 +76,7 @@ def test_stochastic_samples_add_up_to_the_filtered_texture(browser, address, mat
 def test_another_compiler_takes_every_shader_too(browser, address, material):
     """naga, which Firefox compiles WGSL with, is behind wgpu."""
     require_decoder(material)
-    wgpu = pytest.importorskip("wgpu", reason="needs wgpu: pip install wgpu")
-    try:
-        device = wgpu.gpu.request_adapter_sync().request_device_sync()
-    except RuntimeError as error:
-        pytest.skip(f"no adapter ({error}): apt-get install mesa-vulkan-drivers")
+    device = require_device()
     script = browser.call(
         "Page.addScriptToEvaluateOnNewDocument",
         source="window.codes = new Set(); const make = GPUDevice.prototype.createShaderModule; "
