@@ -16,11 +16,15 @@ from pathlib import Path
 import numpy as np
 
 from baselines.hardware import hardware_name
+from benchmarks.cpp_program import build, prepared
+from benchmarks.random_exports import preset
+from benchmarks.runtime_device import POINT, Decoder, bake_groups, open_device
 from formats.manifest import find_export
 from formats.reader import NeuralTextureReader
 from formats.repack import repack_export
 from runtime.shaders import default_options, generate
 from runtime.specialise import Options
+from training.exporting import export_material
 from utils.arguments import OneLineParser
 from utils.errors import UserError, run_command
 from utils.files import write_json
@@ -126,8 +130,6 @@ def gpu_rows(reader: NeuralTextureReader, half: bool, functions: list[str], bake
     """Time the generated WGSL of an export; yields a row for each function, and for baking."""
     import wgpu
 
-    from tests.runtime.gpu import Decoder
-
     for function in functions:
         shader = generate(reader, "wgsl", Options(half=half, bake=False))
         number = len(shader.bindings)
@@ -142,8 +144,6 @@ def gpu_rows(reader: NeuralTextureReader, half: bool, functions: list[str], bake
     if bake:
         shader = generate(reader, "wgsl", Options(half=half))
         decoder = Decoder(shader, reader, shader.text, "NeuralTexture_Bake")
-        from tests.runtime.gpu import bake_groups
-
         for mip in (3, 1, 0):
             group, groups = decoder.bake_group(mip), bake_groups(shader, *reader.mip_size(mip), mip)
             nanoseconds, texels = least_ns(gpu_timer(decoder.device, decoder.pipeline, group), [groups])
@@ -154,9 +154,6 @@ def gpu_rows(reader: NeuralTextureReader, half: bool, functions: list[str], bake
 
 def cpp_rows(reader: NeuralTextureReader, folder: Path) -> Iterator[dict]:
     """Time the generated C++ on one core; yields a row for each function."""
-    from tests.runtime.cpp import build, prepared
-    from tests.runtime.exports import POINT
-
     shader = generate(reader, "cpp", default_options("cpp"))
     source = folder / "decoder.cpp"
     source.write_bytes(shader.code)
@@ -181,8 +178,6 @@ def bc7_row() -> dict:
     """Time four BC7 textures with mips, sampled trilinearly by the hardware."""
     import etcpak
     import wgpu
-
-    from tests.runtime.gpu import open_device
 
     device = open_device()
     if "texture-compression-bc" not in device.features:
@@ -216,9 +211,6 @@ def bc7_row() -> dict:
 
 def materials(load_dirs: list[Path], folder: Path) -> Iterator[tuple[str, NeuralTextureReader]]:
     """Yield name and export of the runs given, else of random models with the presets' layouts."""
-    from tests.runtime.exports import preset
-    from training.exporting import export_material
-
     for path in load_dirs:
         reader = NeuralTextureReader(find_export(path))
         yield reader.manifest.get("name") or path.name, reader
@@ -229,8 +221,6 @@ def materials(load_dirs: list[Path], folder: Path) -> Iterator[tuple[str, Neural
 
 def measure(load_dirs: list[Path], show: Callable[[dict], None]) -> dict:
     """Time everything; returns the results as they are written, rows shown as they come."""
-    from tests.runtime.gpu import open_device
-
     device = open_device()
     rows = []
 

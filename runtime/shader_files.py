@@ -48,36 +48,39 @@ def write_shaders(
     """Write an export's decoder for `targets` (keys of `TARGETS`) into `folder`, with all that it reads.
 
     The export in `source` is written there in `storage` (by default what every target reads), beside it `weights.bin`
-    and `weights.json`, a source and a page for each target. `name`: what files begin with; `half`: arithmetic in half
+    and `weights.json` as precise as the export, or `weights_float32` for targets that read those (`Target.weights`), a
+    source and a page for each target. `name`: what files begin with; `half`: arithmetic in half
     precision; `fold`: first layers with the place folded in; `cooperative_vectors`: variants for SPIR-V and HLSL too.
     Returns the files that were written. Raises `UserError` where slangc is missing, the storage does not suit a target
     or files cannot be written.
     """
     storage = storage or shader_storage(NeuralTextureReader(source).manifest)
-    variants: list[tuple[str, PackedWeights, list[Shader]]] = []
+    # How the names of sources and of weights end, and what is written so.
+    groups: list[tuple[str, str, PackedWeights, list[Shader]]] = []
     # Whatever a target refuses is refused before anything is written.
     with tempfile.TemporaryDirectory(prefix="neural_texture_") as aside:
         repack_export(source, Path(aside), storage, name)
         reader = NeuralTextureReader(aside)
-        packed = pack_weights(reader, fold)
-        # C++ compilers have no vectors of half precision that slangc could use.
-        halves = {target: half and target != "cpp" for target in targets}
-        chosen = [generate(reader, t, replace(default_options(t), half=halves[t]), packed) for t in targets]
-        variants.append(("", packed, chosen))
+        for precision, members in _by_weights(reader, targets).items():
+            packed = pack_weights(reader, fold, precision)
+            # C++ compilers have no vectors of half precision that slangc could use.
+            halves = {target: half and target != "cpp" for target in members}
+            chosen = [generate(reader, t, replace(default_options(t), half=halves[t]), packed) for t in members]
+            groups.append(("", f"_{precision}" if precision else "", packed, chosen))
         if cooperative_vectors:
             packed = pack_weights(reader, fold, "float16")
             options = {
                 target: replace(default_options(target), half=True, cooperative_vectors=True) for target in TARGETS
             }
             chosen = [generate(reader, target, options[target], packed) for target in COOPERATIVE_TARGETS]
-            variants.append(("_cooperative", packed, chosen))
+            groups.append(("_cooperative", "_cooperative", packed, chosen))
     manifest = repack_export(source, folder, storage, name)
     reader, prefix = NeuralTextureReader(folder), file_prefix_of(manifest)
     written = [folder / entry["name"] for entry in manifest["files"]] + [folder / MANIFEST_NAME]
-    for variant, packed, chosen in variants:
-        written += _write_weights(folder, f"{prefix}weights{variant}", packed, manifest)
+    for variant, ending, packed, chosen in groups:
+        written += _write_weights(folder, f"{prefix}weights{ending}", packed, manifest)
         for shader in chosen:
-            written += _write_shader(folder, reader, shader, prefix, f"{prefix}weights{variant}.bin", variant)
+            written += _write_shader(folder, reader, shader, prefix, f"{prefix}weights{ending}.bin", variant)
     _remove_stale(folder, prefix, written)
     return written
 
@@ -88,6 +91,16 @@ def _remove_stale(folder: Path, prefix: str, written: Sequence[Path]) -> None:
         for path in folder.glob(f"{prefix}{stem}*"):
             if path not in written:
                 path.unlink(missing_ok=True)
+
+
+def _by_weights(reader: NeuralTextureReader, targets: Sequence[str]) -> dict[str | None, list[str]]:
+    """Return targets by the precision that their weights are stored in, None for the export's own."""
+    own = reader.manifest["network"]["precision"]
+    groups: dict[str | None, list[str]] = {}
+    for name in targets:
+        wanted = TARGETS[name].weights
+        groups.setdefault(None if wanted == own else wanted, []).append(name)
+    return groups
 
 
 def _write_weights(folder: Path, name: str, packed: PackedWeights, manifest: dict) -> list[Path]:

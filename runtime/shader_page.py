@@ -107,7 +107,7 @@ def page_text(reader: NeuralTextureReader, shader: Shader, file: str, weights_fi
         weights_file=weights_file,
         weights_bytes=len(shader.weights.data),
         precision=manifest["network"]["precision"],
-        cooperative=options.cooperative_vectors,
+        weights_precision=shader.weights.layers[0].precision,
         fold=fold is not None,
         matrices=fold.count if fold else 0,
         periods=", ".join(map(str, fold.periods)) if fold else "(1, 1) for all",

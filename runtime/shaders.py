@@ -26,6 +26,8 @@ class Target:
     """What slangc calls it."""
     buffers: bool = False
     """Grids are read from buffers, and the entry is NeuralTexture_Decode."""
+    weights: str | None = None
+    """Precision that its weights are read in, where it is not the export's own."""
     flags: tuple[str, ...] = ()
     comment: str = "//"
 
@@ -42,7 +44,8 @@ TARGETS = {
             "spirv", "neural_texture.spv", "spirv", flags=("-O0", "-profile", "spirv_1_3", "-fvk-use-entrypoint-name")
         ),
         Target("cuda", "neural_texture.cu", "cuda", buffers=True),
-        Target("cpp", "neural_texture.cpp", "cpp", buffers=True),
+        # Widening half-precision weights takes a processor longer than the sums themselves.
+        Target("cpp", "neural_texture.cpp", "cpp", buffers=True, weights="float32"),
     )
 }
 
@@ -79,7 +82,7 @@ def generate(
     if target == "wgsl":
         _check_webgpu(reader.manifest)
     if weights is None:
-        weights = pack_weights(reader, precision="float16" if options.cooperative_vectors else None)
+        weights = pack_weights(reader, precision="float16" if options.cooperative_vectors else chosen.weights)
     special = specialise(reader, weights, options)
     defines = {
         "NEURAL_TEXTURE_HALF": options.half,

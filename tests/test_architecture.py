@@ -97,20 +97,27 @@ def test_what_reads_files_does_not_load_torch(name):
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
+def imported_roots(path: Path) -> set[str]:
+    """First parts of all modules that a file imports anywhere."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").split(".")[0])
+    return found
+
+
 def test_the_product_does_not_import_the_benchmarks_or_the_tests():
     for name, path in MODULES.items():
-        roots = {
-            module.split(".")[0]
-            for node in ast.walk(ast.parse(path.read_text("utf-8")))
-            for module in (
-                [alias.name for alias in node.names]
-                if isinstance(node, ast.Import)
-                else [node.module or ""]
-                if isinstance(node, ast.ImportFrom)
-                else []
-            )
-        }
-        assert not roots & {"benchmarks", "tests"}, name
+        assert not imported_roots(path) & {"benchmarks", "tests"}, name
+
+
+def test_the_benchmarks_do_not_import_the_tests():
+    found = list((ROOT / "benchmarks").rglob("*.py"))
+    assert found
+    for path in found:
+        assert "tests" not in imported_roots(path), path.name
 
 
 def test_the_data_set_does_not_know_the_model():

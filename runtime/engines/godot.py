@@ -12,9 +12,10 @@ import numpy as np
 from formats.reader import NeuralTextureReader
 from formats.repack import repack_export
 from formats.words import grid_words
-from runtime.engines.cost import cost_rows
+from runtime.engines.cost import cost_table
 from runtime.engines.gdshader import gdshader_decoder
-from runtime.specialise import HERE, WEIGHTS_TEXTURE_WIDTH
+from runtime.engines.weights_texture import weights_texture
+from runtime.specialise import HERE
 from utils.files import write_bytes
 
 _TEMPLATES = HERE / "engines" / "templates" / "godot"
@@ -56,12 +57,6 @@ def _word_bytes(words: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(words, "<u4").view(np.uint8).reshape(*words.shape, 4)
 
 
-def _weights_texture(data: bytes) -> np.ndarray:
-    row = 4 * WEIGHTS_TEXTURE_WIDTH
-    padded = data + bytes(-len(data) % row)
-    return np.frombuffer(padded, np.uint8).reshape(-1, WEIGHTS_TEXTURE_WIDTH, 4)
-
-
 def godot_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[Path]:
     """Write `<name>.gdshader`, `.gdshaderinc`, `.tres`, the textures as DDS and a page; return the files.
 
@@ -78,7 +73,7 @@ def godot_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[
             for j in range(files):
                 part = f"grid_{g}" if files == 1 else f"grid_{g}_{j}"
                 textures[part] = dds_rgba8([_word_bytes(level[..., j]) for level in levels])
-    weights = dds_rgba8([_weights_texture(shader.weights.data)])
+    weights = dds_rgba8([weights_texture(shader.weights.data)])
     grid_bytes = sum(map(len, textures.values()))
     textures["weights"] = weights
     manifest = reader.manifest
@@ -89,7 +84,7 @@ def godot_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[
         "textures": [{"name": f"{prefix}{part}", "bytes": len(data)} for part, data in textures.items()],
         "present": reader.present,
         "opengl": manifest["normal_convention"] == "opengl",
-        "cost": cost_rows(packed, shader, grid_bytes, len(weights)),
+        "cost": cost_table(packed, shader, grid_bytes, len(weights)),
         **{key: manifest[key] for key in ("width", "height", "mips", "bpp", "wrap")},
     }
     environment = jinja2.Environment(

@@ -18,11 +18,12 @@ from configs import TEXTURE_CHANNELS, VERSION
 from formats.dds import read_dds
 from formats.reader import NeuralTextureReader
 from formats.repack import repack_export
+from runtime.engines.cost import cost_table
 from runtime.engines.hlsl_struct import HlslStruct, hlsl_struct
-from runtime.shader_page import bc7_bytes
+from runtime.engines.weights_texture import weights_texture
 from runtime.shaders import generate
-from runtime.specialise import WEIGHTS_TEXTURE_WIDTH, Options
-from runtime.weights import WORD_BYTES, PackedWeights, pack_weights
+from runtime.specialise import Options
+from runtime.weights import pack_weights
 
 MOST_CONSTANT_BYTES = 4096
 """Weights up to this size are constants in the code; larger ones are a texture."""
@@ -84,13 +85,6 @@ def grid_atlas(levels: list[np.ndarray]) -> np.ndarray:
     return atlas
 
 
-def weights_texture(data: bytes) -> np.ndarray:
-    """Return `weights.bin` as an RGBA8 texture, uint8 `[H, 256, 4]`, row after row, padded with zeros."""
-    row_bytes = 4 * WEIGHTS_TEXTURE_WIDTH
-    padded = data + bytes(-len(data) % row_bytes)
-    return np.frombuffer(padded, np.uint8).reshape(-1, WEIGHTS_TEXTURE_WIDTH, 4)
-
-
 def hlsl_material(reader: NeuralTextureReader, name: str, in_function: bool = False) -> HlslMaterial:
     """Return an export's decoder as the struct `name`, with the textures that it reads; `in_function` as `hlsl_struct`.
 
@@ -117,7 +111,16 @@ def hlsl_material(reader: NeuralTextureReader, name: str, in_function: bool = Fa
     manifest, present = reader.manifest, reader.present
     width, height = reader.mip_size(0)
     more = template("sampling.hlsl.j2").render(sample=struct.sample, width=width, height=height)
-    grid_bytes = sum(texture.texels.nbytes for texture in textures if texture.label != "Weights")
+    in_memory = {texture.label: texture.texels.nbytes for texture in textures}
+    weights_bytes = in_memory.pop("Weights", len(weights.data))
+    cost = cost_table(
+        packed,
+        shader,
+        sum(in_memory.values()),
+        weights_bytes,
+        trilinear=True,
+        weights_are_constants=kept == "constants",
+    )
     return HlslMaterial(
         struct,
         struct.text(more),
@@ -131,27 +134,12 @@ def hlsl_material(reader: NeuralTextureReader, name: str, in_function: bool = Fa
             "height": height,
             "mips": len(reader.stored_mips),
             "wrap": manifest["wrap"],
-            "macs": shader.macs,
-            "grid_fetches": packed.manifest["bytes_per_texel"] // 4,
-            "bytes_per_texel": packed.manifest["bytes_per_texel"],
-            "grid_bytes": grid_bytes,
+            "cost": cost,
             "weights_bytes": len(weights.data),
-            "weights_read": _weights_read(weights),
             "weights_are_constants": kept == "constants",
-            "bc7_bytes": bc7_bytes(reader),
             "plugin": manifest["ue5_plugin"],
         },
     )
-
-
-def _weights_read(weights: PackedWeights) -> int:
-    """Return the bytes of weights that a decoded texel reads, biases and scales left out."""
-    first = weights.fold.layer if weights.fold else weights.layers[0]
-    words = sum(layer.rows * layer.stride for layer in [first, *weights.layers[1:]])
-    if not weights.fold:
-        for columns, (start, stride) in zip(weights.columns, weights.products):
-            words += first.rows * stride * len(columns.products) if start >= 0 else 0
-    return WORD_BYTES * words
 
 
 def template(name: str) -> jinja2.Template:

@@ -11,8 +11,9 @@ import numpy as np
 from formats.reader import NeuralTextureReader
 from formats.repack import repack_export
 from formats.words import grid_words
-from runtime.engines.cost import cost_rows
+from runtime.engines.cost import cost_table
 from runtime.engines.shader_source import WgslFunctions, with_prefix, with_resources_as_parameters
+from runtime.engines.weights_texture import weights_texture
 from runtime.shaders import Shader, generate
 from runtime.specialise import HERE, WEIGHTS_TEXTURE_WIDTH, Options
 from runtime.weights import WORD_BYTES
@@ -36,12 +37,6 @@ def _decoder(reader: NeuralTextureReader, prefix: str) -> tuple[Shader, WgslFunc
     return shader, WgslFunctions(with_prefix(functions.code, prefix), functions.resources)
 
 
-def _weights_bytes(shader: Shader) -> bytes:
-    """Return the weights as whole rows of a texture with a word a texel."""
-    data = shader.weights.data
-    return data + bytes(-len(data) % (WEIGHTS_TEXTURE_WIDTH * WORD_BYTES))
-
-
 def three_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[Path]:
     """Write the module `<name>.js`, its textures, `index.html` with three.js, and a page; return the files.
 
@@ -54,7 +49,7 @@ def three_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[
         shader, functions = _decoder(packed, f"{name}_")
         words = [grid_words(packed, g) for g in range(len(packed.manifest["grids"]))]
     data = {f"{name}_grid_{g}.bin": _grid_bytes(grid.levels) for g, grid in enumerate(words)}
-    weights = _weights_bytes(shader)
+    weights = weights_texture(shader.weights.data, WORD_BYTES).tobytes()
     data[f"{name}_weights.bin"] = weights
     values = {
         "name": name,
@@ -77,7 +72,7 @@ def three_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[
         "resources": functions.resources,
         "three": THREE,
         "files": [{"name": file, "bytes": len(content)} for file, content in data.items()],
-        "cost": cost_rows(packed, shader, sum(map(len, data.values())) - len(weights), len(weights)),
+        "cost": cost_table(packed, shader, sum(map(len, data.values())) - len(weights), len(weights)),
         **{key: reader.manifest[key] for key in ("width", "height", "mips", "bpp", "wrap")},
     }
     environment = _environment()

@@ -36,7 +36,6 @@ def unity_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[
 
 
 def _values(reader: NeuralTextureReader, material: HlslMaterial, name: str) -> dict:
-    texture_bytes = sum(texture.texels.nbytes for texture in material.textures)
     return {
         "name": name,
         "code": material.code,
@@ -46,6 +45,5 @@ def _values(reader: NeuralTextureReader, material: HlslMaterial, name: str) -> d
         "green": material.green,
         "present": reader.present,
         "absent": ", ".join(key for key, there in reader.present.items() if not there),
-        "cost": template("cost.md.j2").render(texture_bytes=texture_bytes, **material.facts).rstrip(),
         **material.facts,
     }

@@ -61,9 +61,6 @@ def unreal_package(reader: NeuralTextureReader, folder: Path, name: str) -> list
         textures=material.textures,
         outputs=material.outputs,
         green=material.green,
-        cost=template("cost.md.j2")
-        .render(texture_bytes=sum(texture.texels.nbytes for texture in material.textures), **facts)
-        .rstrip(),
         plugin_settings=_plugin_settings(reader) if facts["plugin"] else "",
         **facts,
     )

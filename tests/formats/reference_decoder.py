@@ -7,38 +7,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from configs import HashGridConfig, ModelConfig
+from benchmarks.random_exports import ALL, TYPES, grid, make_source
 from images.mips import mip_size
-from model.layout import model_layout
-from training.export_source import ExportSource
 
-TYPES = {"diffuse": 3, "normal": 3, "roughness": 1, "occlusion": 1, "metallic": 1, "specular": 1, "displacement": 1}
-ALL = dict.fromkeys(TYPES, True)
-
-
-def grid(resolution=8, levels=2, **fields):
-    return HashGridConfig(
-        **{"max_resolution": resolution, "n_levels": levels, "quantize_bits": 8, "save_bits": 32, **fields}
-    )
-
-
-def make_source(width=20, height=12, present=ALL, seed=0, storage="rgba8", dds_mips=True, **model):
-    """A model with random features and weights; half of its outputs lie inside [0, 1]."""
-    config = ModelConfig(**{"hash_grid_configs": [grid(8), grid(4)], **model})
-    layout = model_layout(config, width, height)
-    rng = np.random.default_rng(seed)
-    grids = [
-        [
-            rng.uniform(-0.6, 0.6, (entry.base_resolution << level,) * 2 + (entry.n_features,)).astype(np.float32)
-            for level in range(entry.n_levels)
-        ]
-        for entry in layout.grids
-    ]
-    network = np.concatenate(
-        [rng.normal(0, 1.5 / math.sqrt(layer.cols), layer.rows * layer.cols) for layer in layout.layers]
-        + [rng.normal(0.2, 0.2, layer.rows) for layer in layout.layers if config.use_bias]
-    )
-    return ExportSource(layout, grids, network.astype(np.float32), dict(present), "opengl", storage, dds_mips)
+__all__ = ["ALL", "TYPES", "grid", "make_source"]
 
 
 def slow_activation(name, x):

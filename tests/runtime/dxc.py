@@ -95,9 +95,12 @@ def compile_hlsl(source: str, profile: str, *flags: str, entry: str = "main") ->
 
 
 def install() -> None:
-    """Fetch the library into the tests' cache."""
+    """Fetch the library into the tests' cache, where it is not there yet."""
+    if LIBRARY.is_file():
+        return
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:", "-d", folder, PACKAGE]
+        options = ["--no-deps", "--no-binary", ":all:", "--retries", "1", "-d", folder]
+        command = [sys.executable, "-m", "pip", "download", *options, PACKAGE]
         subprocess.run(command, check=True)
         (archive,) = Path(folder).glob("*.tar.gz")
         with tarfile.open(archive) as files:

@@ -8,29 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
-from configs import ACTIVATION_NAMES, PRESETS, HashGridConfig
+from benchmarks.random_exports import ALL, grid, make_source, preset
+from benchmarks.runtime_device import POINT
+from configs import ACTIVATION_NAMES, PRESETS
 from formats.export_folder import file_entry, grid_files, write_grid
 from formats.manifest import MANIFEST_NAME
 from formats.reader import NeuralTextureReader
 from formats.storage import grid_storage
 from images.mips import mip_size
-from tests.formats.reference_decoder import ALL, grid, make_source
+from tests.runtime.materials import without
 from training.exporting import export_material
 from utils.files import write_json
 
 SAMPLE, TRILINEAR, LOAD, STOCHASTIC = range(4)
 """Functions that a point of NeuralTexture_Decode names."""
-POINT = np.dtype([("position", "<f4", 4), ("footprint", "<f4", 4), ("noise", "<f4", 4)])
 MAPS = ("diffuse", "normal", "roughness", "occlusion", "metallic", "specular", "displacement")
-
-
-def preset(name: str, storage: str | None = None, width: int = 128, height: int = 128, **changes):
-    """A random model with a preset's layout and storage, apart from `changes`."""
-    model = dict(PRESETS[name].get("model", {}))
-    if "hash_grid_configs" in model:
-        model["hash_grid_configs"] = [HashGridConfig(**fields) for fields in model["hash_grid_configs"]]
-    storage = storage or PRESETS[name].get("export", {}).get("storage", "rgba8")
-    return make_source(width, height, storage=storage, **{**model, **changes})
 
 
 def small(storage: str = "packed", width: int = 64, height: int = 32, seed: int = 1, **model):
@@ -74,17 +66,13 @@ def _written(source) -> Callable[[Path], None]:
     return lambda folder: export_material(source(), folder)
 
 
-def without(*names: str) -> dict[str, bool]:
-    """All maps but these."""
-    return {name: name not in names for name in ALL}
-
-
 EXPORTS: dict[str, Callable[[Path], None]] = {
     # The preset fast is the model of quality.
     **{f"preset {name}": _written(lambda name=name: preset(name)) for name in PRESETS if name != "fast"},
+    # Containers of the grids of quality; the full network goes with the preset's own and with packed words.
     "quality packed": _written(lambda: preset("quality", "packed", 256, 256)),
-    "quality packed_rgba8": _written(lambda: preset("quality", "packed_rgba8", 64, 128)),
-    "quality rgba8": _written(lambda: preset("quality", "rgba8", 96, 64)),
+    "quality packed_rgba8": _written(lambda: preset("quality", "packed_rgba8", 64, 128, n_neurons=16)),
+    "quality rgba8": _written(lambda: preset("quality", "rgba8", 96, 64, n_neurons=16)),
     "mobile packed": _written(lambda: preset("mobile", "packed")),
     "mixed bits": _mixed,
     "clamped": _written(lambda: small(wrap=False, n_frequencies=3, diffuse_space="srgb")),
@@ -197,15 +185,16 @@ def expected(reader: NeuralTextureReader, points: np.ndarray) -> np.ndarray:
     for index, m, (x, y), skip in zip(drawn, mip, texels, doubtful):
         if not skip:
             result[index] = decoded[m][y, x]
-    if manifest["channels"][0]["space"] == "srgb":
-        result[:, :3] = linear_light(result[:, :3])
-    return result
+    return in_linear_light(result, reader).astype(np.float32)
 
 
-def linear_light(coded: np.ndarray) -> np.ndarray:
-    """Linear light of sRGB-coded values (IEC 61966-2-1)."""
-    coded = coded.astype(np.float64)
-    return np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4).astype(np.float32)
+def in_linear_light(values: np.ndarray, reader: NeuralTextureReader) -> np.ndarray:
+    """Return decoded maps `[..., 11]` in double precision with diffuse in linear light (IEC 61966-2-1)."""
+    values = values.astype(np.float64)
+    if reader.manifest["channels"][0]["space"] == "srgb":
+        coded = values[..., :3]
+        values[..., :3] = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
+    return values
 
 
 def largest_error(decoded: np.ndarray, wanted: np.ndarray) -> float:

@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.runtime_device import TEXTURE_FORMATS
 from formats.dds import read_dds
 from runtime.shaders import generate
 from tests.runtime.browser import run_page
 from tests.runtime.exports import draw_points, expected, largest_error
-from tests.runtime.gpu import TEXTURE_FORMATS
 from tests.runtime.test_vulkan import EXACT, FLOAT_ERROR
 
 PAGE = """<script type="module">
@@ -87,7 +87,7 @@ def write_data(reader, shader, points, folder) -> None:
 @pytest.mark.parametrize("name", ["mobile packed", "quality packed"])
 def test_wgsl_in_chromium_equals_the_reader(exports, largest_errors, tmp_path, name):
     reader = exports(name)
-    shader, points = generate(reader, "wgsl", EXACT), draw_points(reader, 256)
+    shader, points = generate(reader, "wgsl", EXACT), draw_points(reader, 128)
     write_data(reader, shader, points, tmp_path)
     result = run_page(PAGE, {"data": tmp_path}, timeout_s=120)
     if result is None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.cpp_program import build, decode
 from runtime.shaders import generate
-from tests.runtime.cpp import build, decode
+from tests.runtime.devices import require_compiler
 from tests.runtime.exports import EXPORTS, draw_points, expected, largest_error
 
 FLOAT_ERROR = 1e-3
@@ -13,6 +14,7 @@ FLOAT_ERROR = 1e-3
 
 @pytest.mark.parametrize("name", EXPORTS)
 def test_the_compiled_decoder_equals_the_reader(exports, largest_errors, tmp_path, name):
+    require_compiler()
     reader = exports.readable(name)
     shader = generate(reader, "cpp")
     source = tmp_path / "decoder.cpp"

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from benchmarks.cpp_program import buffer_data
 from runtime.shaders import generate
 from tests.runtime.compilers import cuda_to_ptx
-from tests.runtime.cpp import buffer_data
 from tests.runtime.exports import draw_points, expected, largest_error
 
 FLOAT_ERROR = 1e-3

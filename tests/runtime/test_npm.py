@@ -12,6 +12,6 @@ def test_a_package_is_installed_once_and_its_folder_returned(name):
     folder = npm_package(name)
     assert npm_package(name) == folder
     assert (folder / "node_modules" / name / "package.json").is_file()
-    assert run_node(f'await import("{name}"); console.log(JSON.stringify(process.argv.slice(2)))', 7, package=name) == [
-        "7"
-    ]
+    assert run_node(
+        f'import.meta.resolve("{name}"); console.log(JSON.stringify(process.argv.slice(2)))', 7, package=name
+    ) == ["7"]

@@ -17,6 +17,7 @@ from formats.reader import NeuralTextureReader
 from runtime.shader_files import shader_storage
 from runtime.shaders import TARGETS
 from tests.formats.reference_decoder import make_source
+from tests.runtime.devices import require_compiler
 from training.exporting import export_material
 from utils.errors import UserError
 
@@ -65,7 +66,7 @@ def test_every_target_has_its_source_and_its_page(written):
         stem = target.file.rsplit(".", 1)[0]
         assert (written / target.file).stat().st_size > 1000
         page = (written / f"{stem}_{target.name}.md").read_text(encoding="utf-8")
-        assert "weights.bin" in page and "hash_grid_0.dds" in page
+        assert f"weights{'_float32' if target.name == 'cpp' else ''}.bin" in page and "hash_grid_0.dds" in page
     for name in ("hlsl", "spv"):
         assert (written / f"neural_texture_cooperative.{name}").stat().st_size > 1000
 
@@ -99,6 +100,30 @@ def test_weights_lie_where_their_json_says(written):
     # The first tap of grid 0 comes first; in the export it follows the encoding of u and v.
     first = _matrix(data, layout["layers"][0], len(reader.layers[0].weights), 8)
     np.testing.assert_array_equal(first, reader.layers[0].weights[:, 2:10])
+
+
+def test_cpp_reads_the_same_weights_in_float32(written):
+    code = (written / "neural_texture.cpp").read_text(encoding="utf-8")
+    assert "weights_float32.bin" in code and "/weights.bin" not in code
+    layout = json.loads((written / "weights_float32.json").read_text(encoding="utf-8"))
+    data, reader = (written / "weights_float32.bin").read_bytes(), NeuralTextureReader(written)
+    assert layout["bytes"] == len(data) and layout["folded"]["precision"] == "float32"
+    entry = layout["layers"][-1]
+    matrix = _matrix(data, entry, entry["rows"], entry["columns"])
+    np.testing.assert_array_equal(matrix[:11], reader.layers[-1].weights[:11])
+
+
+def test_a_float32_network_has_one_file_of_weights(tmp_path):
+    folder = _export(tmp_path / "material", network_precision="float32")
+    export.main(["--load_dir", str(folder), "--shaders", "cpp", "wgsl", "--out", str(tmp_path)])
+    names = {path.name for path in (tmp_path / "shaders").iterdir()}
+    assert "weights.bin" in names and "weights_float32.bin" not in names
+
+
+def test_cpp_alone_needs_no_other_weights(material, tmp_path):
+    export.main(["--load_dir", str(material), "--shaders", "cpp", "--out", str(tmp_path)])
+    names = {path.name for path in (tmp_path / "shaders").iterdir()}
+    assert "weights_float32.bin" in names and "weights.bin" not in names
 
 
 def test_folded_matrices_are_the_layer_at_a_place(written):
@@ -135,9 +160,7 @@ def test_files_of_two_materials_do_not_share_names(material, tmp_path):
 
 
 def test_the_exported_cpp_file_is_a_program_on_its_own(written, tmp_path):
-    compiler = shutil.which("g++") or shutil.which("clang++")
-    if not compiler:
-        pytest.skip("no C++ compiler; apt-get install g++")
+    compiler = require_compiler()
     main = tmp_path / "main.cpp"
     main.write_text(
         f'#include "{(written / "neural_texture.cpp").as_posix()}"\n#include <cstdio>\n'
@@ -155,9 +178,7 @@ def test_the_exported_cpp_file_is_a_program_on_its_own(written, tmp_path):
 
 
 def test_two_named_materials_fit_one_program(material, tmp_path):
-    compiler = shutil.which("g++") or shutil.which("clang++")
-    if not compiler:
-        pytest.skip("no C++ compiler; apt-get install g++")
+    compiler = require_compiler()
     for name in ("Rock", "Moss"):
         arguments = ["--shaders", "cpp", "--name", name, "--shader_precision", "float16", "--out", str(tmp_path / name)]
         export.main(["--load_dir", str(material), *arguments])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.runtime_device import Decoder
 from runtime.shaders import generate
 from runtime.specialise import Options
+from tests.runtime.devices import require_device
 from tests.runtime.exports import SAMPLE, TRILINEAR, draw_points, expected, largest_error
-from tests.runtime.gpu import Decoder, require_device
 from tests.runtime.test_vulkan import EXACT, FLOAT_ERROR, SAMPLER_ERROR, STEP, assert_baked
 from utils.errors import UserError
 

@@ -8,11 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from benchmarks.runtime_device import POINT, bake_groups
 from formats.dds import read_dds
 from formats.reader import NeuralTextureReader
 from runtime.shaders import Shader
-from tests.runtime.exports import POINT
-from tests.runtime.gpu import bake_groups
 
 FORMATS = {
     "R8G8B8A8_UNORM": "VK_FORMAT_R8G8B8A8_UNORM",

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.runtime.devices import require_device
 from tests.runtime.engines.godot_dds import read_godot_dds
 
 BUILTINS = """
@@ -107,13 +108,11 @@ def shade(package: Path, name: str, points: np.ndarray, settings: dict[str, str]
 
     The results are ALBEDO, NORMAL_MAP, ROUGHNESS, AO, METALLIC and SPECULAR.
     """
-    wgpu = pytest.importorskip("wgpu", reason="needs wgpu: pip install -r requirements-dev.txt")
+    device = require_device()
+    import wgpu
+
     code, names = as_desktop(inlined(package / f"{name}.gdshader"), settings)
     spirv = compile_glsl(code, "comp", folder)
-    adapters = [a for a in wgpu.gpu.enumerate_adapters_sync() if a.info["backend_type"] == "Vulkan"]
-    if not adapters:
-        pytest.skip("needs a Vulkan driver: apt-get install mesa-vulkan-drivers")
-    device = adapters[0].request_device_sync()
     usage = wgpu.BufferUsage
     given = device.create_buffer_with_data(data=np.ascontiguousarray(points, np.float32), usage=usage.STORAGE)
     shaded = device.create_buffer(size=40 * len(points), usage=usage.STORAGE | usage.COPY_SRC)

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
-import pytest
+
+from tests.runtime.devices import require_device
 
 GROUP = 64
 """Threads in a group of the shaders that `run_points` runs."""
-
-
-@cache
-def _device():
-    wgpu = pytest.importorskip("wgpu", reason="wgpu is not there: pip install wgpu")
-    # Without a display the loader wants a folder of its own.
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp())
-    try:
-        adapter = wgpu.gpu.request_adapter_sync()
-    except RuntimeError as error:
-        pytest.skip(f"no Vulkan device ({error}): apt-get install mesa-vulkan-drivers")
-    if adapter is None:
-        pytest.skip("no Vulkan device: apt-get install mesa-vulkan-drivers")
-    return adapter.request_device_sync()
 
 
 def run_points(code: bytes | str, points: np.ndarray, width: int, textures: Sequence[np.ndarray]) -> np.ndarray:
@@ -36,7 +20,7 @@ def run_points(code: bytes | str, points: np.ndarray, width: int, textures: Sequ
     """
     import wgpu
 
-    device = _device()
+    device = require_device()
     padded = np.zeros((-(-len(points) // GROUP) * GROUP, points.shape[1]), np.float32)
     padded[: len(points)] = points
     usage = wgpu.BufferUsage

@@ -87,15 +87,6 @@ def texel_points(reader: NeuralTextureReader) -> np.ndarray:
     return np.stack([(x + 0.5) / width, (y + 0.5) / height, 0 * x, 0 * x], axis=1).astype(np.float32)
 
 
-def in_linear_light(values: np.ndarray, reader: NeuralTextureReader) -> np.ndarray:
-    """Return decoded maps `[N, 11]` with diffuse in linear light."""
-    values = values.astype(np.float64)
-    if reader.manifest["channels"][0]["space"] == "srgb":
-        coded = values[:, :3]
-        values[:, :3] = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
-    return values
-
-
 def normals(values: np.ndarray, green: float) -> np.ndarray:
     """Return unit normals `[N, 3]` of decoded maps, green times `green`."""
     vectors = (2 * values[:, 3:6] - 1) * np.array([1, green, 1])

@@ -10,15 +10,8 @@ import pytest
 from runtime.engines.hlsl_material import grid_atlas, hlsl_material
 from runtime.engines.unity import unity_hlsl, unity_package
 from tests.runtime.dxc import compile_hlsl
-from tests.runtime.engines.hlsl_harness import (
-    in_linear_light,
-    main_of,
-    material,
-    normals,
-    random_points,
-    run,
-    texel_points,
-)
+from tests.runtime.engines.hlsl_harness import main_of, material, normals, random_points, run, texel_points
+from tests.runtime.exports import in_linear_light
 
 _GRAPH = """
 struct UnityTexture2D { Texture2D tex; SamplerState samplerstate; float4 texelSize; };

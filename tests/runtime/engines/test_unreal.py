@@ -12,15 +12,8 @@ from runtime.engines.hlsl_material import hlsl_material
 from runtime.engines.hlsl_struct import declarations, hlsl_struct
 from runtime.engines.unreal import custom_node_code, custom_node_inputs, unreal_material, unreal_package
 from tests.runtime.dxc import compile_hlsl
-from tests.runtime.engines.hlsl_harness import (
-    in_linear_light,
-    main_of,
-    material,
-    normals,
-    random_points,
-    run,
-    texel_points,
-)
+from tests.runtime.engines.hlsl_harness import main_of, material, normals, random_points, run, texel_points
+from tests.runtime.exports import in_linear_light
 
 _AROUND = """
 #define MaterialFloat float

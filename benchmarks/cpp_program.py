@@ -9,37 +9,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 
+from benchmarks.runtime_device import POINT
 from formats.dds import read_dds
 from formats.reader import NeuralTextureReader
 from runtime.shaders import Shader
-from tests.runtime.exports import POINT
+from utils.errors import UserError
 
 
-def require_compiler() -> str:
-    """Return the path of a C++ compiler, or skip the test with the line to install one."""
+def find_compiler() -> str:
+    """Return the path of a C++ compiler; raises `UserError` with the line to install one."""
     for name in ("g++", "clang++"):
         if found := shutil.which(name):
             return found
-    pytest.skip("needs a C++ compiler: apt-get install g++")
+    raise UserError("needs a C++ compiler: apt-get install g++")
 
 
 def build(source: Path, *flags: str) -> ctypes.CDLL:
-    """Compile a file of C++ to a library beside it and load it."""
+    """Compile a file of C++ to a library beside it and load it; raises `UserError` with the compiler's message."""
     library = source.with_suffix(".so")
-    command = [
-        require_compiler(),
-        "-std=c++17",
-        "-shared",
-        "-fPIC",
-        *(flags or ("-O1",)),
-        str(source),
-        "-o",
-        str(library),
-    ]
+    command = [find_compiler(), "-std=c++17", "-shared", "-fPIC", *(flags or ("-O1",)), str(source), "-o", str(library)]
     result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr[:4000]
+    if result.returncode:
+        raise UserError(f"{source.name} was not compiled:\n{result.stderr[:4000]}")
     return ctypes.CDLL(str(library))
 
 

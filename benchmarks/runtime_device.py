@@ -7,14 +7,14 @@ from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 
 from formats.dds import read_dds
 from formats.reader import NeuralTextureReader
 from runtime.shaders import Shader
-from tests.runtime.exports import POINT
 from utils.errors import UserError
 
+POINT = np.dtype([("position", "<f4", 4), ("footprint", "<f4", 4), ("noise", "<f4", 4)])
+"""What the generated entry NeuralTexture_Decode reads for a point."""
 FEATURES = ("shader-f16", "texture-compression-bc", "timestamp-query", "texture-format16bit-norm")
 TEXTURE_FORMATS = {
     "R8G8B8A8_UNORM": ("rgba8unorm", "float"),
@@ -24,14 +24,6 @@ TEXTURE_FORMATS = {
     "R32G32B32A32_UINT": ("rgba32uint", "uint"),
 }
 """Of the DXGI formats that exports have: WebGPU's name and what a shader reads."""
-
-
-def require_device():
-    """Return wgpu's device on Vulkan, or skip the test with the lines to install what is missing."""
-    try:
-        return open_device()
-    except UserError as error:
-        pytest.skip(str(error))
 
 
 @cache
@@ -56,10 +48,13 @@ class Decoder:
     def __init__(
         self, shader: Shader, reader: NeuralTextureReader, code: str, entry: str, more: dict[int, dict] | None = None
     ) -> None:
-        """`more`: layout entries by number of bindings that the entry has beyond the shader's."""
+        """`more`: layout entries by number of bindings that the entry has beyond the shader's.
+
+        Raises `UserError` where there is no device, with what to install.
+        """
         import wgpu
 
-        self.device, self.shader, self.reader = require_device(), shader, reader
+        self.device, self.shader, self.reader = open_device(), shader, reader
         self.usage = wgpu.BufferUsage
         self.layout = self.device.create_bind_group_layout(
             entries=[_layout_entry(b) for b in shader.bindings]
