@@ -28,13 +28,13 @@ _AROUND = """
 #define MaterialFloat3 float3
 #define MaterialFloat4 float4
 struct FMaterialPixelParameters { float4 SvPosition; };
-struct FViewUniforms { uint StateFrameIndexMod8; };
+struct FViewUniforms { uint StateFrameIndex; };
 static FViewUniforms View;
 """
 
 
-def node(made, name="Brick"):
-    """The Custom node as Unreal compiles it, and an entry that calls it."""
+def node(made, name="Brick", frame=3):
+    """The Custom node as Unreal compiles it, and an entry that calls it in this frame."""
     outputs = made.outputs.values()
     kinds = {1: "MaterialFloat", 3: "MaterialFloat3"}
     parameters = ["FMaterialPixelParameters Parameters", "MaterialFloat2 UV", "MaterialFloat2 UVAlongX"]
@@ -45,7 +45,7 @@ def node(made, name="Brick"):
     arguments += [f"T{i}, nearest" for i in range(len(made.textures))] + [output for output, _ in outputs]
     lines = [f"float{count if count > 1 else ''} {output} = 0;" for output, count in outputs]
     lines += ["FMaterialPixelParameters parameters;", "parameters.SvPosition = float4(thread.x, 0.0f, 0.0f, 0.0f);"]
-    lines += ["View.StateFrameIndexMod8 = 3;", f"float3 color = CustomExpression0({', '.join(arguments)});"]
+    lines += [f"View.StateFrameIndex = {frame};", f"float3 color = CustomExpression0({', '.join(arguments)});"]
     values = [f"color[{c}]" for c in range(3)]
     values += [f"{output}[{c}]" if count > 1 else output for output, count in outputs for c in range(count)]
     lines += [f"results[at + {i}] = {value};" for i, value in enumerate(values)]
@@ -76,6 +76,17 @@ def test_a_custom_node_gives_what_the_reader_gives(tmp_path, large, wrap):
     count = filtered.shape[1]
     assert np.abs(found[: len(points), :count] - filtered).max() < 1e-3
     assert np.abs(found[len(points) :, :count] - exact).max() < 1e-3
+
+
+def test_noise_does_not_repeat_after_eight_frames(tmp_path):
+    reader = material(tmp_path, False)
+    made = unreal_material(reader, "Brick")
+    points = texel_points(reader)
+    # Corners of four texels, of which each frame draws one.
+    points[:, :2] += 0.5 / np.array(reader.mip_size(0))
+    points[:, 2] = 1 / reader.mip_size(0)[0]
+    first, later = (run(node(made, frame=frame), points, made.textures)[:, :3] for frame in (3, 11))
+    assert (first != later).any(axis=1).mean() > 0.3
 
 
 @pytest.mark.parametrize("flags", [("cs_6_0",), ("cs_6_6", "-HV", "2021"), ("cs_6_0", "-spirv")])
