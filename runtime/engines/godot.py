@@ -12,6 +12,7 @@ import numpy as np
 from formats.reader import NeuralTextureReader
 from formats.repack import repack_export
 from formats.words import grid_words
+from runtime.engines.absent import NEUTRAL, absent_sentence
 from runtime.engines.cost import cost_rows
 from runtime.engines.gdshader import gdshader_decoder
 from runtime.specialise import HERE, WEIGHTS_TEXTURE_WIDTH
@@ -88,6 +89,8 @@ def godot_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[
         "decoder": decoder,
         "textures": [{"name": f"{prefix}{part}", "bytes": len(data)} for part, data in textures.items()],
         "present": reader.present,
+        "neutral": NEUTRAL,
+        "absent": absent_sentence(reader.present),
         "opengl": manifest["normal_convention"] == "opengl",
         "cost": cost_rows(packed, shader, grid_bytes, len(weights)),
         **{key: manifest[key] for key in ("width", "height", "mips", "bpp", "wrap")},

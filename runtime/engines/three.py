@@ -11,6 +11,7 @@ import numpy as np
 from formats.reader import NeuralTextureReader
 from formats.repack import repack_export
 from formats.words import grid_words
+from runtime.engines.absent import NEUTRAL, absent_sentence
 from runtime.engines.cost import cost_rows
 from runtime.engines.shader_source import WgslFunctions, with_prefix, with_resources_as_parameters
 from runtime.shaders import Shader, generate
@@ -60,6 +61,8 @@ def three_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[
         "name": name,
         "prefix": f"{name}_",
         "present": reader.present,
+        "neutral": NEUTRAL,
+        "absent": absent_sentence(reader.present),
         "opengl": reader.manifest["normal_convention"] == "opengl",
         "grids": [
             {

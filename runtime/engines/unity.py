@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from formats.reader import NeuralTextureReader
+from runtime.engines.absent import NEUTRAL, absent_sentence
 from runtime.engines.hlsl_material import HlslMaterial, hlsl_material, template
 from utils.files import require_writable_folder, write_bytes
 
@@ -45,7 +46,8 @@ def _values(reader: NeuralTextureReader, material: HlslMaterial, name: str) -> d
         "textures": material.textures,
         "green": material.green,
         "present": reader.present,
-        "absent": ", ".join(key for key, there in reader.present.items() if not there),
+        "neutral": NEUTRAL,
+        "absent": absent_sentence(reader.present),
         "cost": template("cost.md.j2").render(texture_bytes=texture_bytes, **material.facts).rstrip(),
         **material.facts,
     }

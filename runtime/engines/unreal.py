@@ -10,9 +10,14 @@ from PIL import Image
 
 from formats.manifest import MANIFEST_NAME
 from formats.reader import NeuralTextureReader
+from runtime.engines.absent import NEUTRAL, absent_sentence
 from runtime.engines.hlsl_material import EngineTexture, HlslMaterial, hlsl_material, template
 from utils.errors import UserError, describe_os_error
 from utils.files import write_bytes
+
+
+_CONSTANTS = {"diffuse": ("MP_BASE_COLOR", "Base Color"), "roughness": ("MP_ROUGHNESS", "Roughness")}
+"""Material properties whose value without a connection is not what stands for an absent map: black, 0.5."""
 
 
 def unreal_material(reader: NeuralTextureReader, name: str) -> HlslMaterial:
@@ -48,10 +53,12 @@ def unreal_package(reader: NeuralTextureReader, folder: Path, name: str) -> list
     material = unreal_material(reader, name)
     names = {texture.label: f"T_{name}_{texture.label}.tga" for texture in material.textures}
     files = {folder / names[texture.label]: _tga(texture) for texture in material.textures}
+    constants = {name: both for name, both in _CONSTANTS.items() if not reader.present[name]}
     script = template("unreal/import.py.j2").render(
         name=name,
         textures=_literal(names),
         outputs=_literal(dict(material.outputs.values())),
+        constants=_literal({key: float(NEUTRAL[name]) for name, (key, _) in constants.items()}),
         has_diffuse=material.has_diffuse,
         **material.facts,
     )
@@ -64,6 +71,8 @@ def unreal_package(reader: NeuralTextureReader, folder: Path, name: str) -> list
         cost=template("cost.md.j2")
         .render(texture_bytes=sum(texture.texels.nbytes for texture in material.textures), **facts)
         .rstrip(),
+        absent=absent_sentence(reader.present),
+        constants={name: label for name, (_, label) in constants.items()},
         plugin_settings=_plugin_settings(reader) if facts["plugin"] else "",
         **facts,
     )

@@ -1,5 +1,6 @@
 """The package for Unity: its code compiled and run inside what Shader Graph makes of it, its importer compiled."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -114,7 +115,30 @@ def test_the_package_holds_what_its_importer_reads(tmp_path):
         assert f"TEXTURE2D(_{texture.label})" in shader and f"[NoScaleOffset] _{texture.label} " in shader
     assert shader.count("{") == shader.count("}") and len(files) == 4 + len(made.textures)
     page = (tmp_path / "unity" / "Brick_README.md").read_text(encoding="utf-8")
-    assert "not have: specular. They" in page and "is clamped" in page
+    assert "Not in the material, and what stands for them: specular 4 % (0.5)." in page and "is clamped" in page
+
+
+def test_the_shader_has_the_passes_of_all_rendering_paths_and_the_specular_map(tmp_path):
+    shaders, pages = [], []
+    for name, large in (("Brick", False), ("Rust", True)):
+        unity_package(material(tmp_path / name, large), tmp_path / "unity", name)
+        shaders.append((tmp_path / "unity" / f"{name}NeuralTexture.shader").read_text(encoding="utf-8"))
+        pages.append((tmp_path / "unity" / f"{name}_README.md").read_text(encoding="utf-8"))
+    passes = re.findall(r'"LightMode" = "(\w+)"', shaders[0])
+    assert passes == ["UniversalForwardOnly", "ShadowCaster", "DepthOnly", "DepthNormalsOnly"]
+    assert "_FORWARD_PLUS _CLUSTER_LIGHT_LOOP" in shaders[0] and "Deferred+" in pages[0]
+    # Rust has no specular map.
+    assert "#define _SPECULAR_SETUP 1" in shaders[0] and "surface.specular = " in shaders[0] and "8 % at white" in pages[0]
+    assert "_SPECULAR_SETUP" not in shaders[1] and "surface.metallic = " in shaders[1] and "reflect 4 %" in pages[1]
+
+
+def test_names_that_differ_in_case_have_guards_of_their_own(tmp_path):
+    reader = material(tmp_path / "export", False)
+    guards = []
+    for name in ("Brick", "brick"):
+        unity_package(reader, tmp_path / name, name)
+        guards += re.findall(r"#ifndef (\w+_INCLUDED)", (tmp_path / name / f"{name}NeuralTexture.hlsl").read_text("utf-8"))
+    assert guards == ["Brick_NEURAL_TEXTURE_INCLUDED", "brick_NEURAL_TEXTURE_INCLUDED"]
 
 
 def test_the_importer_compiles(tmp_path):

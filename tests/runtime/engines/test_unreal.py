@@ -21,6 +21,7 @@ from tests.runtime.engines.hlsl_harness import (
     run,
     texel_points,
 )
+from tests.runtime.materials import exported, without
 
 _AROUND = """
 #define MaterialFloat float
@@ -135,7 +136,7 @@ class Editor:
     """Stands in for the editor's Python module, and records what a script does with it."""
 
     def __init__(self):
-        self.assets, self.links, self.properties, self.module = {}, [], {}, MagicMock()
+        self.assets, self.links, self.properties, self.constants, self.module = {}, [], {}, {}, MagicMock()
         module = self.module
         module.load_asset.side_effect = self.assets.get
         module.EditorAssetLibrary.does_asset_exist.side_effect = self.assets.__contains__
@@ -147,9 +148,13 @@ class Editor:
         library = module.MaterialEditingLibrary
         library.create_material_expression.side_effect = lambda material, kind, x, y: Thing(kind)
         library.connect_material_expressions.side_effect = lambda *link: self.links.append(link) or True
-        library.connect_material_property.side_effect = lambda node, output, place: self.properties.update(
-            {output: place}
-        )
+        library.connect_material_property.side_effect = self.connect_property
+
+    def connect_property(self, node, output, place):
+        if "r" in node.values:
+            self.constants[place] = node.values["r"]
+        else:
+            self.properties[output] = place
 
     def import_tasks(self, tasks):
         for task in tasks:
@@ -196,7 +201,20 @@ def test_the_script_imports_textures_and_connects_the_material(tmp_path, monkeyp
     assert sorted(link[3] for link in editor.links if link[2] is custom) == sorted(asked)
     outputs = {entry.values["output_name"] for entry in custom.values["additional_outputs"]}
     assert outputs == {output for output, _ in made.outputs.values()} and "Specular" not in outputs
-    assert set(editor.properties) == {"", *outputs} - {"Displacement"}
+    assert set(editor.properties) == {"", *outputs} - {"Displacement"} and not editor.constants
+
+
+def test_absent_maps_get_constants_where_unreals_own_values_are_others(tmp_path, monkeypatch):
+    reader = exported(tmp_path / "export", 16, 16, present=without("diffuse", "roughness", "specular"))
+    unreal_package(reader, tmp_path / "unreal", "Brick")
+    editor = Editor()
+    monkeypatch.setitem(sys.modules, "unreal", editor.module)
+    runpy.run_path(str(tmp_path / "unreal" / "import_Brick.py"), run_name="__main__")
+    properties = editor.module.MaterialProperty
+    assert editor.constants == {properties.MP_BASE_COLOR: 1, properties.MP_ROUGHNESS: 1}
+    assert set(editor.properties) == {"Normal", "Occlusion", "Metallic"}
+    page = (tmp_path / "unreal" / "Brick_README.md").read_text(encoding="utf-8")
+    assert "roughness 1" in page and "Constant of 1 with Base Color and Roughness" in page
 
 
 def test_the_plugins_files_lie_beside_where_it_reads_them(tmp_path):
