@@ -39,4 +39,6 @@ def absent_sentence(present: dict[str, bool]) -> str:
     'Not in the material, and what stands for them: roughness 1, specular 4 % (0.5).'
     """
     absent = ", ".join(f"{name} {text}" for name, text in absent_texts(present).items())
-    return f"Not in the material, and what stands for them: {absent}." if absent else "All seven maps are in the material."
+    return (
+        f"Not in the material, and what stands for them: {absent}." if absent else "All seven maps are in the material."
+    )

@@ -6,7 +6,6 @@ import struct
 import tempfile
 from pathlib import Path
 
-import jinja2
 import numpy as np
 
 from formats.reader import NeuralTextureReader
@@ -15,10 +14,10 @@ from formats.words import grid_words
 from runtime.engines.absent import NEUTRAL, absent_sentence
 from runtime.engines.cost import cost_rows
 from runtime.engines.gdshader import gdshader_decoder
-from runtime.specialise import HERE, WEIGHTS_TEXTURE_WIDTH
+from runtime.engines.textures import weights_texture
+from runtime.texts import template
 from utils.files import write_bytes
 
-_TEMPLATES = HERE / "engines" / "templates" / "godot"
 _CAPS_HEIGHT_WIDTH_PITCH_FORMAT, _MIPMAP_COUNT = 0x100F, 0x20000
 _RGB_WITH_ALPHA = 0x41
 _TEXTURE, _MIPMAPS = 0x1000, 0x400008
@@ -57,12 +56,6 @@ def _word_bytes(words: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(words, "<u4").view(np.uint8).reshape(*words.shape, 4)
 
 
-def _weights_texture(data: bytes) -> np.ndarray:
-    row = 4 * WEIGHTS_TEXTURE_WIDTH
-    padded = data + bytes(-len(data) % row)
-    return np.frombuffer(padded, np.uint8).reshape(-1, WEIGHTS_TEXTURE_WIDTH, 4)
-
-
 def godot_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[Path]:
     """Write `<name>.gdshader`, `.gdshaderinc`, `.tres`, the textures as DDS and a page; return the files.
 
@@ -79,7 +72,7 @@ def godot_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[
             for j in range(files):
                 part = f"grid_{g}" if files == 1 else f"grid_{g}_{j}"
                 textures[part] = dds_rgba8([_word_bytes(level[..., j]) for level in levels])
-    weights = dds_rgba8([_weights_texture(shader.weights.data)])
+    weights = dds_rgba8([weights_texture(shader.weights.data)])
     grid_bytes = sum(map(len, textures.values()))
     textures["weights"] = weights
     manifest = reader.manifest
@@ -95,12 +88,9 @@ def godot_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[
         "cost": cost_rows(packed, shader, grid_bytes, len(weights)),
         **{key: manifest[key] for key in ("width", "height", "mips", "bpp", "wrap")},
     }
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
-    )
     data = {
-        f"{name}{suffix}": environment.get_template(template).render(values).encode()
-        for suffix, template in (
+        f"{name}{suffix}": template(f"godot/{source}").render(values).encode()
+        for suffix, source in (
             (".gdshader", "material.gdshader.j2"),
             (".gdshaderinc", "decoder.gdshaderinc.j2"),
             (".tres", "material.tres.j2"),

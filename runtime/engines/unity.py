@@ -6,13 +6,9 @@ from pathlib import Path
 
 from formats.reader import NeuralTextureReader
 from runtime.engines.absent import NEUTRAL, absent_sentence
-from runtime.engines.hlsl_material import HlslMaterial, hlsl_material, template
+from runtime.engines.hlsl_material import HlslMaterial, hlsl_material
+from runtime.texts import template
 from utils.files import require_writable_folder, write_bytes
-
-
-def unity_hlsl(reader: NeuralTextureReader, material: HlslMaterial, name: str) -> str:
-    """Return the include file: the decoder and the functions for Shader Graph."""
-    return template("unity/NeuralTexture.hlsl.j2").render(**_values(reader, material, name))
 
 
 def unity_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[Path]:

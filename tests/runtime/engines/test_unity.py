@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.engines.hlsl_material import grid_atlas, hlsl_material
-from runtime.engines.unity import unity_hlsl, unity_package
+from runtime.engines.hlsl_material import hlsl_material
+from runtime.engines.textures import grid_atlas
+from runtime.engines.unity import unity_package
 from tests.runtime.dxc import compile_hlsl
 from tests.runtime.engines.hlsl_harness import (
     in_linear_light,
@@ -39,6 +40,12 @@ _OUTPUTS = {
     "Specular": 1,
     "Displacement": 1,
 }
+
+
+def include_file(reader, folder):
+    """The package's include file."""
+    unity_package(reader, folder, "Brick")
+    return (folder / "BrickNeuralTexture.hlsl").read_text(encoding="utf-8")
 
 
 def call(made, precision, uv, trilinear):
@@ -82,7 +89,7 @@ def test_the_custom_function_gives_what_the_reader_gives(tmp_path, large):
     body += call(made, "float", "float2(p.x, 1.0f - p.y)", "p.w")
     values = [f"{name}[{c}]" if count > 1 else name for name, count in _OUTPUTS.items() for c in range(count)]
     body += "".join(f"\nresults[at + {i}] = {value};" for i, value in enumerate(values))
-    source = _GRAPH + _COMPUTE + unity_hlsl(reader, made, "Brick") + main_of(made.textures, body)
+    source = _GRAPH + _COMPUTE + include_file(reader, tmp_path / "unity") + main_of(made.textures, body)
     points, lods = random_points(reader)
     texels = texel_points(reader)
     found = run(source, np.concatenate([points, texels]), made.textures)[:, : len(values)]
@@ -99,7 +106,7 @@ def test_dxc_compiles_both_entries_as_a_pixel_shader(tmp_path, precision):
     body = call(made, precision, f"{precision}2(uv)", "0.0f")
     body += "\nreturn float4(BaseColor * Normal, Smoothness);"
     main = f"float4 main(float2 uv : TEXCOORD0) : SV_Target\n{{\n{body}\n}}\n"
-    assert compile_hlsl(_GRAPH + declared + unity_hlsl(reader, made, "Brick") + main, "ps_6_0")
+    assert compile_hlsl(_GRAPH + declared + include_file(reader, tmp_path / "unity") + main, "ps_6_0")
 
 
 def test_the_package_holds_what_its_importer_reads(tmp_path):
@@ -128,7 +135,9 @@ def test_the_shader_has_the_passes_of_all_rendering_paths_and_the_specular_map(t
     assert passes == ["UniversalForwardOnly", "ShadowCaster", "DepthOnly", "DepthNormalsOnly"]
     assert "_FORWARD_PLUS _CLUSTER_LIGHT_LOOP" in shaders[0] and "Deferred+" in pages[0]
     # Rust has no specular map.
-    assert "#define _SPECULAR_SETUP 1" in shaders[0] and "surface.specular = " in shaders[0] and "8 % at white" in pages[0]
+    assert (
+        "#define _SPECULAR_SETUP 1" in shaders[0] and "surface.specular = " in shaders[0] and "8 % at white" in pages[0]
+    )
     assert "_SPECULAR_SETUP" not in shaders[1] and "surface.metallic = " in shaders[1] and "reflect 4 %" in pages[1]
 
 
@@ -137,7 +146,9 @@ def test_names_that_differ_in_case_have_guards_of_their_own(tmp_path):
     guards = []
     for name in ("Brick", "brick"):
         unity_package(reader, tmp_path / name, name)
-        guards += re.findall(r"#ifndef (\w+_INCLUDED)", (tmp_path / name / f"{name}NeuralTexture.hlsl").read_text("utf-8"))
+        guards += re.findall(
+            r"#ifndef (\w+_INCLUDED)", (tmp_path / name / f"{name}NeuralTexture.hlsl").read_text("utf-8")
+        )
     assert guards == ["Brick_NEURAL_TEXTURE_INCLUDED", "brick_NEURAL_TEXTURE_INCLUDED"]
 
 
