@@ -66,6 +66,7 @@ It needs no shader of its own; what runs is glTF's standard material.
 - Textures: {textures}.
 - Wrap: {"REPEAT, the material tiles" if manifest["wrap"] else "CLAMP_TO_EDGE, the material does not tile"}.
 - Normals: OpenGL convention{", green was turned over from the material's DirectX convention" if flipped else ""}.
+- `{name}_package.json` beside it says which material and export it was made of.
 - Emission: left out; the neural texture holds none.
 
 ## What was run
