@@ -111,7 +111,7 @@ def _parser() -> OneLineParser:
     parser.add_argument(
         "--name",
         metavar="NAME",
-        help="what file names begin with, so that files of several materials can lie in one folder; default with --bake "
+        help="what file names begin with, so that files of several materials can lie in one project; default with --bake "
         "and --engine: the material's name",
     )
     parser.add_argument(
@@ -130,7 +130,7 @@ def _parser() -> OneLineParser:
         action=BoolAction,
         default=None,
         help="with --shaders: True (default) stores first layers with a texel's place in its cell folded in, which "
-        "halves the arithmetic of quality and takes some 250 KB; False leaves them out",
+        "halves the arithmetic of quality and takes some 250 KB of memory; False leaves them out",
     )
     parser.add_argument(
         "--cooperative_vectors",

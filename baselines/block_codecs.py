@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 
 from baselines.codec import Encoded, Texture
+from formats.bc4 import bc4_blocks, bc4_texels, bc5_blocks, bc5_texels
 
 
 def _rgba(image: np.ndarray) -> np.ndarray:
@@ -30,29 +31,37 @@ def _pad_to_blocks(image: np.ndarray, block: int = 4) -> np.ndarray:
     return np.pad(image, ((0, -height % block), (0, -width % block), (0, 0)), mode="edge")
 
 
-def _encode_bc(image: np.ndarray, name: str, setting: str) -> Encoded:
-    """Encode and decode `[H, W, C]` as BC4 (1 channel), BC5 (2) or BC7 (up to 3, or 2 as luminance and alpha)."""
+def _encode_bc7(image: np.ndarray, setting: str) -> Encoded:
+    """Encode and decode `[H, W, 1..3]` as BC7, two channels as luminance and alpha."""
     import etcpak
     import texture2ddecoder
 
     height, width, count = image.shape
     start = time.perf_counter()
-    # BC4 and BC5 take the first and the first two of four components.
-    padded = _pad_to_blocks(_rgba(image) if name == "bc7" else np.pad(image, ((0, 0), (0, 0), (0, 4 - count))))
+    padded = _pad_to_blocks(_rgba(image))
     rows, columns = padded.shape[:2]
-    if name == "bc7":
-        options = etcpak.BC7CompressBlockParams()
-        # "perceptual", etcpak's default, weighs green over blue: worse in PSNR, and wrong for packed data maps.
-        (options.init_perceptual_weights if setting == "perceptual" else options.init_linear_weights)()
-        options.m_uber_level = 4 if setting == "thorough" else 0
-        payload = etcpak.compress_bc7(padded.tobytes(), columns, rows, options)
-    else:
-        payload = getattr(etcpak, f"compress_{name}")(padded.tobytes(), columns, rows)
+    options = etcpak.BC7CompressBlockParams()
+    # "perceptual", etcpak's default, weighs green over blue: worse in PSNR, and wrong for packed data maps.
+    (options.init_perceptual_weights if setting == "perceptual" else options.init_linear_weights)()
+    options.m_uber_level = 4 if setting == "thorough" else 0
+    payload = etcpak.compress_bc7(padded.tobytes(), columns, rows, options)
     elapsed = time.perf_counter() - start
-    bgra = getattr(texture2ddecoder, f"decode_{name}")(payload, columns, rows)
+    bgra = texture2ddecoder.decode_bc7(payload, columns, rows)
     rgba = np.frombuffer(bgra, np.uint8).reshape(rows, columns, 4)[:height, :width][..., [2, 1, 0, 3]]
-    decoded = _narrow(rgba, count) if name == "bc7" else rgba[..., :count]
-    return Encoded(len(payload), decoded, 8 if name == "bc4" else 16, elapsed)
+    return Encoded(len(payload), _narrow(rgba, count), 16, elapsed)
+
+
+def _encode_bc4_or_bc5(image: np.ndarray) -> Encoded:
+    """Encode and decode `[H, W, 1]` as BC4, `[H, W, 2]` as BC5."""
+    height, width, count = image.shape
+    start = time.perf_counter()
+    padded = _pad_to_blocks(image)
+    # etcpak's own BC4 and BC5 are 3 dB and more worse, and texture2ddecoder cuts fractions off.
+    blocks = bc4_blocks(padded[..., 0]) if count == 1 else bc5_blocks(padded)
+    elapsed = time.perf_counter() - start
+    rows, columns = padded.shape[:2]
+    decoded = bc4_texels(blocks, rows, columns)[..., None] if count == 1 else bc5_texels(blocks, rows, columns)
+    return Encoded(blocks.nbytes, decoded[:height, :width], blocks.shape[1], elapsed)
 
 
 def reconstruct_z(xy: np.ndarray) -> np.ndarray:
@@ -68,21 +77,23 @@ def reconstruct_z(xy: np.ndarray) -> np.ndarray:
 
 def encode_bc7(texture: Texture, setting: str) -> Encoded:
     """Encode everything as BC7."""
-    return _encode_bc(texture.image, "bc7", setting)
+    return _encode_bc7(texture.image, setting)
 
 
 def encode_bc7_bc5(texture: Texture, setting: str) -> Encoded:
     """Encode normals as BC5 (x and y alone), everything else as BC7."""
     if texture.content != "normal":
-        return _encode_bc(texture.image, "bc7", setting)
-    encoded = _encode_bc(texture.image[..., :2], "bc5", setting)
+        return _encode_bc7(texture.image, setting)
+    encoded = _encode_bc4_or_bc5(texture.image[..., :2])
     encoded.decoded = reconstruct_z(encoded.decoded)
     return encoded
 
 
 def encode_bc7_bc4(texture: Texture, setting: str) -> Encoded:
     """Encode scalar maps as BC4, everything else as BC7."""
-    return _encode_bc(texture.image, "bc4" if texture.content == "scalars" else "bc7", setting)
+    if texture.content == "scalars":
+        return _encode_bc4_or_bc5(texture.image)
+    return _encode_bc7(texture.image, setting)
 
 
 def encode_astc(texture: Texture, setting: str) -> Encoded:

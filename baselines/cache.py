@@ -26,16 +26,25 @@ class ResultCache:
         return stem.with_name(stem.name + ".json"), stem.with_name(stem.name + ".npz")
 
     def get(
-        self, textures: TextureSet, codec: str, setting: str, run: Callable[[], tuple[dict, np.ndarray]]
+        self,
+        textures: TextureSet,
+        codec: str,
+        setting: str,
+        run: Callable[[], tuple[dict, np.ndarray]],
+        encoder: str | None = None,
     ) -> tuple[dict, bool]:
         """Return the record kept for this very material, or `run` the codec and keep its record and decoded maps.
 
-        The second value tells whether it was kept before.
+        A kept record whose `encoder` is another one, or that names none where one is given, is not used. The second
+        value tells whether it was kept before.
         """
         record_path, decoded_path = self._paths(textures.name, codec, setting)
         if not self.fresh and record_path.is_file() and decoded_path.is_file():
             record = read_json(record_path)
-            if isinstance(record, dict) and record.get("fingerprint") == textures.fingerprint:
+            if isinstance(record, dict) and (record.get("fingerprint"), record.get("encoder")) == (
+                textures.fingerprint,
+                encoder,
+            ):
                 return record, True
         record, decoded = run()
         with written_aside(decoded_path) as aside:

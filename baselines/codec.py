@@ -6,6 +6,7 @@ map, and the scalar maps packed three to a texture in canonical order. Sizes are
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Callable
@@ -75,6 +76,19 @@ class Codec:
     random_access: bool = True
     scalars_alone: bool = False
     """Each scalar map in a texture of its own instead of three to one."""
+    encoded_by: str = ""
+    """What encodes beside `packages` or without them, and its version."""
+
+    def encoder(self) -> str:
+        """Return what encodes, with versions: results that another encoder gave are measured again."""
+        parts = [self.encoded_by] if self.encoded_by else []
+        for package in self.packages.values():
+            try:
+                parts.append(f"{package} {importlib.metadata.version(package)}")
+            except importlib.metadata.PackageNotFoundError:
+                # The module came with another package.
+                parts.append(package)
+        return ", ".join(parts)
 
     def missing(self) -> str:
         """Return "" where the codec can run, or one line that says what to install."""

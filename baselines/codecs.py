@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from baselines.block_codecs import encode_astc, encode_bc7, encode_bc7_bc4, encode_bc7_bc5
 from baselines.codec import Codec
 from baselines.image_codecs import avif_packages, encode_avif, encode_jxl
+from formats.bc4 import BC4_ENCODER_VERSION
 from utils.errors import UsageError
 
 _BC_PACKAGES = {"etcpak": "etcpak", "texture2ddecoder": "texture2ddecoder"}
+_OWN_BC4 = f"own BC4 {BC4_ENCODER_VERSION}"
 _BC_SETTINGS = (("linear",), "linear|thorough|perceptual", "choose linear, thorough or perceptual")
 _QUALITY = ("q[1-9][0-9]?", "choose q1 to q99")
 ASTC_BLOCKS = (
@@ -21,8 +24,16 @@ CODECS: dict[str, Codec] = {
     codec.name: codec
     for codec in (
         Codec("bc7", "BC7", encode_bc7, *_BC_SETTINGS, _BC_PACKAGES),
-        Codec("bc7+bc5", "BC7 + BC5 normal", encode_bc7_bc5, *_BC_SETTINGS, _BC_PACKAGES),
-        Codec("bc7+bc4", "BC7 + BC4 scalars", encode_bc7_bc4, *_BC_SETTINGS, _BC_PACKAGES, scalars_alone=True),
+        Codec("bc7+bc5", "BC7 + BC5 normal", encode_bc7_bc5, *_BC_SETTINGS, _BC_PACKAGES, encoded_by=_OWN_BC4),
+        Codec(
+            "bc7+bc4",
+            "BC7 + BC4 scalars",
+            encode_bc7_bc4,
+            *_BC_SETTINGS,
+            _BC_PACKAGES,
+            scalars_alone=True,
+            encoded_by=_OWN_BC4,
+        ),
         Codec(
             "astc",
             "ASTC",
@@ -42,7 +53,14 @@ CODECS: dict[str, Codec] = {
             random_access=False,
         ),
         Codec(
-            "avif", "AVIF", encode_avif, ("q80", "q65", "q50", "q35"), *_QUALITY, avif_packages(), random_access=False
+            "avif",
+            "AVIF",
+            encode_avif,
+            ("q80", "q65", "q50", "q35"),
+            *_QUALITY,
+            avif_packages(),
+            random_access=False,
+            encoded_by=f"Pillow {version('Pillow')}",
         ),
     )
 }

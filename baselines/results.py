@@ -94,7 +94,7 @@ def measure_export(
 def _encode_and_measure(textures: TextureSet, codec: Codec, setting: str) -> tuple[dict, np.ndarray]:
     """Return a codec's record and its decoded finest mip."""
     result = codec.run(textures, setting)
-    return measure(textures, result), result.decoded
+    return measure(textures, result, encoder=codec.encoder()), result.decoded
 
 
 def measure_baselines(textures: TextureSet, names: Sequence[str], cache: ResultCache) -> list[dict]:
@@ -105,7 +105,7 @@ def measure_baselines(textures: TextureSet, names: Sequence[str], cache: ResultC
             missing.add(codec.missing())
             continue
         run = partial(_encode_and_measure, textures, codec, setting)
-        records.append(reported(*cache.get(textures, codec.name, setting, run)))
+        records.append(reported(*cache.get(textures, codec.name, setting, run, codec.encoder())))
     for line in sorted(missing):
         say("note", line)
     return records

@@ -15,7 +15,7 @@ from pathlib import Path
 from formats.dds import write_dds
 from formats.manifest import MANIFEST_NAME
 from formats.storage import GridStorage, stored_as
-from utils.errors import UserError, describe_os_error
+from utils.errors import UsageError, UserError, describe_os_error
 
 NETWORK_NAME = "network_data.npz"
 _EXPORTED = re.compile(r"(?:\w+_)?(?:hash_grid_\d+(?:_\d+)?\.dds|network_data\.npz)", re.ASCII)
@@ -76,11 +76,12 @@ def fetched_bytes(storages: Sequence[GridStorage]) -> int:
 
 
 @contextmanager
-def export_written_aside(folder: Path) -> Iterator[Path]:
+def export_written_aside(folder: Path, in_place: bool = False) -> Iterator[Path]:
     """Yield a new folder inside `folder` to write an export into; on success its files are moved into `folder`.
 
     The manifest is moved last, and what an older export in `folder` has left is removed; on failure nothing changes.
-    Raises `UserError` where files cannot be written.
+    `in_place`: the export in `folder` is the one that is written anew. Raises `UserError` where files cannot be written,
+    `UsageError` where `folder` holds the export of another material.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,11 +90,27 @@ def export_written_aside(folder: Path) -> Iterator[Path]:
         raise UserError(describe_os_error(error, folder)) from error
     try:
         yield aside
+        if not in_place:
+            _refuse_another_material(folder, aside)
         _move_into_place(aside, folder)
     except OSError as error:
         raise UserError(describe_os_error(error, folder)) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _refuse_another_material(folder: Path, aside: Path) -> None:
+    """Refuse to replace an export that has another material's name, or whose files have a prefix of their own."""
+    try:
+        old, new = (json.loads((place / MANIFEST_NAME).read_text(encoding="utf-8")) for place in (folder, aside))
+        names = old.get("name") or "", new.get("name") or ""
+        prefixes = file_prefix_of(old), file_prefix_of(new)
+    # There may be none, or anything at all.
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return
+    if (all(names) and names[0] != names[1]) or (prefixes[0] and prefixes[0] != prefixes[1]):
+        other = ascii(names[0] if names[0] != names[1] else prefixes[0].rstrip("_"))[:60]
+        raise UsageError(f"{folder} holds the export of {other}; choose another folder, each material needs its own")
 
 
 def _move_into_place(aside: Path, folder: Path) -> None:

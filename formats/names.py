@@ -45,3 +45,13 @@ def material_prefix(name: str) -> str:
         return file_prefix(name)
     except UsageError:
         return "material"
+
+
+def plain_name(name: object, ascii_only: bool = True) -> str:
+    """Return a material's name for a comment in a source, or for a line of Markdown: without line breaks and markup.
+
+    >>> plain_name("rust\\n*/ `x` | 岩"), plain_name("岩 `x`", ascii_only=False)
+    ('rust?*? ?x? ? ?', '岩 ?x?')
+    """
+    kept = "".join(sign if sign.isprintable() and (sign.isascii() or not ascii_only) else "?" for sign in str(name))
+    return re.sub(r"[\\\\`|<>/]", "?", kept) or "material"

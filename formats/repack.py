@@ -51,7 +51,7 @@ def repack_export(source: Path, folder: Path, storage: str, name: str | None = N
     if name is not None and not manifest.get("name"):
         # A name from a file system may hold what UTF-8 cannot.
         manifest["name"] = name.encode("utf-8", "replace").decode("utf-8")
-    with export_written_aside(folder) as aside:
+    with export_written_aside(folder, source.resolve() == folder.resolve()) as aside:
         for entry, levels, stored in zip(manifest["grids"], codes, storages, strict=True):
             write_grid(aside, entry["files"], [stored.pack(level) for level in levels[::-1]], stored)
         write_bytes(aside / network["name"], weights)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from configs import VERSION
 from formats.dds import HEADER_BYTES
 from formats.export_folder import file_prefix_of
 from formats.manifest import MANIFEST_NAME
+from formats.names import plain_name
 from formats.reader import NeuralTextureReader
 from formats.repack import repack_export
 from runtime.shader_page import page_text
@@ -60,7 +60,9 @@ def write_shaders(
         repack_export(source, Path(aside), storage, name)
         reader = NeuralTextureReader(aside)
         packed = pack_weights(reader, fold)
-        chosen = [generate(reader, target, replace(default_options(target), half=half), packed) for target in targets]
+        # C++ compilers have no vectors of half precision that slangc could use.
+        halves = {target: half and target != "cpp" for target in targets}
+        chosen = [generate(reader, t, replace(default_options(t), half=halves[t]), packed) for t in targets]
         variants.append(("", packed, chosen))
         if cooperative_vectors:
             packed = pack_weights(reader, fold, "float16")
@@ -76,7 +78,16 @@ def write_shaders(
         written += _write_weights(folder, f"{prefix}weights{variant}", packed, manifest)
         for shader in chosen:
             written += _write_shader(folder, reader, shader, prefix, f"{prefix}weights{variant}.bin", variant)
+    _remove_stale(folder, prefix, written)
     return written
+
+
+def _remove_stale(folder: Path, prefix: str, written: Sequence[Path]) -> None:
+    """Remove sources, pages and weights of an earlier export: they would decode these grids to something else."""
+    for stem in ("neural_texture", "weights"):
+        for path in folder.glob(f"{prefix}{stem}*"):
+            if path not in written:
+                path.unlink(missing_ok=True)
 
 
 def _write_weights(folder: Path, name: str, packed: PackedWeights, manifest: dict) -> list[Path]:
@@ -95,7 +106,7 @@ def _write_shader(
     path = folder / f"{prefix}{stem}{variant}.{suffix}"
     code = shader.code
     if shader.target.name == "cpp":
-        code += _cpp_face(reader, shader, weights_file).encode()
+        code = _in_namespace(code.decode() + _cpp_face(reader, shader, weights_file), prefix.rstrip("_")).encode()
     if shader.target.name != "spirv":
         code = _header(reader, shader, weights_file).encode() + code
     write_bytes(path, code)
@@ -107,7 +118,7 @@ def _write_shader(
 def _header(reader: NeuralTextureReader, shader: Shader, weights_file: str) -> str:
     """Return the comment on top of a source: what it is and what it reads."""
     manifest = reader.manifest
-    name = re.sub(r"[^\x20-\x7e]", "?", manifest.get("name") or "a material")
+    name = plain_name(manifest.get("name", ""))
     reads = ", ".join(
         [binding.file for binding in shader.bindings if binding.kind in ("texture", "buffer") and binding.file]
     )
@@ -116,6 +127,18 @@ def _header(reader: NeuralTextureReader, shader: Shader, weights_file: str) -> s
         f"// written by neural texture toolkit {VERSION}, compiled from neural_texture.slang.\n"
         f"// Reads {reads.replace('weights.bin', weights_file)}. The page beside it says how.\n"
     )
+
+
+def _in_namespace(code: str, name: str) -> str:
+    """Put a material's C++ into a namespace, after slangc's prelude, so that several materials fit one program."""
+    if not name:
+        return code
+    end = "using namespace SLANG_PRELUDE_NAMESPACE;\n#endif\n"
+    prelude, own = code.split(end)
+    includes = "".join(f"#include <{header}>\n" for header in ("fstream", "iterator", "stdexcept", "string", "vector"))
+    # Entries of two materials may not share a name that C knows.
+    exported = "#undef SLANG_PRELUDE_EXPORT\n#define SLANG_PRELUDE_EXPORT\n"
+    return f"{prelude}{end}{includes}{exported}namespace {name}\n{{\n{own}}}\n"
 
 
 def _cpp_face(reader: NeuralTextureReader, shader: Shader, weights_file: str) -> str:
@@ -130,6 +153,7 @@ def _cpp_face(reader: NeuralTextureReader, shader: Shader, weights_file: str) ->
     )
     return environment.get_template("face.cpp.j2").render(
         grids=grids,
+        header_bytes=HEADER_BYTES,
         weights_file=weights_file,
         weights_words=len(shader.weights.data) // WORD_BYTES * (WORD_BYTES // 4),
         macs=shader.macs,

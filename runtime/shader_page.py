@@ -7,10 +7,11 @@ import re
 import jinja2
 
 from formats.dds import FORMATS, HEADER_BYTES
+from formats.names import plain_name
 from formats.reader import NeuralTextureReader
 from images.mips import mip_size
 from runtime.shaders import Shader
-from runtime.specialise import HERE, WEIGHTS_TEXTURE_WIDTH, Binding
+from runtime.specialise import HERE, Binding
 
 _CHECKED = {
     "slang": "compiled by slangc",
@@ -21,6 +22,13 @@ _CHECKED = {
     "spirv": "run on a software GPU, compared with the reader in NumPy",
     "cuda": "compiled by NVRTC; run by tests that find an NVIDIA GPU, which none has yet",
     "cpp": "compiled by g++ and run, compared with the reader in NumPy",
+}
+_HALF_CHECKED = {
+    "hlsl": "in half precision compiled by nobody here; in float32 run on a software GPU",
+    "glsl": "in half precision compiled to SPIR-V by glslang, not run; in float32 run on a software GPU",
+    "cuda": "in half precision compiled by NVRTC; not run",
+    "spirv": "in half precision run on a software GPU, within one 8-bit step of the reader in NumPy",
+    "wgsl": "in half precision run through wgpu on a software GPU, within one 8-bit step of the reader in NumPy",
 }
 _CALLS = {
     "metal": "Functions take a pointer to the context of resources as their last argument, as `NeuralTexture_Decode` shows.",
@@ -73,10 +81,12 @@ def page_text(reader: NeuralTextureReader, shader: Shader, file: str, weights_fi
     )
     checked = _CHECKED[target]
     if options.cooperative_vectors:
-        checked = "compiled by slangc; not run, for want of a device with cooperative vectors"
+        checked = "written by slangc; not run, for want of a device with cooperative vectors"
+    elif options.half and target in _HALF_CHECKED:
+        checked = _HALF_CHECKED[target]
     return environment.get_template("shader_page.md.j2").render(
         file=file,
-        name=manifest.get("name") or "material",
+        name=plain_name(manifest.get("name", ""), ascii_only=False),
         language=_LANGUAGES.get(target, target.upper()),
         checked=checked,
         call=_CALLS.get(target, ""),
@@ -96,7 +106,6 @@ def page_text(reader: NeuralTextureReader, shader: Shader, file: str, weights_fi
         header_bytes=HEADER_BYTES,
         weights_file=weights_file,
         weights_bytes=len(shader.weights.data),
-        texture_width=WEIGHTS_TEXTURE_WIDTH,
         precision=manifest["network"]["precision"],
         cooperative=options.cooperative_vectors,
         fold=fold is not None,
@@ -109,7 +118,7 @@ def page_text(reader: NeuralTextureReader, shader: Shader, file: str, weights_fi
         coded=manifest["channels"][0]["space"] == "srgb",
         opengl=manifest["normal_convention"] == "opengl",
         stored_mips=len(reader.stored_mips),
-        grid_bytes=sum(sizes[name] for grid in manifest["grids"] for name in grid["files"]),
+        grid_bytes=sum(sizes[name] - HEADER_BYTES for grid in manifest["grids"] for name in grid["files"]),
         bc7_bytes=bc7_bytes(reader),
         macs=shader.macs,
         **{key: manifest[key] for key in ("width", "height", "mips", "bpp", "wrap", "bytes_per_texel")},

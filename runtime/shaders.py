@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 from formats.reader import NeuralTextureReader
@@ -111,11 +111,6 @@ def default_options(target: str) -> Options:
         return Options(grids="buffers", filter=False, bake=False, decode=True)
     # Metal keeps only functions that an entry calls, and this one calls all.
     return Options(bake=target != "metal", decode=target == "metal")
-
-
-def with_half(options: Options) -> Options:
-    """Return the same in half precision."""
-    return replace(options, half=True)
 
 
 @cache

@@ -9,6 +9,7 @@ from typing import Literal
 import jinja2
 
 from configs import TEXTURE_CHANNELS
+from formats.names import plain_name
 from formats.reader import NeuralTextureReader
 from runtime.weights import WORD_BYTES, WORD_WEIGHTS, PackedLayer, PackedWeights
 from utils.errors import UserError
@@ -83,8 +84,10 @@ def specialise(reader: NeuralTextureReader, weights: PackedWeights, options: Opt
             "grid_sampler", "sampler", "linear, " + ("repeat" if manifest["wrap"] else "clamp"), "SamplerState"
         )
     if options.weights == "buffer":
-        declaration = "ByteAddressBuffer" if options.cooperative_vectors else "StructuredBuffer<uint4>"
-        bindings.add("weights", "buffer", "uint4", declaration, "weights.bin")
+        if options.cooperative_vectors:
+            bindings.add("weights", "buffer", "bytes", "ByteAddressBuffer", "weights.bin")
+        else:
+            bindings.add("weights", "buffer", "uint4", "StructuredBuffer<uint4>", "weights.bin")
     elif options.weights == "texture":
         bindings.add("weights", "texture", "R8G8B8A8_UNORM", "Texture2D<float4>", "weights")
     elif options.weights == "words":
@@ -108,7 +111,7 @@ def specialise(reader: NeuralTextureReader, weights: PackedWeights, options: Opt
     )
     template.filters["bool"] = lambda value: "true" if value else "false"
     source = template.get_template("material.slang.j2").render(
-        source=manifest.get("name") or "manifest.json",
+        source=plain_name(manifest.get("name", "")),
         width=manifest["width"],
         height=manifest["height"],
         mips=manifest["mips"],
@@ -344,14 +347,14 @@ def _weight_word(weights: PackedWeights, options: Options) -> str:
 
 
 def _macs(weights: PackedWeights) -> dict[str, int]:
-    """Count what the generated code multiplies and adds, padding included."""
-    rest = sum(layer.rows * layer.columns for layer in weights.layers[1:])
+    """Count what the generated code multiplies and adds: rows and inputs as they are padded."""
+    rest = sum(layer.rows * 4 * _quads_read(layer) for layer in weights.layers[1:])
     first = weights.layers[0]
     products = sum(
         first.rows * 4 * columns.quads * columns.taps * len(columns.products)
         for columns, (start, _) in zip(weights.columns, weights.products)
         if start >= 0
     )
-    point = first.rows * first.columns + products + rest
-    texel = weights.fold.layer.rows * weights.fold.layer.columns + rest if weights.fold else point
+    point = first.rows * 4 * _quads_read(first) + products + rest
+    texel = weights.fold.layer.rows * 4 * _quads_read(weights.fold.layer) + rest if weights.fold else point
     return {"texel": texel, "point": point}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.bake.bc4 import bc4_blocks
+from formats.bc4 import bc4_blocks, bc5_blocks
 
 BLOCK = 4
 """Texels of a block's side."""
@@ -58,7 +58,7 @@ def _encode(texels: np.ndarray, block_format: BlockFormat) -> bytes:
     if block_format is BC4:
         return bc4_blocks(texels[..., 0]).tobytes()
     if block_format is BC5:
-        return np.stack([bc4_blocks(texels[..., channel]) for channel in (0, 1)], axis=1).tobytes()
+        return bc5_blocks(texels).tobytes()
     import etcpak
 
     rows, columns = texels.shape[:2]

@@ -141,7 +141,7 @@ def assert_figures(textures, name, overall_db, bpp):
     "name, overall_db, bpp",
     [
         ("bc7:perceptual", 38.66, 32.0),
-        ("bc7+bc5:perceptual", 40.57, 32.0),
+        ("bc7+bc5:perceptual", 41.54, 32.0),
         ("bc7", 38.96, 32.0),
         ("astc:6x6", 35.39, 14.22),
     ],

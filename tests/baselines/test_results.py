@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
+from baselines.block_codecs import encode_bc7_bc5
 from baselines.cache import ResultCache
-from baselines.results import measure
+from baselines.codecs import CODECS
+from baselines.results import measure, measure_baselines
 from baselines.summary import curves_of, summary_table
 from tests.baselines.textures import material, run
 
@@ -41,6 +44,30 @@ def test_kept_results_are_used_for_the_same_images_alone(tmp_path):
     assert np.array_equal(cache.decoded(first), run(textures, "bc7").decoded)
     textures.mips[0][0, 0, 0] ^= 255
     assert get(textures)[1] is False and len(calls) == 2
+
+
+def test_kept_results_of_another_encoder_are_measured_again(tmp_path, monkeypatch):
+    textures, cache = material(16, 16), ResultCache(tmp_path)
+
+    def measured_again():
+        calls = []
+        codec = dataclasses.replace(
+            CODECS["bc7+bc5"], encode=lambda *given: calls.append(given) or encode_bc7_bc5(*given)
+        )
+        monkeypatch.setitem(CODECS, codec.name, codec)
+        (record,) = measure_baselines(textures, [codec.name], cache)
+        assert record["encoder"] == codec.encoder()
+        return bool(calls)
+
+    assert "own BC4" in CODECS["bc7+bc5"].encoder() and "own" not in CODECS["bc7"].encoder()
+    assert (measured_again(), measured_again()) == (True, False)
+    monkeypatch.setitem(CODECS, "bc7+bc5", dataclasses.replace(CODECS["bc7+bc5"], encoded_by="own BC4 0"))
+    assert (measured_again(), measured_again()) == (True, False)
+    (path,) = tmp_path.rglob("*.json")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    del record["encoder"]
+    path.write_text(json.dumps(record), encoding="utf-8")
+    assert (measured_again(), measured_again()) == (True, False)
 
 
 def test_trainings_of_other_length_lie_on_other_curves():

@@ -12,6 +12,7 @@ import pytest
 import export
 import runtime.slang
 from configs import HashGridConfig
+from formats.manifest import update_manifest
 from formats.reader import NeuralTextureReader
 from runtime.shader_files import shader_storage
 from runtime.shaders import TARGETS
@@ -151,6 +152,52 @@ def test_the_exported_cpp_file_is_a_program_on_its_own(written, tmp_path):
     np.testing.assert_allclose([float(x) for x in run.stdout.split()], [decoded[6], decoded[4]], atol=1e-3)
     missing = subprocess.run([program, tmp_path], capture_output=True, text=True)
     assert missing.returncode == 1 and "hash_grid_0.dds is missing" in missing.stdout
+
+
+def test_two_named_materials_fit_one_program(material, tmp_path):
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    if not compiler:
+        pytest.skip("no C++ compiler; apt-get install g++")
+    for name in ("Rock", "Moss"):
+        arguments = ["--shaders", "cpp", "--name", name, "--shader_precision", "float16", "--out", str(tmp_path / name)]
+        export.main(["--load_dir", str(material), *arguments])
+    main = tmp_path / "main.cpp"
+    includes = "".join(f'#include "{name}/shaders/{name}_neural_texture.cpp"\n' for name in ("Rock", "Moss"))
+    main.write_text(
+        f'{includes}#include <cstdio>\nint main() {{ Rock::NeuralTexture rock("Rock/shaders"); float d[2] = {{ 0.01f, 0 }};'
+        ' float n[4] = {}; Moss::NeuralTexture moss("Moss/shaders"); float none = 0.0f / 0.0f;'
+        " rock.Sample(none, 1 / (none * 0 + 1e-30f), 0);"
+        ' std::printf("%.6f %.6f", rock.Load(1, 2, 0).roughness, moss.SampleStochastic(0.5f, 0.5f, d, d, n).roughness); }'
+    )
+    subprocess.run([compiler, "-O1", "-w", str(main), "-o", str(tmp_path / "program")], check=True)
+    run = subprocess.run([tmp_path / "program"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert float(run.stdout.split()[0]) == pytest.approx(NeuralTextureReader(material).decode(0)[2, 1, 6], abs=1e-3)
+
+
+def test_a_folder_of_another_material_is_left_alone(material, tmp_path):
+    arguments = ["--load_dir", str(material), "--shaders", "cpp", "--out", str(tmp_path)]
+    export.main([*arguments, "--name", "Rock"])
+    before = {path: path.read_bytes() for path in (tmp_path / "shaders").iterdir()}
+    with pytest.raises(UserError, match="holds the export of 'Rock'; choose another folder"):
+        export.main([*arguments, "--name", "Moss"])
+    assert {path: path.read_bytes() for path in (tmp_path / "shaders").iterdir()} == before
+
+
+def test_sources_of_an_earlier_export_do_not_stay_beside_other_weights(material, tmp_path):
+    for target in ("cpp", "hlsl"):
+        export.main(["--load_dir", str(material), "--shaders", target, "--out", str(tmp_path)])
+    left = {path.name for path in (tmp_path / "shaders").iterdir()}
+    assert "neural_texture.hlsl" in left and not any("cpp" in name for name in left)
+
+
+def test_a_hostile_name_stays_in_its_comment(material, tmp_path):
+    folder = tmp_path / "material"
+    shutil.copytree(material, folder)
+    update_manifest(folder, {"name": "rust\nint injected() { return 1; } //\\"})
+    export.main(["--load_dir", str(folder), "--shaders", "slang", "cpp", "wgsl", "--out", str(tmp_path)])
+    for path in (tmp_path / "shaders").glob("neural_texture.*"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            assert "injected" not in line or line.startswith("// ")
 
 
 def test_webgpu_refuses_what_it_cannot_read(material, tmp_path):

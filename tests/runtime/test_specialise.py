@@ -14,7 +14,7 @@ TEXTURES = Options(filter=False)
 
 @pytest.mark.parametrize(
     ("name", "texel", "point"),
-    [("preset ue5", 384, 384), ("preset mobile", 512, 512), ("preset quality", 14336, 26624)],
+    [("preset ue5", 384, 384), ("preset mobile", 576, 576), ("preset quality", 14592, 27392)],
 )
 def test_multiply_adds_are_what_the_code_does(exports, name, texel, point):
     reader = exports(name)
