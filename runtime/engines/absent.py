@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 NEUTRAL = {
-    "diffuse": "1",
-    "normal": "0, 0, 1",
-    "roughness": "1",
-    "occlusion": "1",
-    "metallic": "0",
+    "diffuse": "1.0",
+    "normal": "0.0, 0.0, 1.0",
+    "roughness": "1.0",
+    "occlusion": "1.0",
+    "metallic": "0.0",
     "specular": "0.5",
     "displacement": "0.5",
 }

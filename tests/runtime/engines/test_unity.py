@@ -21,6 +21,7 @@ from tests.runtime.engines.hlsl_harness import (
     run,
     texel_points,
 )
+from tests.runtime.materials import exported, without
 
 _GRAPH = """
 struct UnityTexture2D { Texture2D tex; SamplerState samplerstate; float4 texelSize; };
@@ -139,6 +140,49 @@ def test_the_shader_has_the_passes_of_all_rendering_paths_and_the_specular_map(t
         "#define _SPECULAR_SETUP 1" in shaders[0] and "surface.specular = " in shaders[0] and "8 % at white" in pages[0]
     )
     assert "_SPECULAR_SETUP" not in shaders[1] and "surface.metallic = " in shaders[1] and "reflect 4 %" in pages[1]
+
+
+def passes_of(folder, name="Brick"):
+    """The code of each pass of the shader, URP's own files replaced by declarations and the package's include put in."""
+    text = (folder / f"{name}NeuralTexture.shader").read_text(encoding="utf-8")
+    (common,) = re.findall(r"HLSLINCLUDE\n(.*?)ENDHLSL", text, re.DOTALL)
+    declared = (Path(__file__).parent / "unity_urp.hlsl").read_text(encoding="utf-8")
+    include = (folder / f"{name}NeuralTexture.hlsl").read_text(encoding="utf-8")
+    passes = {}
+    for mode, code in re.findall(r'"LightMode" = "(\w+)".*?HLSLPROGRAM\n(.*?)ENDHLSL', text, re.DOTALL):
+        included = "".join(f"#define INCLUDED_{file.upper()}\n" for file in re.findall(r"/(\w+)\.hlsl", common + code))
+        code = (common + code).replace(f'#include "{name}NeuralTexture.hlsl"', include)
+        code = re.sub(r"^ *#(pragma|include) .*\n", "", code, flags=re.MULTILINE)
+        passes[mode] = included + declared + code
+    return passes
+
+
+KEYWORDS = {
+    "UniversalForwardOnly": ["", "_NEURAL_TRILINEAR", "_ADDITIONAL_LIGHTS_VERTEX"],
+    "ShadowCaster": ["", "_CASTING_PUNCTUAL_LIGHT_SHADOW"],
+    "DepthOnly": [""],
+    "DepthNormalsOnly": ["", "_GBUFFER_NORMALS_OCT"],
+}
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_dxc_compiles_all_passes_of_the_shader_with_urps_functions_declared(tmp_path, large):
+    unity_package(material(tmp_path / "export", large), tmp_path / "unity", "Brick")
+    passes = passes_of(tmp_path / "unity")
+    assert passes.keys() == KEYWORDS.keys()
+    for mode, code in passes.items():
+        for keyword in KEYWORDS[mode]:
+            defined = f"#define {keyword} 1\n" if keyword else ""
+            for stage, entry in (("vs_6_0", "Vertex"), ("ps_6_0", "Fragment")):
+                assert compile_hlsl(defined + code, stage, entry=entry), (mode, keyword, stage)
+
+
+def test_absent_maps_are_what_gltf_has_for_them(tmp_path):
+    reader = exported(tmp_path / "export", 16, 16, present=without("diffuse", "roughness", "normal", "occlusion"))
+    code = include_file(reader, tmp_path / "unity")
+    for line in ("BaseColor = 1.0;", "Normal = float3(0.0, 0.0, 1.0);", "Smoothness = 1.0f - 1.0;", "Occlusion = 1.0;"):
+        assert line in code
+    assert compile_hlsl(passes_of(tmp_path / "unity")["UniversalForwardOnly"], "ps_6_0", entry="Fragment")
 
 
 def test_names_that_differ_in_case_have_guards_of_their_own(tmp_path):
