@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from formats.reader import NeuralTextureReader
+from runtime.engines.absent import absent_texts
 
 VALIDATOR = "2.0.0-dev.3.10"
 """Release of Khronos's glTF Validator that the tests run."""
@@ -21,15 +22,6 @@ _MAPS = {
     ),
     "displacement": ("not in the file", "glTF has no displacement; `export.py --bake` writes it"),
 }
-_ABSENT = {
-    "diffuse": "white",
-    "normal": "the mesh's own normals",
-    "occlusion": "none (1)",
-    "roughness": "1",
-    "metallic": "0",
-    "specular": "glTF's 4 %",
-    "displacement": "none",
-}
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:
@@ -40,9 +32,10 @@ def _table(rows: list[tuple[str, ...]]) -> str:
 def page_text(reader: NeuralTextureReader, name: str, texture_format: str) -> str:
     """Return the page of `<name>.glb` in Markdown."""
     manifest, (width, height) = reader.manifest, reader.mip_size(0)
+    absent = absent_texts(reader.present)
     rows: list[tuple[str, ...]] = [("map", "where it is", "how")]
     for key, there in reader.present.items():
-        rows.append((key, *_MAPS[key]) if there else (key, "not in the material", _ABSENT[key]))
+        rows.append((key, *_MAPS[key]) if there else (key, "not in the material", absent[key]))
     flipped = manifest["normal_convention"] == "directx" and reader.present["normal"]
     ktx2 = texture_format == "ktx2"
     textures = (
@@ -73,6 +66,7 @@ It needs no shader of its own; what runs is glTF's standard material.
 - Textures: {textures}.
 - Wrap: {"REPEAT, the material tiles" if manifest["wrap"] else "CLAMP_TO_EDGE, the material does not tile"}.
 - Normals: OpenGL convention{", green was turned over from the material's DirectX convention" if flipped else ""}.
+- `{name}_package.json` beside it says which material and export it was made of.
 - Emission: left out; the neural texture holds none.
 
 ## What was run

@@ -6,19 +6,18 @@ import struct
 import tempfile
 from pathlib import Path
 
-import jinja2
 import numpy as np
 
 from formats.reader import NeuralTextureReader
 from formats.repack import repack_export
 from formats.words import grid_words
+from runtime.engines.absent import NEUTRAL, absent_sentence
 from runtime.engines.cost import cost_table
 from runtime.engines.gdshader import gdshader_decoder
-from runtime.engines.weights_texture import weights_texture
-from runtime.specialise import HERE
+from runtime.engines.textures import weights_texture
+from runtime.texts import template
 from utils.files import write_bytes
 
-_TEMPLATES = HERE / "engines" / "templates" / "godot"
 _CAPS_HEIGHT_WIDTH_PITCH_FORMAT, _MIPMAP_COUNT = 0x100F, 0x20000
 _RGB_WITH_ALPHA = 0x41
 _TEXTURE, _MIPMAPS = 0x1000, 0x400008
@@ -83,16 +82,15 @@ def godot_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[
         "decoder": decoder,
         "textures": [{"name": f"{prefix}{part}", "bytes": len(data)} for part, data in textures.items()],
         "present": reader.present,
+        "neutral": NEUTRAL,
+        "absent": absent_sentence(reader.present),
         "opengl": manifest["normal_convention"] == "opengl",
         "cost": cost_table(packed, shader, grid_bytes, len(weights)),
         **{key: manifest[key] for key in ("width", "height", "mips", "bpp", "wrap")},
     }
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
-    )
     data = {
-        f"{name}{suffix}": environment.get_template(template).render(values).encode()
-        for suffix, template in (
+        f"{name}{suffix}": template(f"godot/{source}").render(values).encode()
+        for suffix, source in (
             (".gdshader", "material.gdshader.j2"),
             (".gdshaderinc", "decoder.gdshaderinc.j2"),
             (".tres", "material.tres.j2"),

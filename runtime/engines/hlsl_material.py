@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import jinja2
 import numpy as np
 
 from configs import TEXTURE_CHANNELS, VERSION
@@ -20,14 +19,14 @@ from formats.reader import NeuralTextureReader
 from formats.repack import repack_export
 from runtime.engines.cost import cost_table
 from runtime.engines.hlsl_struct import HlslStruct, hlsl_struct
-from runtime.engines.weights_texture import weights_texture
+from runtime.engines.textures import grid_atlas, weights_texture
 from runtime.shaders import generate
 from runtime.specialise import Options
+from runtime.texts import template
 from runtime.weights import pack_weights
 
 MOST_CONSTANT_BYTES = 4096
 """Weights up to this size are constants in the code; larger ones are a texture."""
-_TEMPLATES = Path(__file__).parent / "templates"
 _OUTPUTS = {
     "normal": "Normal",
     "roughness": "Roughness",
@@ -67,22 +66,6 @@ class HlslMaterial:
     """1 where the stored normal's green points up (OpenGL), -1 where it points down."""
     facts: dict
     """Figures of the material for pages."""
-
-
-def grid_atlas(levels: list[np.ndarray]) -> np.ndarray:
-    """Return a grid's levels `[r, r, 4]`, finest first, in one texture: level 0 left, the others in a column beside it.
-
-    >>> grid_atlas([np.zeros((4, 4, 4), np.uint8), np.ones((2, 2, 4), np.uint8)]).shape
-    (4, 6, 4)
-    """
-    side = len(levels[0])
-    atlas = np.zeros((side, side + (len(levels[1]) if len(levels) > 1 else 0), 4), np.uint8)
-    atlas[:, :side] = levels[0]
-    row = 0
-    for level in levels[1:]:
-        atlas[row : row + len(level), side : side + len(level)] = level
-        row += len(level)
-    return atlas
 
 
 def hlsl_material(reader: NeuralTextureReader, name: str, in_function: bool = False) -> HlslMaterial:
@@ -140,16 +123,3 @@ def hlsl_material(reader: NeuralTextureReader, name: str, in_function: bool = Fa
             "plugin": manifest["ue5_plugin"],
         },
     )
-
-
-def template(name: str) -> jinja2.Template:
-    """Return one of the engines' templates."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["thousands"] = "{:,}".format
-    return environment.get_template(name)

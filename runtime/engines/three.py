@@ -5,30 +5,24 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import jinja2
 import numpy as np
 
 from formats.reader import NeuralTextureReader
 from formats.repack import repack_export
 from formats.words import grid_words
+from runtime.engines.absent import NEUTRAL, absent_sentence
 from runtime.engines.cost import cost_table
 from runtime.engines.shader_source import WgslFunctions, with_prefix, with_resources_as_parameters
-from runtime.engines.weights_texture import weights_texture
+from runtime.engines.textures import weights_texture
 from runtime.shaders import Shader, generate
-from runtime.specialise import HERE, WEIGHTS_TEXTURE_WIDTH, Options
+from runtime.specialise import WEIGHTS_TEXTURE_WIDTH, Options
+from runtime.texts import template
 from runtime.weights import WORD_BYTES
 from utils.files import write_bytes
 
 VENDOR = Path(__file__).parent / "vendor" / "three"
 THREE = "0.187.0"
 """Version of three.js that is vendored and that the tests run."""
-_TEMPLATES = HERE / "engines" / "templates" / "three"
-
-
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
-    )
 
 
 def _decoder(reader: NeuralTextureReader, prefix: str) -> tuple[Shader, WgslFunctions]:
@@ -38,7 +32,7 @@ def _decoder(reader: NeuralTextureReader, prefix: str) -> tuple[Shader, WgslFunc
 
 
 def three_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[Path]:
-    """Write the module `<name>.js`, its textures, `index.html` with three.js, and a page; return the files.
+    """Write the module `<name>.js`, its textures, `<name>.html` with three.js, and a page; return the files.
 
     Grids lie in `<name>_grid_<g>.bin` as 32-bit words, all levels, finest first; the weights in `<name>_weights.bin`.
     Raises `UserError` where the grids cannot be packed or slangc is missing.
@@ -55,6 +49,8 @@ def three_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[
         "name": name,
         "prefix": f"{name}_",
         "present": reader.present,
+        "neutral": NEUTRAL,
+        "absent": absent_sentence(reader.present),
         "opengl": reader.manifest["normal_convention"] == "opengl",
         "grids": [
             {
@@ -75,10 +71,9 @@ def three_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[
         "cost": cost_table(packed, shader, sum(map(len, data.values())) - len(weights), len(weights)),
         **{key: reader.manifest[key] for key in ("width", "height", "mips", "bpp", "wrap")},
     }
-    environment = _environment()
-    data[f"{name}.js"] = environment.get_template("module.js.j2").render(values).encode()
-    data["index.html"] = environment.get_template("index.html.j2").render(values).encode()
-    data[f"{name}_README.md"] = environment.get_template("README.md.j2").render(values).encode()
+    data[f"{name}.js"] = template("three/module.js.j2").render(values).encode()
+    data[f"{name}.html"] = template("three/index.html.j2").render(values).encode()
+    data[f"{name}_README.md"] = template("three/README.md.j2").render(values).encode()
     for file in ("three.webgpu.min.js", "three.LICENSE"):
         data[file] = (VENDOR / file).read_bytes()
     for file, content in data.items():

@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from formats.reader import NeuralTextureReader
-from runtime.engines.hlsl_material import HlslMaterial, hlsl_material, template
+from runtime.engines.absent import NEUTRAL, absent_sentence
+from runtime.engines.hlsl_material import HlslMaterial, hlsl_material
+from runtime.texts import template
 from utils.files import require_writable_folder, write_bytes
-
-
-def unity_hlsl(reader: NeuralTextureReader, material: HlslMaterial, name: str) -> str:
-    """Return the include file: the decoder and the functions for Shader Graph."""
-    return template("unity/NeuralTexture.hlsl.j2").render(**_values(reader, material, name))
 
 
 def unity_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[Path]:
@@ -44,6 +41,7 @@ def _values(reader: NeuralTextureReader, material: HlslMaterial, name: str) -> d
         "textures": material.textures,
         "green": material.green,
         "present": reader.present,
-        "absent": ", ".join(key for key, there in reader.present.items() if not there),
+        "neutral": NEUTRAL,
+        "absent": absent_sentence(reader.present),
         **material.facts,
     }

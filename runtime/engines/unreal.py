@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from pathlib import Path
 
@@ -10,9 +11,14 @@ from PIL import Image
 
 from formats.manifest import MANIFEST_NAME
 from formats.reader import NeuralTextureReader
-from runtime.engines.hlsl_material import EngineTexture, HlslMaterial, hlsl_material, template
+from runtime.engines.absent import NEUTRAL, absent_sentence
+from runtime.engines.hlsl_material import EngineTexture, HlslMaterial, hlsl_material
+from runtime.texts import template
 from utils.errors import UserError, describe_os_error
 from utils.files import write_bytes
+
+_CONSTANTS = {"diffuse": ("MP_BASE_COLOR", "Base Color"), "roughness": ("MP_ROUGHNESS", "Roughness")}
+"""Material properties whose value without a connection is not what stands for an absent map: black, 0.5."""
 
 
 def unreal_material(reader: NeuralTextureReader, name: str) -> HlslMaterial:
@@ -47,11 +53,15 @@ def unreal_package(reader: NeuralTextureReader, folder: Path, name: str) -> list
     """
     material = unreal_material(reader, name)
     names = {texture.label: f"T_{name}_{texture.label}.tga" for texture in material.textures}
+    inputs = custom_node_inputs(material)
     files = {folder / names[texture.label]: _tga(texture) for texture in material.textures}
+    constants = {name: both for name, both in _CONSTANTS.items() if not reader.present[name]}
     script = template("unreal/import.py.j2").render(
         name=name,
         textures=_literal(names),
+        inputs=json.dumps(inputs),
         outputs=_literal(dict(material.outputs.values())),
+        constants=_literal({key: float(NEUTRAL[name]) for name, (key, _) in constants.items()}),
         has_diffuse=material.has_diffuse,
         **material.facts,
     )
@@ -61,6 +71,8 @@ def unreal_package(reader: NeuralTextureReader, folder: Path, name: str) -> list
         textures=material.textures,
         outputs=material.outputs,
         green=material.green,
+        absent=absent_sentence(reader.present),
+        constants={name: label for name, (_, label) in constants.items()},
         plugin_settings=_plugin_settings(reader) if facts["plugin"] else "",
         **facts,
     )

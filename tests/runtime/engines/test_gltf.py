@@ -251,7 +251,7 @@ def test_three_js_draws_what_basis_textures_hold(tmp_path):
 def test_the_page_says_what_was_run_and_what_is_not_in_the_file(tmp_path, capsys):
     reader = exported(tmp_path / "export", present=without("metallic"), convention="directx")
     export.main(["--load_dir", str(reader.folder), "--engine", "gltf", "--name", "wall", "--out", str(tmp_path)])
-    assert "2 files" in capsys.readouterr().out
+    assert "3 files" in capsys.readouterr().out
     page = (tmp_path / "gltf" / "wall_README.md").read_text(encoding="utf-8")
     assert VALIDATOR in page and f"three.js {THREE}" in page and "not run" in page
     assert "| metallic | not in the material | 0 |" in page

@@ -105,7 +105,7 @@ def test_package_holds_all_that_its_page_asks_for(tmp_path):
     written = three_package(reader, tmp_path, "wall")
     names = {path.name for path in written}
     assert names == {
-        "wall.js", "index.html", "wall_README.md", "wall_grid_0.bin", "wall_grid_1.bin", "wall_weights.bin",
+        "wall.js", "wall.html", "wall_README.md", "wall_grid_0.bin", "wall_grid_1.bin", "wall_weights.bin",
         "three.webgpu.min.js", "three.LICENSE",
     }  # fmt: skip
     module = (tmp_path / "wall.js").read_text("utf-8")
@@ -116,7 +116,7 @@ def test_package_holds_all_that_its_page_asks_for(tmp_path):
 def test_page_of_the_package_draws_a_lit_material(tmp_path):
     reader = exported(tmp_path / "export")
     three_package(reader, tmp_path, "wall")
-    page = (tmp_path / "index.html").read_text("utf-8").replace("./", "/package/")
+    page = (tmp_path / "wall.html").read_text("utf-8").replace("./", "/package/")
     # Headless Chromium does not give back what a canvas shows, so the page's scene is drawn into a target instead.
     page = page.replace("Scene,\n", "RenderTarget, Scene,\n").replace(
         "renderer.setAnimationLoop(",

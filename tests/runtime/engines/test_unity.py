@@ -1,5 +1,6 @@
 """The package for Unity: its code compiled and run inside what Shader Graph makes of it, its importer compiled."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.engines.hlsl_material import grid_atlas, hlsl_material
-from runtime.engines.unity import unity_hlsl, unity_package
+from runtime.engines.hlsl_material import hlsl_material
+from runtime.engines.textures import grid_atlas
+from runtime.engines.unity import unity_package
 from tests.runtime.dxc import compile_hlsl
 from tests.runtime.engines.hlsl_harness import main_of, material, normals, random_points, run, texel_points
 from tests.runtime.exports import in_linear_light
+from tests.runtime.materials import exported, without
 
 _GRAPH = """
 struct UnityTexture2D { Texture2D tex; SamplerState samplerstate; float4 texelSize; };
@@ -31,6 +34,12 @@ _OUTPUTS = {
     "Specular": 1,
     "Displacement": 1,
 }
+
+
+def include_file(reader, folder):
+    """The package's include file."""
+    unity_package(reader, folder, "Brick")
+    return (folder / "BrickNeuralTexture.hlsl").read_text(encoding="utf-8")
 
 
 def call(made, precision, uv, trilinear):
@@ -74,7 +83,7 @@ def test_the_custom_function_gives_what_the_reader_gives(tmp_path, large):
     body += call(made, "float", "float2(p.x, 1.0f - p.y)", "p.w")
     values = [f"{name}[{c}]" if count > 1 else name for name, count in _OUTPUTS.items() for c in range(count)]
     body += "".join(f"\nresults[at + {i}] = {value};" for i, value in enumerate(values))
-    source = _GRAPH + _COMPUTE + unity_hlsl(reader, made, "Brick") + main_of(made.textures, body)
+    source = _GRAPH + _COMPUTE + include_file(reader, tmp_path / "unity") + main_of(made.textures, body)
     points, lods = random_points(reader)
     texels = texel_points(reader)
     found = run(source, np.concatenate([points, texels]), made.textures)[:, : len(values)]
@@ -91,7 +100,7 @@ def test_dxc_compiles_both_entries_as_a_pixel_shader(tmp_path, precision):
     body = call(made, precision, f"{precision}2(uv)", "0.0f")
     body += "\nreturn float4(BaseColor * Normal, Smoothness);"
     main = f"float4 main(float2 uv : TEXCOORD0) : SV_Target\n{{\n{body}\n}}\n"
-    assert compile_hlsl(_GRAPH + declared + unity_hlsl(reader, made, "Brick") + main, "ps_6_0")
+    assert compile_hlsl(_GRAPH + declared + include_file(reader, tmp_path / "unity") + main, "ps_6_0")
 
 
 def test_the_package_holds_what_its_importer_reads(tmp_path):
@@ -107,7 +116,77 @@ def test_the_package_holds_what_its_importer_reads(tmp_path):
         assert f"TEXTURE2D(_{texture.label})" in shader and f"[NoScaleOffset] _{texture.label} " in shader
     assert shader.count("{") == shader.count("}") and len(files) == 4 + len(made.textures)
     page = (tmp_path / "unity" / "Brick_README.md").read_text(encoding="utf-8")
-    assert "not have: specular. They" in page and "is clamped" in page
+    assert "Not in the material, and what stands for them: specular 4 % (0.5)." in page and "is clamped" in page
+
+
+def test_the_shader_has_the_passes_of_all_rendering_paths_and_the_specular_map(tmp_path):
+    shaders, pages = [], []
+    for name, large in (("Brick", False), ("Rust", True)):
+        unity_package(material(tmp_path / name, large), tmp_path / "unity", name)
+        shaders.append((tmp_path / "unity" / f"{name}NeuralTexture.shader").read_text(encoding="utf-8"))
+        pages.append((tmp_path / "unity" / f"{name}_README.md").read_text(encoding="utf-8"))
+    passes = re.findall(r'"LightMode" = "(\w+)"', shaders[0])
+    assert passes == ["UniversalForwardOnly", "ShadowCaster", "DepthOnly", "DepthNormalsOnly"]
+    assert "_FORWARD_PLUS _CLUSTER_LIGHT_LOOP" in shaders[0] and "Deferred+" in pages[0]
+    # Rust has no specular map.
+    assert (
+        "#define _SPECULAR_SETUP 1" in shaders[0] and "surface.specular = " in shaders[0] and "8 % at white" in pages[0]
+    )
+    assert "_SPECULAR_SETUP" not in shaders[1] and "surface.metallic = " in shaders[1] and "reflect 4 %" in pages[1]
+
+
+def passes_of(folder, name="Brick"):
+    """The code of each pass of the shader, URP's own files replaced by declarations and the package's include put in."""
+    text = (folder / f"{name}NeuralTexture.shader").read_text(encoding="utf-8")
+    (common,) = re.findall(r"HLSLINCLUDE\n(.*?)ENDHLSL", text, re.DOTALL)
+    declared = (Path(__file__).parent / "unity_urp.hlsl").read_text(encoding="utf-8")
+    include = (folder / f"{name}NeuralTexture.hlsl").read_text(encoding="utf-8")
+    passes = {}
+    for mode, code in re.findall(r'"LightMode" = "(\w+)".*?HLSLPROGRAM\n(.*?)ENDHLSL', text, re.DOTALL):
+        included = "".join(f"#define INCLUDED_{file.upper()}\n" for file in re.findall(r"/(\w+)\.hlsl", common + code))
+        code = (common + code).replace(f'#include "{name}NeuralTexture.hlsl"', include)
+        code = re.sub(r"^ *#(pragma|include) .*\n", "", code, flags=re.MULTILINE)
+        passes[mode] = included + declared + code
+    return passes
+
+
+KEYWORDS = {
+    "UniversalForwardOnly": ["", "_NEURAL_TRILINEAR", "_ADDITIONAL_LIGHTS_VERTEX"],
+    "ShadowCaster": ["", "_CASTING_PUNCTUAL_LIGHT_SHADOW"],
+    "DepthOnly": [""],
+    "DepthNormalsOnly": ["", "_GBUFFER_NORMALS_OCT"],
+}
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_dxc_compiles_all_passes_of_the_shader_with_urps_functions_declared(tmp_path, large):
+    unity_package(material(tmp_path / "export", large), tmp_path / "unity", "Brick")
+    passes = passes_of(tmp_path / "unity")
+    assert passes.keys() == KEYWORDS.keys()
+    for mode, code in passes.items():
+        for keyword in KEYWORDS[mode]:
+            defined = f"#define {keyword} 1\n" if keyword else ""
+            for stage, entry in (("vs_6_0", "Vertex"), ("ps_6_0", "Fragment")):
+                assert compile_hlsl(defined + code, stage, entry=entry), (mode, keyword, stage)
+
+
+def test_absent_maps_are_what_gltf_has_for_them(tmp_path):
+    reader = exported(tmp_path / "export", 16, 16, present=without("diffuse", "roughness", "normal", "occlusion"))
+    code = include_file(reader, tmp_path / "unity")
+    for line in ("BaseColor = 1.0;", "Normal = float3(0.0, 0.0, 1.0);", "Smoothness = 1.0f - 1.0;", "Occlusion = 1.0;"):
+        assert line in code
+    assert compile_hlsl(passes_of(tmp_path / "unity")["UniversalForwardOnly"], "ps_6_0", entry="Fragment")
+
+
+def test_names_that_differ_in_case_have_guards_of_their_own(tmp_path):
+    reader = material(tmp_path / "export", False)
+    guards = []
+    for name in ("Brick", "brick"):
+        unity_package(reader, tmp_path / name, name)
+        guards += re.findall(
+            r"#ifndef (\w+_INCLUDED)", (tmp_path / name / f"{name}NeuralTexture.hlsl").read_text("utf-8")
+        )
+    assert guards == ["Brick_NEURAL_TEXTURE_INCLUDED", "brick_NEURAL_TEXTURE_INCLUDED"]
 
 
 def test_the_importer_compiles(tmp_path):

@@ -14,6 +14,7 @@ from runtime.engines.unreal import custom_node_code, custom_node_inputs, unreal_
 from tests.runtime.dxc import compile_hlsl
 from tests.runtime.engines.hlsl_harness import main_of, material, normals, random_points, run, texel_points
 from tests.runtime.exports import in_linear_light
+from tests.runtime.materials import exported, without
 
 _AROUND = """
 #define MaterialFloat float
@@ -21,13 +22,13 @@ _AROUND = """
 #define MaterialFloat3 float3
 #define MaterialFloat4 float4
 struct FMaterialPixelParameters { float4 SvPosition; };
-struct FViewUniforms { uint StateFrameIndexMod8; };
+struct FViewUniforms { uint StateFrameIndex; };
 static FViewUniforms View;
 """
 
 
-def node(made, name="Brick"):
-    """The Custom node as Unreal compiles it, and an entry that calls it."""
+def node(made, name="Brick", frame=3):
+    """The Custom node as Unreal compiles it, and an entry that calls it in this frame."""
     outputs = made.outputs.values()
     kinds = {1: "MaterialFloat", 3: "MaterialFloat3"}
     parameters = ["FMaterialPixelParameters Parameters", "MaterialFloat2 UV", "MaterialFloat2 UVAlongX"]
@@ -38,7 +39,7 @@ def node(made, name="Brick"):
     arguments += [f"T{i}, nearest" for i in range(len(made.textures))] + [output for output, _ in outputs]
     lines = [f"float{count if count > 1 else ''} {output} = 0;" for output, count in outputs]
     lines += ["FMaterialPixelParameters parameters;", "parameters.SvPosition = float4(thread.x, 0.0f, 0.0f, 0.0f);"]
-    lines += ["View.StateFrameIndexMod8 = 3;", f"float3 color = CustomExpression0({', '.join(arguments)});"]
+    lines += [f"View.StateFrameIndex = {frame};", f"float3 color = CustomExpression0({', '.join(arguments)});"]
     values = [f"color[{c}]" for c in range(3)]
     values += [f"{output}[{c}]" if count > 1 else output for output, count in outputs for c in range(count)]
     lines += [f"results[at + {i}] = {value};" for i, value in enumerate(values)]
@@ -69,6 +70,17 @@ def test_a_custom_node_gives_what_the_reader_gives(tmp_path, large, wrap):
     count = filtered.shape[1]
     assert np.abs(found[: len(points), :count] - filtered).max() < 1e-3
     assert np.abs(found[len(points) :, :count] - exact).max() < 1e-3
+
+
+def test_noise_does_not_repeat_after_eight_frames(tmp_path):
+    reader = material(tmp_path, False)
+    made = unreal_material(reader, "Brick")
+    points = texel_points(reader)
+    # Corners of four texels, of which each frame draws one.
+    points[:, :2] += 0.5 / np.array(reader.mip_size(0))
+    points[:, 2] = 1 / reader.mip_size(0)[0]
+    first, later = (run(node(made, frame=frame), points, made.textures)[:, :3] for frame in (3, 11))
+    assert (first != later).any(axis=1).mean() > 0.3
 
 
 @pytest.mark.parametrize("flags", [("cs_6_0",), ("cs_6_6", "-HV", "2021"), ("cs_6_0", "-spirv")])
@@ -117,7 +129,7 @@ class Editor:
     """Stands in for the editor's Python module, and records what a script does with it."""
 
     def __init__(self):
-        self.assets, self.links, self.properties, self.module = {}, [], {}, MagicMock()
+        self.assets, self.links, self.properties, self.constants, self.module = {}, [], {}, {}, MagicMock()
         module = self.module
         module.load_asset.side_effect = self.assets.get
         module.EditorAssetLibrary.does_asset_exist.side_effect = self.assets.__contains__
@@ -129,9 +141,13 @@ class Editor:
         library = module.MaterialEditingLibrary
         library.create_material_expression.side_effect = lambda material, kind, x, y: Thing(kind)
         library.connect_material_expressions.side_effect = lambda *link: self.links.append(link) or True
-        library.connect_material_property.side_effect = lambda node, output, place: self.properties.update(
-            {output: place}
-        )
+        library.connect_material_property.side_effect = self.connect_property
+
+    def connect_property(self, node, output, place):
+        if "r" in node.values:
+            self.constants[place] = node.values["r"]
+        else:
+            self.properties[output] = place
 
     def import_tasks(self, tasks):
         for task in tasks:
@@ -178,7 +194,20 @@ def test_the_script_imports_textures_and_connects_the_material(tmp_path, monkeyp
     assert sorted(link[3] for link in editor.links if link[2] is custom) == sorted(asked)
     outputs = {entry.values["output_name"] for entry in custom.values["additional_outputs"]}
     assert outputs == {output for output, _ in made.outputs.values()} and "Specular" not in outputs
-    assert set(editor.properties) == {"", *outputs} - {"Displacement"}
+    assert set(editor.properties) == {"", *outputs} - {"Displacement"} and not editor.constants
+
+
+def test_absent_maps_get_constants_where_unreals_own_values_are_others(tmp_path, monkeypatch):
+    reader = exported(tmp_path / "export", 16, 16, present=without("diffuse", "roughness", "specular"))
+    unreal_package(reader, tmp_path / "unreal", "Brick")
+    editor = Editor()
+    monkeypatch.setitem(sys.modules, "unreal", editor.module)
+    runpy.run_path(str(tmp_path / "unreal" / "import_Brick.py"), run_name="__main__")
+    properties = editor.module.MaterialProperty
+    assert editor.constants == {properties.MP_BASE_COLOR: 1, properties.MP_ROUGHNESS: 1}
+    assert set(editor.properties) == {"Normal", "Occlusion", "Metallic"}
+    page = (tmp_path / "unreal" / "Brick_README.md").read_text(encoding="utf-8")
+    assert "roughness 1" in page and "Constant of 1 with Base Color and Roughness" in page
 
 
 def test_the_plugins_files_lie_beside_where_it_reads_them(tmp_path):
