@@ -46,11 +46,11 @@ fn lit(
     var bump = select(vec3f(0.0, 0.0, 1.0), material.normal * 2.0 - 1.0, HAS_NORMAL == 1);
     bump.y *= select(1.0, -1.0, IS_DIRECTX);
     let n = normalize(tangent * bump.x + bitangent * bump.y + normal * max(bump.z, 0.05));
-    let base = select(vec3f(0.5), material.diffuse, HAS_DIFFUSE == 1);
+    let base = select(vec3f(1.0), material.diffuse, HAS_DIFFUSE == 1);
     let metallic = select(0.0, material.metallic, HAS_METALLIC == 1);
     let occlusion = select(1.0, material.occlusion, HAS_OCCLUSION == 1);
     let specular = select(0.5, material.specular, HAS_SPECULAR == 1);
-    let roughness = clamp(select(0.5, material.roughness, HAS_ROUGHNESS == 1), 0.05, 1.0);
+    let roughness = clamp(select(1.0, material.roughness, HAS_ROUGHNESS == 1), 0.05, 1.0);
     let diffuse = base * (1.0 - metallic);
     let f0 = mix(vec3f(0.08 * specular), base, metallic);
 
