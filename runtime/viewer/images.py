@@ -35,7 +35,7 @@ class SourceImages:
     files: dict[str, bytes]
     """PNG files by pack."""
     figures: dict
-    """label, encoder (of BC7 and ASTC), bpp, bpp_mips, memory_bytes, psnr (per map a list over mips, null: identical), mips."""
+    """label, bpp, bpp_mips, memory_bytes, psnr (per map a list over mips, null: identical), mips; of codecs, encoder."""
 
 
 def packs_present(present: Mapping[str, bool]) -> list[str]:
