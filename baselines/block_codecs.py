@@ -10,6 +10,7 @@ import numpy as np
 
 from baselines.codec import Encoded, Texture
 from formats.bc4 import bc4_blocks, bc4_texels, bc5_blocks, bc5_texels
+from formats.bc7 import BLOCK, bc7_blocks
 
 
 def _rgba(image: np.ndarray) -> np.ndarray:
@@ -25,26 +26,20 @@ def _narrow(rgba: np.ndarray, count: int) -> np.ndarray:
     return rgba[..., [0, 3]] if count == 2 else rgba[..., :count]
 
 
-def _pad_to_blocks(image: np.ndarray, block: int = 4) -> np.ndarray:
+def _pad_to_blocks(image: np.ndarray) -> np.ndarray:
     """Repeat the last row and column up to whole blocks."""
     height, width = image.shape[:2]
-    return np.pad(image, ((0, -height % block), (0, -width % block), (0, 0)), mode="edge")
+    return np.pad(image, ((0, -height % BLOCK), (0, -width % BLOCK), (0, 0)), mode="edge")
 
 
 def _encode_bc7(image: np.ndarray, setting: str) -> Encoded:
     """Encode and decode `[H, W, 1..3]` as BC7, two channels as luminance and alpha."""
-    import etcpak
     import texture2ddecoder
 
     height, width, count = image.shape
+    rows, columns = height + -height % BLOCK, width + -width % BLOCK
     start = time.perf_counter()
-    padded = _pad_to_blocks(_rgba(image))
-    rows, columns = padded.shape[:2]
-    options = etcpak.BC7CompressBlockParams()
-    # "perceptual", etcpak's default, weighs green over blue: worse in PSNR, and wrong for packed data maps.
-    (options.init_perceptual_weights if setting == "perceptual" else options.init_linear_weights)()
-    options.m_uber_level = 4 if setting == "thorough" else 0
-    payload = etcpak.compress_bc7(padded.tobytes(), columns, rows, options)
+    payload = bc7_blocks(_rgba(image), setting)
     elapsed = time.perf_counter() - start
     bgra = texture2ddecoder.decode_bc7(payload, columns, rows)
     rgba = np.frombuffer(bgra, np.uint8).reshape(rows, columns, 4)[:height, :width][..., [2, 1, 0, 3]]

@@ -6,7 +6,6 @@ map, and the scalar maps packed three to a texture in canonical order. Sizes are
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from formats.bc7 import package_version
 from reporting.metrics import present_ranges
 from utils.errors import UsageError
 
@@ -76,19 +76,14 @@ class Codec:
     random_access: bool = True
     scalars_alone: bool = False
     """Each scalar map in a texture of its own instead of three to one."""
-    encoded_by: str = ""
-    """What encodes beside `packages` or without them, and its version."""
+    encoded_by: Callable[[str], str] | None = None
+    """What encodes at a setting, with versions, where that is not all of `packages`."""
 
-    def encoder(self) -> str:
+    def encoder(self, setting: str) -> str:
         """Return what encodes, with versions: results that another encoder gave are measured again."""
-        parts = [self.encoded_by] if self.encoded_by else []
-        for package in self.packages.values():
-            try:
-                parts.append(f"{package} {importlib.metadata.version(package)}")
-            except importlib.metadata.PackageNotFoundError:
-                # The module came with another package.
-                parts.append(package)
-        return ", ".join(parts)
+        if self.encoded_by:
+            return self.encoded_by(setting)
+        return ", ".join(map(package_version, self.packages.values()))
 
     def missing(self) -> str:
         """Return "" where the codec can run, or one line that says what to install."""

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 
 from baselines.block_codecs import encode_astc, encode_bc7, encode_bc7_bc4, encode_bc7_bc5
 from baselines.codec import Codec
 from baselines.image_codecs import avif_packages, encode_avif, encode_jxl
 from formats.bc4 import BC4_ENCODER_VERSION
+from formats.bc7 import SETTINGS, bc7_encoder, package_version
 from utils.errors import UsageError
 
 _BC_PACKAGES = {"etcpak": "etcpak", "texture2ddecoder": "texture2ddecoder"}
-_OWN_BC4 = f"own BC4 {BC4_ENCODER_VERSION}"
-_BC_SETTINGS = (("linear",), "linear|thorough|perceptual", "choose linear, thorough or perceptual")
+_BC_SETTINGS = (("linear",), "|".join(SETTINGS), f"choose {', '.join(SETTINGS[:-1])} or {SETTINGS[-1]}")
 _QUALITY = ("q[1-9][0-9]?", "choose q1 to q99")
+
+
+def _bc7_encoder(setting: str) -> str:
+    return f"{bc7_encoder(setting)}, {package_version('texture2ddecoder')}"
+
+
+def _bc4_encoder(setting: str) -> str:
+    return f"own BC4 {BC4_ENCODER_VERSION}, {_bc7_encoder(setting)}"
+
+
+def _avif_encoder(setting: str) -> str:
+    return ", ".join(map(package_version, ["Pillow", *avif_packages().values()]))
+
+
 ASTC_BLOCKS = (
     *("4x4", "5x4", "5x5", "6x5", "6x6", "8x5", "8x6"),
     *("8x8", "10x5", "10x6", "10x8", "10x10", "12x10", "12x12"),
@@ -23,8 +36,8 @@ ASTC_BLOCKS = (
 CODECS: dict[str, Codec] = {
     codec.name: codec
     for codec in (
-        Codec("bc7", "BC7", encode_bc7, *_BC_SETTINGS, _BC_PACKAGES),
-        Codec("bc7+bc5", "BC7 + BC5 normal", encode_bc7_bc5, *_BC_SETTINGS, _BC_PACKAGES, encoded_by=_OWN_BC4),
+        Codec("bc7", "BC7", encode_bc7, *_BC_SETTINGS, _BC_PACKAGES, encoded_by=_bc7_encoder),
+        Codec("bc7+bc5", "BC7 + BC5 normal", encode_bc7_bc5, *_BC_SETTINGS, _BC_PACKAGES, encoded_by=_bc4_encoder),
         Codec(
             "bc7+bc4",
             "BC7 + BC4 scalars",
@@ -32,7 +45,7 @@ CODECS: dict[str, Codec] = {
             *_BC_SETTINGS,
             _BC_PACKAGES,
             scalars_alone=True,
-            encoded_by=_OWN_BC4,
+            encoded_by=_bc4_encoder,
         ),
         Codec(
             "astc",
@@ -60,7 +73,7 @@ CODECS: dict[str, Codec] = {
             *_QUALITY,
             avif_packages(),
             random_access=False,
-            encoded_by=f"Pillow {version('Pillow')}",
+            encoded_by=_avif_encoder,
         ),
     )
 }

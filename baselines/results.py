@@ -13,6 +13,7 @@ from baselines.cache import ResultCache
 from baselines.codec import Codec, CodecResult
 from baselines.codecs import choose_codecs
 from baselines.hardware import hardware_name
+from baselines.summary import encoders_line
 from formats.dds import FORMATS
 from formats.reader import NeuralTextureReader
 from reporting.console import say
@@ -94,7 +95,7 @@ def measure_export(
 def _encode_and_measure(textures: TextureSet, codec: Codec, setting: str) -> tuple[dict, np.ndarray]:
     """Return a codec's record and its decoded finest mip."""
     result = codec.run(textures, setting)
-    return measure(textures, result, encoder=codec.encoder()), result.decoded
+    return measure(textures, result, encoder=codec.encoder(setting)), result.decoded
 
 
 def measure_baselines(textures: TextureSet, names: Sequence[str], cache: ResultCache) -> list[dict]:
@@ -105,7 +106,9 @@ def measure_baselines(textures: TextureSet, names: Sequence[str], cache: ResultC
             missing.add(codec.missing())
             continue
         run = partial(_encode_and_measure, textures, codec, setting)
-        records.append(reported(*cache.get(textures, codec.name, setting, run, codec.encoder())))
+        records.append(reported(*cache.get(textures, codec.name, setting, run, codec.encoder(setting))))
+    if records:
+        say("note", encoders_line(records))
     for line in sorted(missing):
         say("note", line)
     return records

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from baselines.bjontegaard import Point, bd_psnr, bd_rate, psnr_at
+from baselines.codecs import CODECS
 from reporting.charts import Series, line_chart
 from reporting.metrics import channel_ranges
 from reporting.report import Picture, Section, Table
@@ -54,6 +55,18 @@ def _ssim(record: dict) -> str | None:
     return None if overall is None else f"{overall:.4f}"
 
 
+def encoders_line(records: Sequence[dict]) -> str:
+    """Return one line that names what encoded the records, "" where none of them says; encoders differ by decibels."""
+    encoders: dict[str, list[str]] = {}
+    for record in records:
+        if record.get("encoder"):
+            encoders.setdefault(record["encoder"], []).append(
+                CODECS[record["codec"]].title if record["codec"] in CODECS else record["label"]
+            )
+    named = (f"{', '.join(dict.fromkeys(titles))} by {encoder}" for encoder, titles in encoders.items())
+    return f"Encoded: {'; '.join(named)}." if encoders else ""
+
+
 def summary_table(records: Sequence[dict]) -> Table:
     """Return one material's records as a table, by rate; `over ASTC` is the PSNR gain at equal bits per texel."""
     names = [name for name in channel_ranges() if any(name in record["psnr"] for record in records)]
@@ -92,7 +105,7 @@ def summary_table(records: Sequence[dict]) -> Table:
         "bytes/texel",
         "random access",
     ]
-    return Table(header, rows)
+    return Table(header, rows, encoders_line(records))
 
 
 def bjontegaard_table(records: Sequence[dict]) -> Table | None:

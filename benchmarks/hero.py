@@ -197,10 +197,10 @@ def make_hero(options: Namespace, work: Path, command: str) -> Path:
 
     def encode() -> tuple[dict, np.ndarray]:
         result = codec.run(textures, setting)
-        return measure(textures, result, encoder=codec.encoder()), result.decoded
+        return measure(textures, result, encoder=codec.encoder(setting)), result.decoded
 
     say("encoding", f"ASTC {setting}")
-    astc, _ = cache.get(textures, codec.name, setting, encode, codec.encoder())
+    astc, _ = cache.get(textures, codec.name, setting, encode, codec.encoder(setting))
     original = _render(textures.mips[0], textures)
     shown, columns = {}, [Column("Original", original, (f"{8 * int(textures.channel_mask.sum())} bits per texel",))]
     for title, record in (("Neural texture", neural), (f"ASTC {setting.replace('-', ', ')}", astc)):

@@ -108,7 +108,8 @@ def write_results(out: Path) -> None:
     for material in materials_of(records):
         ours = [record for record in records if record["material"] == material]
         write_bytes(out / f"rate_distortion_{material}.svg", rate_distortion_chart(ours))
-        markdown.append(f"## {material}\n\n{markdown_table(summary_table(ours))}")
+        table = summary_table(ours)
+        markdown.append(f"## {material}\n\n{markdown_table(table)}\n{table.caption}\n")
         crops[material] = []
         for name, caption in CROP_CAPTIONS.items():
             path = out / "crops" / f"{material}_{name}.png"

@@ -19,6 +19,7 @@ from baselines.hardware import hardware_name
 from benchmarks.cpp_program import build, prepared
 from benchmarks.random_exports import preset
 from benchmarks.runtime_device import POINT, Decoder, bake_groups, open_device
+from formats.bc7 import bc7_blocks
 from formats.manifest import find_export
 from formats.reader import NeuralTextureReader
 from formats.repack import repack_export
@@ -176,7 +177,6 @@ def cpp_rows(reader: NeuralTextureReader, folder: Path) -> Iterator[dict]:
 
 def bc7_row() -> dict:
     """Time four BC7 textures with mips, sampled trilinearly by the hardware."""
-    import etcpak
     import wgpu
 
     device = open_device()
@@ -191,7 +191,7 @@ def bc7_row() -> dict:
     ]
     for mip in range(9):
         side = SIDE >> mip
-        data = etcpak.compress_bc7(np.ascontiguousarray(image[:: 1 << mip, :: 1 << mip]).tobytes(), side, side)
+        data = bc7_blocks(image[:: 1 << mip, :: 1 << mip])
         for texture in textures:
             layout = {"bytes_per_row": 4 * side, "rows_per_image": side // 4}
             device.queue.write_texture({"texture": texture, "mip_level": mip}, data, layout, (side, side, 1))

@@ -1,4 +1,4 @@
-"""Block compression of 8-bit maps: BC7 by etcpak, BC5 and BC4."""
+"""Block compression of 8-bit maps: BC7, BC5 and BC4."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from formats.bc4 import bc4_blocks, bc5_blocks
+from formats.bc4 import BC4_ENCODER_VERSION, bc4_blocks, bc5_blocks
+from formats.bc7 import BLOCK, bc7_blocks, bc7_encoder
 
-BLOCK = 4
-"""Texels of a block's side."""
 TEXELS_AT_ONCE = 1 << 18
 
 
@@ -43,28 +42,23 @@ def encode_blocks(
     BC4 takes the first channel, BC5 the first two; BC7 takes three, or one as grey. `progress` is called with the rows
     done since the last call.
     """
+    if block_format not in (BC4, BC5):
+        rgba = np.full((*texels.shape[:2], 4), 255, np.uint8)
+        rgba[..., :3] = texels
+        return bc7_blocks(rgba, progress=progress)
     padded = np.pad(texels, ((0, -texels.shape[0] % BLOCK), (0, -texels.shape[1] % BLOCK), (0, 0)), mode="edge")
-    # etcpak does not return in between, and a large map would neither show progress nor heed Ctrl-C.
+    # A large map would neither show progress nor heed Ctrl-C.
     rows_at_once = max(BLOCK, TEXELS_AT_ONCE // padded.shape[1] // BLOCK * BLOCK)
     parts = []
     for top in range(0, len(padded), rows_at_once):
-        parts.append(_encode(padded[top : top + rows_at_once], block_format))
+        strip = padded[top : top + rows_at_once]
+        blocks = bc4_blocks(strip[..., 0]) if block_format == BC4 else bc5_blocks(strip)
+        parts.append(blocks.tobytes())
         if progress:
             progress(min(rows_at_once, len(texels) - top))
     return b"".join(parts)
 
 
-def _encode(texels: np.ndarray, block_format: BlockFormat) -> bytes:
-    if block_format is BC4:
-        return bc4_blocks(texels[..., 0]).tobytes()
-    if block_format is BC5:
-        return bc5_blocks(texels).tobytes()
-    import etcpak
-
-    rows, columns = texels.shape[:2]
-    rgba = np.full((rows, columns, 4), 255, np.uint8)
-    rgba[..., :3] = texels
-    options = etcpak.BC7CompressBlockParams()
-    # The other weights favour green, which is wrong for data and costs PSNR in colour.
-    options.init_linear_weights()
-    return bytes(etcpak.compress_bc7(rgba.tobytes(), columns, rows, options))
+def encoder_of(block_format: BlockFormat) -> str:
+    """Return what `encode_blocks` compresses with, and its version."""
+    return f"own BC4 {BC4_ENCODER_VERSION}" if block_format in (BC4, BC5) else bc7_encoder()

@@ -8,7 +8,7 @@ from pathlib import Path
 from configs import VERSION
 from formats.reader import NeuralTextureReader
 from reporting.pictures import map_image, png_bytes
-from runtime.bake.blocks import BC4, BC5, BC7, BC7_SRGB, BlockFormat
+from runtime.bake.blocks import BC4, BC5, BC7, BC7_SRGB, BlockFormat, encoder_of
 from runtime.bake.dds_bc import write_block_dds
 from runtime.bake.ktx2 import write_ktx2
 from runtime.bake.maps import ORM, BakedMap, Content, Convention
@@ -46,6 +46,7 @@ def write_baked(
     """
     written, entries = [], []
     for baked in maps:
+        encoder = None
         stem = f"{name}_{baked.name}"
         if bake == "png":
             files = []
@@ -59,13 +60,14 @@ def write_baked(
             files = [folder / f"{stem}{'.ktx2' if bake == 'ktx2' else '.dds'}"]
             write = write_ktx2 if bake == "ktx2" else write_block_dds
             write(files[0], encode(baked, block_format), *reader.mip_size(0), block_format)
-            stored = block_format.name
+            stored, encoder = block_format.name, encoder_of(block_format)
         written += files
         entries.append(
             {
                 "map": baked.name,
                 "files": [path.name for path in files],
                 "format": stored,
+                **({"encoder": encoder} if encoder else {}),
                 "space": "srgb" if baked.content == "colour" else "linear",
                 "channels": channel_names(baked)[: 2 if stored == BC5.name else 3],
                 "neutral_channels": list(baked.filled),

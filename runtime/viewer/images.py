@@ -35,7 +35,7 @@ class SourceImages:
     files: dict[str, bytes]
     """PNG files by pack."""
     figures: dict
-    """label, bpp, bpp_mips, memory_bytes, psnr (per map a list over mips, null: identical), mips."""
+    """label, bpp, bpp_mips, memory_bytes, psnr (per map a list over mips, null: identical), mips; of codecs, encoder."""
 
 
 def packs_present(present: Mapping[str, bool]) -> list[str]:
@@ -125,6 +125,7 @@ def make_source(source: str, material: OpenedMaterial) -> SourceImages:
         mips, sizes = textures.mips, [int(textures.channel_mask.sum()) * mip[..., 0].size for mip in textures.mips]
         if source != "original":
             name, setting = codec_of(source, material)
+            figures["encoder"] = CODECS[name].encoder(setting)
             results = [CODECS[name].run(replace(textures, mips=[mip]), setting) for mip in textures.mips]
             mips, sizes = [result.decoded for result in results], [result.size_bytes for result in results]
             figures["psnr"] = _psnr_lists(textures.mips, mips, textures.present)

@@ -15,11 +15,13 @@ from baselines.codecs import CODECS, choose_codecs
 from baselines.results import measure_baselines
 from benchmarks.materials import make_materials
 from dataset import load_texture_set
+from formats.bc7 import bc7_encoder
 from reporting.metrics import material_psnr
 from tests.baselines.textures import ALL, material, run
 from utils.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
+BY_INTEL = "ispc-texcomp" in bc7_encoder()
 DATA = ROOT.parent / "shared" / "data"
 
 
@@ -43,8 +45,8 @@ def test_block_codecs_have_the_size_that_their_blocks_add_up_to(name, size_bytes
 @pytest.mark.parametrize(
     "name, least_db",
     [
-        ("bc7", 38),
-        ("bc7:thorough", 38),
+        ("bc7", 40 if BY_INTEL else 38),
+        ("bc7:thorough", 40 if BY_INTEL else 38),
         ("bc7+bc5", 36),
         ("bc7+bc4", 38),
         ("astc:4x4", 38),
@@ -142,7 +144,8 @@ def assert_figures(textures, name, overall_db, bpp):
     [
         ("bc7:perceptual", 38.66, 32.0),
         ("bc7+bc5:perceptual", 41.54, 32.0),
-        ("bc7", 38.96, 32.0),
+        ("bc7", 43.44 if BY_INTEL else 38.96, 32.0),
+        ("bc7+bc5", 45.53 if BY_INTEL else 41.64, 32.0),
         ("astc:6x6", 35.39, 14.22),
     ],
 )
@@ -154,7 +157,13 @@ if (DATA / "Ground068").is_dir():
 
     @pytest.mark.parametrize(
         "name, overall_db, bpp",
-        [("bc7:perceptual", 32.62, 24.0), ("bc7+bc5:perceptual", 32.71, 24.0), ("astc:6x6", 30.33, 10.71)],
+        [
+            ("bc7", 35.93 if BY_INTEL else 33.31, 24.0),
+            ("bc7+bc5", 33.15 if BY_INTEL else 32.87, 24.0),
+            ("bc7:perceptual", 32.62, 24.0),
+            ("bc7+bc5:perceptual", 32.71, 24.0),
+            ("astc:6x6", 30.33, 10.71),
+        ],
     )
     def test_a_photographed_material_gives_the_published_figures(name, overall_db, bpp):
         assert_figures(load_texture_set(DATA / "Ground068"), name, overall_db, bpp)

@@ -56,18 +56,36 @@ def test_kept_results_of_another_encoder_are_measured_again(tmp_path, monkeypatc
         )
         monkeypatch.setitem(CODECS, codec.name, codec)
         (record,) = measure_baselines(textures, [codec.name], cache)
-        assert record["encoder"] == codec.encoder()
+        assert record["encoder"] == codec.encoder("linear")
         return bool(calls)
 
-    assert "own BC4" in CODECS["bc7+bc5"].encoder() and "own" not in CODECS["bc7"].encoder()
+    assert "own BC4" in CODECS["bc7+bc5"].encoder("linear") and "own" not in CODECS["bc7"].encoder("linear")
     assert (measured_again(), measured_again()) == (True, False)
-    monkeypatch.setitem(CODECS, "bc7+bc5", dataclasses.replace(CODECS["bc7+bc5"], encoded_by="own BC4 0"))
+    monkeypatch.setitem(CODECS, "bc7+bc5", dataclasses.replace(CODECS["bc7+bc5"], encoded_by=lambda _: "own BC4 0"))
     assert (measured_again(), measured_again()) == (True, False)
     (path,) = tmp_path.rglob("*.json")
     record = json.loads(path.read_text(encoding="utf-8"))
     del record["encoder"]
     path.write_text(json.dumps(record), encoding="utf-8")
     assert (measured_again(), measured_again()) == (True, False)
+
+
+def test_bc7_of_the_encoder_of_before_is_measured_again_and_the_encoder_is_named(tmp_path, monkeypatch, capsys):
+    textures, cache = material(32, 32), ResultCache(tmp_path)
+    before = "etcpak 0.9.15, texture2ddecoder 1.0.6"
+    with monkeypatch.context() as patched:
+        patched.setitem(CODECS, "bc7", dataclasses.replace(CODECS["bc7"], encoded_by=lambda _: before))
+        (old,) = measure_baselines(textures, ["bc7"], cache)
+    assert f"BC7 by {before}" in capsys.readouterr().out
+    patched = dataclasses.replace(CODECS["bc7"], encoded_by=lambda setting: f"ispc-texcomp 1.0.1 {setting}")
+    monkeypatch.setitem(CODECS, "bc7", patched)
+    (new,) = measure_baselines(textures, ["bc7"], cache)
+    out = capsys.readouterr().out
+    assert old["encoder"] == before and new["encoder"] == "ispc-texcomp 1.0.1 linear"
+    assert "(kept)" not in out and "BC7 by ispc-texcomp 1.0.1 linear" in out
+    assert summary_table([new]).caption == "Encoded: BC7 by ispc-texcomp 1.0.1 linear."
+    measure_baselines(textures, ["bc7"], cache)
+    assert "(kept)" in capsys.readouterr().out
 
 
 def test_trainings_of_other_length_lie_on_other_curves():

@@ -48,6 +48,7 @@ export function showFigures(root, sides, mip) {
     return row;
   });
   const [{ material }] = sides;
-  const note = `PSNR of mip ${mip} on 8-bit maps. BC7 of the same maps with mips: ${bytes(material.bc7_bytes)}.`;
-  root.replaceChildren(element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)), element("p", { className: "note", textContent: note }));
+  const encoders = sides.filter(({ source }) => source?.figures?.encoder).map(({ source }) => `${source.figures.label} encoded by ${source.figures.encoder}.`);
+  const notes = [`PSNR of mip ${mip} on 8-bit maps. BC7 of the same maps with mips: ${bytes(material.bc7_bytes)}.`, ...new Set(encoders)];
+  root.replaceChildren(element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)), element("p", { className: "note", textContent: notes.join(" ") }));
 }

@@ -14,6 +14,7 @@ import texture2ddecoder
 from PIL import Image
 
 import export
+from formats import bc7
 from formats.dds import HEADER_BYTES
 from images.mips import mip_size
 from runtime.bake import blocks
@@ -106,8 +107,25 @@ def test_a_map_encoded_in_strips_is_the_same_and_counts_its_rows(block_format, m
     texels = np.random.default_rng(0).integers(0, 256, (37, 21, 3)).astype(np.uint8)
     whole, rows = blocks.encode_blocks(texels, block_format), []
     monkeypatch.setattr(blocks, "TEXELS_AT_ONCE", 24 * 8)
+    monkeypatch.setattr(bc7, "TEXELS_AT_ONCE", 24 * 8)
     assert blocks.encode_blocks(texels, block_format, rows.append) == whole
     assert rows == [8, 8, 8, 8, 5]
+
+
+def test_the_list_of_baked_files_names_their_encoder(material, tmp_path):
+    bake(material, tmp_path, ["png", "bc7", "bc5", "ktx2"], "wall")
+    for kind in ("png", "bc7", "bc5", "ktx2"):
+        for entry in json.loads((tmp_path / kind / "wall_maps.json").read_text())["maps"]:
+            expected = {"BC7": bc7.bc7_encoder(), "BC4": "own BC4 1", "BC5": "own BC4 1"}.get(entry["format"][:3])
+            assert entry.get("encoder") == expected, (kind, entry)
+
+
+@pytest.mark.skipif("ispc" not in bc7.bc7_encoder(), reason="needs ispc-texcomp, which has wheels from Python 3.11 on")
+def test_baked_bc7_is_nearly_lossless_where_a_map_is_smooth():
+    y, x = np.mgrid[:64, :64] / 16
+    texels = (128 + 100 * np.stack([np.sin(x + c) * np.cos(y * (1 + c / 5)) for c in range(3)], -1)).astype(np.uint8)
+    level = decoded_levels(blocks.encode_blocks(texels, blocks.BC7), [0], 64, 64, "bc7")[0]
+    assert psnr_db(texels, level) > 45
 
 
 READ_KTX2 = """

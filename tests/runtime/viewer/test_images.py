@@ -59,6 +59,7 @@ def test_bc7_figures_are_those_of_the_codec(material):
     result = CODECS["bc7"].run(material.textures, "linear")
     assert figures["bpp"] == pytest.approx(8 * result.size_bytes / (96 * 64))
     assert figures["memory_bytes"] == bc7_bytes(material)
+    assert figures["encoder"] == CODECS["bc7"].encoder("linear")
     assert figures["bpp_mips"] > figures["bpp"]
 
 

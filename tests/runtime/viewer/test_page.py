@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from baselines.codecs import CODECS
 from images.mips import mip_size
 from runtime.viewer.materials import open_material
 from tests.runtime.viewer.conftest import served
@@ -125,6 +126,8 @@ def test_bc7_and_astc_are_shown_with_their_figures(page, material):
         choose(page, "source", source)
         pictures[source] = sheet(page)
         assert figure(page, "Bits per texel") != "–"
+        encoder = "" if source == "original" else CODECS[source].encoder("linear")
+        assert encoder in page.run("document.querySelector('#figures .note').textContent")
     for source in ("bc7", "astc"):
         assert 0 < np.abs(pictures[source] - pictures["original"]).mean() < 30
     assert figure(page, "PSNR diffuse") not in ("–", "identical")
