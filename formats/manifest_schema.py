@@ -90,6 +90,8 @@ class Channels(_Part):
     def _diffuse_has_a_space(self) -> Channels:
         if self.name == "diffuse" and self.space not in DIFFUSE_SPACES:
             raise ValueError(f"space of diffuse is {_found(self.space)}, expected one of {', '.join(DIFFUSE_SPACES)}")
+        if self.name != "diffuse" and self.space not in (None, "data"):
+            raise ValueError(f"space of {_shortened(ascii(self.name))} is {_found(self.space)}, expected data")
         return self
 
 
@@ -269,6 +271,7 @@ class Manifest(_Part):
     lpips: dict[str, Figures] = {}
     name: str = ""
     sources: dict[str, str] = {}
+    fingerprint: str = ""
     notices: list[str] = []
     toolkit_version: str = ""
 

@@ -84,16 +84,17 @@ def summary_lines(manifest: Mapping, times: Mapping[str, float] | None = None, s
         value = figure(manifest, metric, name, 0)
         if not isinstance(value, State):
             lines.append((title, show(value, decimals) + text))
-    obstacles = "; ".join(manifest.get("ue5_plugin_obstacles", [])) or "another format"
+    obstacles = manifest.get("ue5_plugin_obstacles", []) or ["another format"]
+    why = obstacles[0] + (f", and {len(obstacles) - 1} more in manifest.json" if len(obstacles) > 1 else "")
     lines += [
         (
             "size",
-            f"{sum(entry['bytes'] for entry in manifest['files']):,} bytes: {manifest['bpp']:.2f} bits per texel "
-            "with the finest levels alone, "
+            f"{sum(entry['bytes'] for entry in manifest['files']):,} bytes: "
             + (
-                f"{manifest['bpp_mips']:.2f} with all mips"
+                f"{manifest['bpp_mips']:.2f} bits per texel with all mips, {manifest['bpp']:.2f} "
+                "with the finest levels alone"
                 if len(stored_mips(manifest)) == manifest["mips"]
-                else "no smaller mips are stored"
+                else f"{manifest['bpp']:.2f} bits per texel, no smaller mips are stored"
             ),
         ),
         (
@@ -106,7 +107,7 @@ def summary_lines(manifest: Mapping, times: Mapping[str, float] | None = None, s
             f"{manifest.get('bytes_per_texel', 0):g} bytes fetched per texel"
             + ("; shaders fold the place in a cell and need fewer" if manifest.get("position_order") else ""),
         ),
-        ("UE5 plugin", "reads these files" if manifest["ue5_plugin"] else f"does not read these files: {obstacles}"),
+        ("UE5 plugin", "reads these files" if manifest["ue5_plugin"] else f"does not read these files: {why}"),
     ]
     if times:
         lines.append(("time", time_text(times) + (span and f", {span}")))

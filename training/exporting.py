@@ -145,6 +145,7 @@ def _origin(reference: TextureSet | None) -> dict[str, object]:
         "name": _plain_text(reference.name),
         "sources": {name: _plain_text(file) for name, file in reference.files.items()},
         "notices": [_plain_text(notice) for notice in reference.notices],
+        "fingerprint": reference.fingerprint,
     }
 
 

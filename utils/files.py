@@ -54,7 +54,10 @@ def read_json(path: str | os.PathLike) -> object:
     """Read a UTF-8 JSON file; raises `UserError` where it is missing or broken."""
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
+        # JSON can escape half a character, which no file or page can hold.
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
     except OSError as error:
         raise UserError(describe_os_error(error, path)) from error
     except ValueError as error:

@@ -65,6 +65,11 @@ class OpenedMaterial:
             textures.present[name] != present for name, present in self.present.items()
         ):
             raise UserError(f"{self.data_dir} holds images of another size or other maps than this run was trained on")
+        if self.manifest.get("fingerprint") not in (None, textures.fingerprint):
+            raise UserError(
+                f"the images in {self.data_dir} are not those this run was measured on; put them back, or name their "
+                "folder with --data_dir"
+            )
         return textures
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
 
 from runtime.viewer.site import Site
 from utils.errors import UserError, describe_os_error
@@ -32,6 +31,8 @@ HEADERS = {
 def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        timeout = 30
+        """Seconds after which a connection that sends nothing is dropped."""
         server: ThreadingHTTPServer
 
         def log_message(self, format: str, *args: object) -> None:
@@ -53,10 +54,11 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:  # noqa: N802, the name that the base class calls
             # A page of another site whose name was made to resolve to this address still sends that name.
             port = self.server.server_port
-            if self.headers.get("Host") not in (f"{HOST}:{port}", f"localhost:{port}"):
+            if self.headers.get_all("Host") not in ([f"{HOST}:{port}"], [f"localhost:{port}"]):
                 return self._refuse(403, "this server answers to its loopback address alone")
             # No file is looked for by what a request says: an address is in the list, letter by letter, or unknown.
-            content = site.contents.get(urlsplit(self.path).path.removeprefix("/") or "index.html")
+            address = self.path.partition("?")[0].partition("#")[0].removeprefix("/") or "index.html"
+            content = site.contents.get(address)
             if content is None:
                 return self._refuse(404, "no such address")
             try:
@@ -65,8 +67,7 @@ def _handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 return self._refuse(500, str(error))
             except OSError as error:
                 return self._refuse(500, describe_os_error(error, "the viewer's files"))
-            name = urlsplit(self.path).path.rpartition("/")[2] or "index.html"
-            return self._answer(200, TYPES.get(name.rpartition(".")[2], "application/octet-stream"), data)
+            return self._answer(200, TYPES.get(address.rpartition(".")[2], "application/octet-stream"), data)
 
         do_HEAD = do_GET  # noqa: N815
 

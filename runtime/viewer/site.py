@@ -83,7 +83,8 @@ class Site:
             {"id": "neural", "label": "Neural", "missing": str(decoder) if isinstance(decoder, Exception) else ""}
         ]
         for source in IMAGE_SOURCES:
-            missing = missing_reason(source, material)
+            made = self._made.get((number, source))
+            missing = str(made) if isinstance(made, UserError) else missing_reason(source, material)
             sources.append({"id": source, "label": source_label(source, material), "missing": missing})
         keys = ("width", "height", "mips", "wrap", "normal_convention", "channels", "bpp", "bpp_mips", "psnr")
         return _json(

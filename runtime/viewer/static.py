@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -20,11 +21,14 @@ def write_static(site: Site, folder: Path) -> int:
     folder cannot be written.
     """
     require_writable_folder(folder)
+    # Images of an earlier material may not stay in a folder that is published.
+    shutil.rmtree(folder / "materials", ignore_errors=True)
     written, missing = 0, set()
-    # The description of a material adds its decoder's files to the list.
-    for name in [name for name in site.contents if name.endswith("material.json")]:
+    # The description of a material adds its decoder's files to the list, and names the sources that could not be made.
+    descriptions = [name for name in site.contents if name.endswith("material.json")]
+    for name in descriptions:
         site.contents[name]()
-    names = list(site.contents)
+    names = [name for name in site.contents if name not in descriptions] + descriptions
     for name in tqdm(names, desc="writing", unit="file", file=sys.stderr, disable=None):
         try:
             data = site.contents[name]()

@@ -11,10 +11,12 @@ import urllib.request
 from urllib.parse import urlsplit
 
 import pytest
+from PIL import Image
 
 from runtime.viewer.materials import open_material
 from runtime.viewer.server import open_server
 from runtime.viewer.site import Site
+from runtime.viewer.static import write_static
 from tests.runtime.viewer.conftest import served
 from utils.errors import UserError
 
@@ -140,3 +142,46 @@ def test_sources_without_their_images_are_named_and_not_offered(run, tmp_path):
     assert sources["baked"] == ""
     for name in ("original", "bc7", "astc"):
         assert "gone" in sources[name]
+
+
+def test_a_request_that_is_no_address_leaves_no_trace(address, capfd):
+    assert ask(address, "http://[::1")[0] == 404
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_images_that_changed_since_are_not_taken_for_the_original(run, images, tmp_path):
+    copy = tmp_path / "wall"
+    shutil.copytree(images, copy)
+    assert open_material(run, data_dir=copy).textures.width == 96
+    file = next(copy.glob("*albedo*"), None) or next(path for path in copy.iterdir() if "displacement" not in path.name)
+    with Image.open(file) as image:
+        Image.new(image.mode, image.size).save(file)
+    with pytest.raises(UserError, match="not those this run was measured on; put them back"):
+        _ = open_material(run, data_dir=copy).textures
+
+
+def test_a_published_folder_offers_only_what_lies_in_it(run, images, tmp_path):
+    copy, out = tmp_path / "wall", tmp_path / "site"
+    shutil.copytree(images, copy)
+    with Site([open_material(run, data_dir=copy)]) as site:
+        write_static(site, out)
+    assert (out / "materials" / "0" / "original" / "figures.json").is_file()
+    for file in copy.iterdir():
+        with Image.open(file) as image:
+            Image.new(image.mode, (image.width * 2, image.height * 2)).save(file)
+    with Site([open_material(run, data_dir=copy)]) as site:
+        write_static(site, out)
+    description = json.loads((out / "materials" / "0" / "material.json").read_text(encoding="utf-8"))
+    for source in description["sources"]:
+        there = (out / "materials" / "0" / source["id"]).is_dir() or source["id"] == "neural"
+        assert there == (source["missing"] == ""), source
+
+
+def test_half_a_character_in_a_manifest_is_one_line(material, tmp_path):
+    folder = tmp_path / "export"
+    shutil.copytree(material.folder, folder)
+    text = (folder / "manifest.json").read_text(encoding="utf-8")
+    changed = json.loads(text) | {"name": "X"}
+    (folder / "manifest.json").write_text(json.dumps(changed).replace('"X"', '"a\\ud800"'), encoding="utf-8")
+    with pytest.raises(UserError, match="manifest.json is not valid JSON"):
+        open_material(folder)
