@@ -1,9 +1,15 @@
 """What every test shares: the material and the run that most tests of the trainer read."""
 
+import os
 import sys
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Tests in several processes would take the cores from each other, threads of PyTorch and NumPy above all.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# isort: split
 import train
 import utils.threads  # noqa: F401, before torch
 from tests.helpers import OFFLINE, ON, SHORT, make_material, run_folder, run_train

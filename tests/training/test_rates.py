@@ -178,7 +178,8 @@ def run(material, out, *flags):
 
 
 def test_a_time_budget_ends_the_run_and_not_max_iter(material, tmp_path):
-    manifest, folder = run(material, tmp_path / "out", "--time_budget", 0.5, "--eval_interval", 3)
+    # Long enough for some steps on a machine that has other things to do.
+    manifest, folder = run(material, tmp_path / "out", "--time_budget", 4, "--eval_interval", 3)
     assert int(folder.name.removeprefix("train_result_")) > 3
     assert manifest["psnr"]["overall"][0] is not None
 
