@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from configs import N_CHANNELS
 from formats.bc7 import package_version
 from reporting.metrics import present_ranges
 from utils.errors import UsageError
@@ -119,7 +120,7 @@ class Codec:
         )
 
 
-def pack_textures(image: np.ndarray, present: dict[str, bool], scalars_per_texture: int = 3) -> list[Texture]:
+def pack_textures(image: np.ndarray, present: Mapping[str, bool], scalars_per_texture: int = 3) -> list[Texture]:
     """Split `[H, W, 11]` into textures of up to three channels: diffuse, normal, and the scalar maps in order."""
     textures: list[tuple[str, list[int]]] = []
     scalars: list[int] = []
@@ -133,3 +134,12 @@ def pack_textures(image: np.ndarray, present: dict[str, bool], scalars_per_textu
         for first in range(0, len(scalars), scalars_per_texture)
     ]
     return [Texture(channels, np.ascontiguousarray(image[..., channels]), content) for content, channels in textures]
+
+
+def texture_count(present: Mapping[str, bool]) -> int:
+    """Return how many textures hold the maps that are present, scalars three to a texture.
+
+    >>> texture_count({"diffuse": True, "roughness": True, "occlusion": True})
+    2
+    """
+    return len(pack_textures(np.empty((1, 1, N_CHANNELS), np.uint8), present))

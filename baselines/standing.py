@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from baselines.codec import pack_textures
+from baselines.codec import texture_count
 from baselines.codecs import ASTC_BLOCKS, CODECS
 from reporting.metrics import material_psnr
 
@@ -39,7 +39,6 @@ class Standing:
     """Block size, bits per texel and PSNR of the one or two block sizes around the run's rate."""
     texels: int
     """Texels that were compared."""
-    of_texels: int
 
     @property
     def astc_db(self) -> float:
@@ -75,14 +74,17 @@ def block_rate(blocks: str, width: int, height: int, textures: int) -> float:
     return 128 * textures * math.ceil(width / block_x) * math.ceil(height / block_y) / (width * height)
 
 
+def block_rates(width: int, height: int, textures: int) -> list[tuple[str, float]]:
+    """Return every block size with its bits per texel, the lowest first."""
+    rates = ((blocks, block_rate(blocks, width, height, textures)) for blocks in ASTC_BLOCKS)
+    return sorted(rates, key=lambda entry: entry[1])
+
+
 def bracketing_blocks(bpp: float, width: int, height: int, textures: int) -> list[tuple[str, float]]:
     """Return the block sizes with the next lower and the next higher rate, or the nearest where `bpp` is beyond all."""
-    rates = sorted((block_rate(blocks, width, height, textures), blocks) for blocks in ASTC_BLOCKS)
-    below, above = [entry for entry in rates if entry[0] <= bpp][-1:], [entry for entry in rates if entry[0] > bpp][:1]
-    found = [*below, *above]
-    if below and abs(below[0][0] / bpp - 1) < 0.005:
-        found = below
-    return [(blocks, rate) for rate, blocks in found]
+    rates = block_rates(width, height, textures)
+    below, above = [entry for entry in rates if entry[1] <= bpp][-1:], [entry for entry in rates if entry[1] > bpp][:1]
+    return below if below and abs(below[0][1] / bpp - 1) < 0.005 else below + above
 
 
 def _tiles(image: np.ndarray) -> np.ndarray:
@@ -112,18 +114,18 @@ def stand_beside_astc(textures: TextureSet, decoded: np.ndarray, bpp: float) -> 
     if math.isinf(psnr_db):
         return "identical to the original"
     part = dataclasses.replace(textures, width=reference.shape[1], height=reference.shape[0], mips=[reference])
-    count = len(pack_textures(reference[:1, :1], textures.present))
     points = []
-    for blocks, rate in bracketing_blocks(bpp, textures.width, textures.height, count):
+    for blocks, rate in bracketing_blocks(bpp, textures.width, textures.height, texture_count(textures.present)):
         result = codec.run(part, blocks)
         points.append((blocks, rate, material_psnr(reference, result.decoded, textures.present)["overall"]))
     if any(math.isinf(point[2]) for point in points):
         return "ASTC is identical to the original"
     texels = reference.shape[0] * reference.shape[1]
-    return Standing(bpp, psnr_db, tuple(points), texels, textures.width * textures.height)
+    return Standing(bpp, psnr_db, tuple(points), texels)
 
 
 def standing_estimate_s(textures: TextureSet) -> float:
     """Return about how many seconds `stand_beside_astc` takes."""
     texels = min(textures.width * textures.height, MOST_TEXELS)
-    return 2 * _S_PER_TEXEL * texels * len(pack_textures(textures.mips[0][:1, :1], textures.present))
+    # Two block sizes.
+    return 2 * _S_PER_TEXEL * texels * texture_count(textures.present)

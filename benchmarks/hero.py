@@ -21,10 +21,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from baselines.cache import ResultCache
-from baselines.codec import pack_textures
-from baselines.codecs import ASTC_BLOCKS, CODECS
+from baselines.codec import texture_count
+from baselines.codecs import CODECS
 from baselines.results import measure
-from baselines.standing import block_rate
+from baselines.standing import block_rates
 from benchmarks.materials import MATERIALS, make_materials
 from benchmarks.toolkit import toolkit_setting, train_and_measure
 from dataset import TextureSet, load_texture_set
@@ -88,12 +88,11 @@ def _parse(argv: Sequence[str] | None) -> Namespace:
 
 def blocks_at_no_fewer_bits(textures: TextureSet, bpp: float) -> str:
     """Return the ASTC block size with the lowest rate that is not below `bpp`; raises `UsageError` beyond 4x4."""
-    count = len(pack_textures(textures.mips[0][:1, :1], textures.present))
-    rates = [(block_rate(blocks, textures.width, textures.height, count), blocks) for blocks in ASTC_BLOCKS]
-    fitting = sorted(entry for entry in rates if entry[0] >= bpp)
+    rates = block_rates(textures.width, textures.height, texture_count(textures.present))
+    fitting = [blocks for blocks, rate in rates if rate >= bpp]
     if not fitting:
-        raise UsageError(f"ASTC has no {bpp:g} bits per texel; aim at {max(rates)[0]:g} at most with --bpp")
-    return fitting[0][1]
+        raise UsageError(f"ASTC has no {bpp:g} bits per texel; aim at {rates[-1][1]:g} at most with --bpp")
+    return fitting[0]
 
 
 def close_ups(reference: np.ndarray, others: Sequence[np.ndarray], side: int) -> list[tuple[int, int]]:

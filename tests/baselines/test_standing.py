@@ -54,7 +54,7 @@ def test_of_a_large_material_tiles_are_compared_and_come_out_as_in_the_whole():
 
 
 def test_between_two_block_sizes_psnr_is_interpolated_over_log_rate():
-    standing = Standing(4.0, 33.0, (("a", 2.0, 30.0), ("b", 8.0, 34.0)), 64, 64)
+    standing = Standing(4.0, 33.0, (("a", 2.0, 30.0), ("b", 8.0, 34.0)), 64)
     assert standing.astc_db == pytest.approx(32.0) and standing.gain_db == pytest.approx(1.0)
     text = beside_astc({"width": 8, "height": 8, "beside_astc": standing.record()})
     assert text == "1.00 dB above ASTC at 4.00 bits per texel, which has 30.00 dB at 2.00 (a) and 34.00 dB at 8.00 (b)"
