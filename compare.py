@@ -22,7 +22,7 @@ from reporting.quality import error_figures, similarity_figures
 from reporting.rendered import render_beside
 from reporting.report import Picture, Section, write_report
 from reporting.sections import RunRecord, run_sections
-from reporting.summary import next_commands
+from reporting.summary import view_command
 from utils.arguments import OneLineParser
 from utils.errors import UsageError, run_command
 from utils.files import require_writable_folder
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         others=others,
         label=crop_label(ours),
         rendered=rendered,
-        viewer=dict(next_commands(run_dir))["look at it"],
+        viewer=view_command(run_dir),
     )
     if len(records) > 1:
         comparison = Section(

@@ -46,12 +46,16 @@ def beside_astc(manifest: Mapping) -> str:
     )
 
 
+def view_command(folder: str | os.PathLike) -> str:
+    """Return the command that shows a run folder or an exported folder in the viewer."""
+    return f"python view.py --load_dir {command_path(folder)}"
+
+
 def next_commands(run_dir: str | os.PathLike) -> list[tuple[str, str]]:
     """Return, titled, the commands that come after a run: look at it, and put it into an engine; and its choices."""
-    folder = command_path(run_dir)
     return [
-        ("look at it", f"python view.py --load_dir {folder}"),
-        ("put it into an engine", f"python export.py --load_dir {folder} --engine unreal"),
+        ("look at it", view_command(run_dir)),
+        ("put it into an engine", f"python export.py --load_dir {command_path(run_dir)} --engine unreal"),
         (
             "or with",
             "--engine unity, godot, three or gltf; for an engine of your own --shaders hlsl, glsl, wgsl, slang, "
@@ -73,7 +77,7 @@ def summary_lines(manifest: Mapping, times: Mapping[str, float] | None = None, s
     psnr = figure(manifest, "psnr", "overall", 0)
     if psnr is not State.NOT_MEASURED:
         lines.append(("PSNR", with_unit(psnr) + ", overall, finest mip"))
-    if isinstance(manifest.get("beside_astc"), Mapping):
+    if manifest.get("beside_astc"):
         lines.append(("beside ASTC", beside_astc(manifest)))
     for title, metric, name, decimals, text in (
         ("SSIM", "ssim", "overall", 4, ", mean over the maps, finest mip"),

@@ -14,7 +14,7 @@ from reporting.quality import error_figures, perceptual_figures, similarity_figu
 from reporting.rendered import render_beside
 from reporting.report import write_report
 from reporting.sections import RunRecord, run_sections
-from reporting.summary import next_commands
+from reporting.summary import view_command
 from training.checkpoint import Checkpoint
 from training.exporting import Export
 from utils.arguments import command_path
@@ -62,7 +62,7 @@ def write_run_report(
             record,
             sheets=sheets,
             rendered=rendered,
-            viewer=dict(next_commands(out))["look at it"],
+            viewer=view_command(out),
         ),
     )
     return path
