@@ -74,7 +74,8 @@ class BatchLog:
             f"{len(self.done)} of {len(self.names)} materials trained into {save_root}"
             + (f"; failed: {', '.join(failed)}" if failed else ""),
         )
-        for name, folder in list(self.done.items())[:1]:
+        if self.done:
+            name, folder = next(iter(self.done.items()))
             say("next", f"the commands for {name}; those of the others have their folders instead")
             # A checkpoint's folder lies in `models` of its run.
             print_lines(next_commands(folder.parent.parent))
