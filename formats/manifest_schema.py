@@ -241,6 +241,25 @@ class FileEntry(_Part):
     sha256: Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
 
 
+class AstcPoint(_Part):
+    """What ASTC reached at one block size."""
+
+    blocks: Annotated[str, Field(max_length=16)]
+    bpp: Annotated[float, Field(ge=0)]
+    psnr_db: Figure
+
+
+class BesideAstc(_Part):
+    """Where the run stands beside ASTC at its bits per texel."""
+
+    gain_db: Figure
+    bpp: Annotated[float, Field(ge=0)]
+    psnr_db: Figure
+    astc: Annotated[list[AstcPoint], Field(min_length=1, max_length=2)]
+    quality: str
+    texels: Count
+
+
 class Manifest(_Part):
     """The whole of manifest.json."""
 
@@ -269,6 +288,7 @@ class Manifest(_Part):
     normal_angle_deg: Figures = []
     flip: dict[str, Figures] = {}
     lpips: dict[str, Figures] = {}
+    beside_astc: BesideAstc | None = None
     name: str = ""
     sources: dict[str, str] = {}
     fingerprint: str = ""

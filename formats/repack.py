@@ -59,6 +59,9 @@ def repack_export(source: Path, folder: Path, storage: str, name: str | None = N
         # The decoder keeps the entry that it was checked with, so a file that changed meanwhile is found below.
         manifest["files"] = [file_entry(aside / file) for file in names] + [network]
         manifest.update(stored_rates(manifest))
+        if manifest["bpp"] != reader.manifest["bpp"]:
+            # It compares at the rate of before.
+            manifest.pop("beside_astc", None)
         manifest["bytes_per_texel"] = fetched_bytes(storages)
         manifest["ue5_plugin_obstacles"] = plugin_obstacles(manifest)
         manifest["ue5_plugin"] = not manifest["ue5_plugin_obstacles"]

@@ -26,6 +26,7 @@ from tests.formats.test_export import random_texture_set
 from training.exporting import export_material
 from utils.errors import UsageError, UserError
 
+BESIDE = {"gain_db": 2.5, "bpp": 4.6, "psnr_db": 36.0, "astc": [], "quality": "medium", "texels": 64}
 WRONG_VALUES = (
     None,
     True,
@@ -191,6 +192,10 @@ def test_no_change_of_a_manifest_is_more_than_one_line_to_the_user(which, reques
         (["files", 1, "name"], "hash_grid_0.dds", ["twice"]),
         (["psnr", "overall", 0], "x", ["psnr.overall[0] is 'x'"]),
         (["notices"], [3], ["notices[0] is 3", "a text"]),
+        (["beside_astc"], "6x6", ["beside_astc is '6x6'", "an object"]),
+        (["beside_astc"], {"bpp": 4.6}, ["beside_astc.gain_db is missing"]),
+        (["beside_astc"], {**BESIDE, "astc": []}, ["beside_astc.astc is a list of 0", "at least 1 entries"]),
+        (["beside_astc"], {**BESIDE, "astc": [{"blocks": "6x6"}]}, ["beside_astc.astc[0].bpp is missing"]),
     ],
 )
 def test_the_message_names_the_key_what_was_found_and_what_is_expected(rewrite, path, value, words):

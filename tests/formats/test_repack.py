@@ -245,3 +245,12 @@ def test_what_a_repacked_manifest_says_of_the_plugin_is_that_of_its_own_files(tm
     back = repack_export(tmp_path / "bytes", tmp_path / "back", "rgba8")
     assert back["ue5_plugin"] and files(tmp_path / "back") == files(tmp_path / "plugin")
     assert json.loads((tmp_path / "back" / "manifest.json").read_text("utf-8")) == back
+
+
+def test_what_a_run_said_beside_astc_is_left_out_where_the_rate_is_another(tmp_path):
+    make_export(tmp_path / "run", storage="rgba8")
+    points = [{"blocks": "6x6", "bpp": 10.7, "psnr_db": 33.0}]
+    beside = {"gain_db": 2.5, "bpp": 9.9, "psnr_db": 35.5, "astc": points, "quality": "medium", "texels": 240}
+    update_manifest(tmp_path / "run", {"beside_astc": beside})
+    assert repack_export(tmp_path / "run", tmp_path / "named", "rgba8", "rust")["beside_astc"] == beside
+    assert "beside_astc" not in repack_export(tmp_path / "run", tmp_path / "packed", "packed")
