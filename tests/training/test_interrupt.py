@@ -57,6 +57,7 @@ COMMANDS = pytest.mark.parametrize(
         (("train.py",), ("--data_dir", "nowhere")),
         (("export.py",), ("--load_dir", "nowhere")),
         (("compare.py",), ("--data_dir", "nowhere", "--load_dir", "nowhere")),
+        (("view.py",), ("--load_dir", "nowhere")),
         (("dataset.py",), ("nowhere",)),
         (("-m", "model.doctor"), ()),
     ],
