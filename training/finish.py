@@ -94,7 +94,7 @@ def finish(session: Session, folder: Path, log: RunLog, watch: Stopwatch) -> dic
     print_summary(export.manifest, folder, watch.seconds())
     if isinstance(standing, str):
         say("beside ASTC", standing)
-    elif standing and standing.gain_db < 0 and config.run.preset != BETTER_PRESET:
+    if config.run.preset != BETTER_PRESET:
         say(
             "more quality per bit",
             f"--preset {BETTER_PRESET}, for a shader of your own, which export.py --shaders writes",

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from formats.dds import read_dds
 from formats.reader import NeuralTextureReader
 from formats.repack import repack_export
-from formats.words import grid_words
 from runtime.engines.absent import NEUTRAL, absent_sentence
 from runtime.engines.cost import cost_table
 from runtime.engines.gdshader import gdshader_decoder
@@ -20,17 +20,18 @@ from utils.files import write_bytes
 
 _CAPS_HEIGHT_WIDTH_PITCH_FORMAT, _MIPMAP_COUNT = 0x100F, 0x20000
 _RGB_WITH_ALPHA = 0x41
+_HEADER_BYTES = 128
 _TEXTURE, _MIPMAPS = 0x1000, 0x400008
 
 
 def dds_rgba8(levels: list[np.ndarray]) -> bytes:
-    """Return a DDS file of uint8 `[side, side, 4]` levels, finest first, as all releases of Godot 4 read it.
+    """Return a DDS file of uint8 `[H, W, 4]` levels, finest first, as all releases of Godot 4 read it.
 
-    Its header is the one without DX10. Godot takes either one level or all down to a single texel, and counts sides as
-    powers of two: levels lie in the upper left corner of such ones, and those that are missing are 0.
+    Levels are square where there are several. The header is the one without DX10. Godot takes either one level or all
+    down to a single texel, and counts sides as powers of two: levels lie in the upper left corner of such ones, and those
+    that are missing are 0.
     """
-    height = max(len(levels[0]), 1)
-    width = levels[0].shape[1]
+    height, width = levels[0].shape[:2]
     if len(levels) > 1:
         height = width = 1 << (width - 1).bit_length()
     count = width.bit_length() if len(levels) > 1 else 1
@@ -51,11 +52,6 @@ def dds_rgba8(levels: list[np.ndarray]) -> bytes:
     return b"".join(parts)
 
 
-def _word_bytes(words: np.ndarray) -> np.ndarray:
-    """Return uint32 `[H, W]` as uint8 `[H, W, 4]`, the lowest byte first."""
-    return np.ascontiguousarray(words, "<u4").view(np.uint8).reshape(*words.shape, 4)
-
-
 def godot_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[Path]:
     """Write `<name>.gdshader`, `.gdshaderinc`, `.tres`, the textures as DDS and a page; return the files.
 
@@ -66,15 +62,13 @@ def godot_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[
         repack_export(reader.folder, Path(aside), "packed_rgba8")
         packed = NeuralTextureReader(aside)
         shader, decoder = gdshader_decoder(packed, prefix)
-        textures = {}
-        for g, entry in enumerate(packed.manifest["grids"]):
-            levels, files = grid_words(packed, g).levels, len(entry["files"])
-            for j in range(files):
-                part = f"grid_{g}" if files == 1 else f"grid_{g}_{j}"
-                textures[part] = dds_rgba8([_word_bytes(level[..., j]) for level in levels])
-    weights = dds_rgba8([weights_texture(shader.weights.data)])
-    grid_bytes = sum(map(len, textures.values()))
-    textures["weights"] = weights
+        textures = {
+            binding.name: dds_rgba8(read_dds(packed.folder / binding.file)[1])
+            for binding in shader.bindings
+            if binding.name.startswith("grid_")
+        }
+    textures["weights"] = dds_rgba8([weights_texture(shader.weights.data)])
+    *grid_bytes, weights_bytes = (len(data) - _HEADER_BYTES for data in textures.values())
     manifest = reader.manifest
     values = {
         "name": name,
@@ -85,8 +79,9 @@ def godot_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[
         "neutral": NEUTRAL,
         "absent": absent_sentence(reader.present),
         "opengl": manifest["normal_convention"] == "opengl",
-        "cost": cost_table(packed, shader, grid_bytes, len(weights)),
-        **{key: manifest[key] for key in ("width", "height", "mips", "bpp", "wrap")},
+        "cost": cost_table(packed, shader, sum(grid_bytes), weights_bytes),
+        "mips": len(reader.stored_mips),
+        **{key: manifest[key] for key in ("width", "height", "bpp", "wrap")},
     }
     data = {
         f"{name}{suffix}": template(f"godot/{source}").render(values).encode()

@@ -27,14 +27,6 @@ from runtime.weights import pack_weights
 
 MOST_CONSTANT_BYTES = 4096
 """Weights up to this size are constants in the code; larger ones are a texture."""
-_OUTPUTS = {
-    "normal": "Normal",
-    "roughness": "Roughness",
-    "occlusion": "Occlusion",
-    "metallic": "Metallic",
-    "specular": "Specular",
-    "displacement": "Displacement",
-}
 
 
 @dataclass(frozen=True)
@@ -61,7 +53,6 @@ class HlslMaterial:
     textures: list[EngineTexture]
     outputs: dict[str, tuple[str, int]]
     """Of the maps that are present, but diffuse: what engines call them, and how many numbers they are."""
-    has_diffuse: bool
     green: int
     """1 where the stored normal's green points up (OpenGL), -1 where it points down."""
     facts: dict
@@ -91,7 +82,7 @@ def hlsl_material(reader: NeuralTextureReader, name: str, in_function: bool = Fa
                 )
                 textures.append(EngineTexture(binding.name, label, texels, binding.file if is_grid else "weights.bin"))
     struct = hlsl_struct(shader.text, name, in_function=in_function)
-    manifest, present = reader.manifest, reader.present
+    manifest = reader.manifest
     width, height = reader.mip_size(0)
     more = template("sampling.hlsl.j2").render(sample=struct.sample, width=width, height=height)
     in_memory = {texture.label: texture.texels.nbytes for texture in textures}
@@ -108,8 +99,11 @@ def hlsl_material(reader: NeuralTextureReader, name: str, in_function: bool = Fa
         struct,
         struct.text(more),
         textures,
-        {key: (_OUTPUTS[key], TEXTURE_CHANNELS[key]) for key in _OUTPUTS if present[key]},
-        present["diffuse"],
+        {
+            key: (key.capitalize(), count)
+            for key, count in TEXTURE_CHANNELS.items()
+            if key != "diffuse" and reader.present[key]
+        },
         1 if manifest["normal_convention"] == "opengl" else -1,
         {
             "version": VERSION,

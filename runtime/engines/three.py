@@ -69,7 +69,8 @@ def three_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[
         "three": THREE,
         "files": [{"name": file, "bytes": len(content)} for file, content in data.items()],
         "cost": cost_table(packed, shader, sum(map(len, data.values())) - len(weights), len(weights)),
-        **{key: reader.manifest[key] for key in ("width", "height", "mips", "bpp", "wrap")},
+        "mips": len(reader.stored_mips),
+        **{key: reader.manifest[key] for key in ("width", "height", "bpp", "wrap")},
     }
     data[f"{name}.js"] = template("three/module.js.j2").render(values).encode()
     data[f"{name}.html"] = template("three/index.html.j2").render(values).encode()

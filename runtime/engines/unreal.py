@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from pathlib import Path
 
 from PIL import Image
 
 from formats.manifest import MANIFEST_NAME
 from formats.reader import NeuralTextureReader
+from formats.repack import repack_export
 from runtime.engines.absent import NEUTRAL, absent_sentence
 from runtime.engines.hlsl_material import EngineTexture, HlslMaterial, hlsl_material
 from runtime.texts import template
-from utils.errors import UserError, describe_os_error
 from utils.files import write_bytes
 
 _CONSTANTS = {"diffuse": ("MP_BASE_COLOR", "Base Color"), "roughness": ("MP_ROUGHNESS", "Roughness")}
@@ -55,14 +54,14 @@ def unreal_package(reader: NeuralTextureReader, folder: Path, name: str) -> list
     names = {texture.label: f"T_{name}_{texture.label}.tga" for texture in material.textures}
     inputs = custom_node_inputs(material)
     files = {folder / names[texture.label]: _tga(texture) for texture in material.textures}
-    constants = {name: both for name, both in _CONSTANTS.items() if not reader.present[name]}
+    constants = {key: both for key, both in _CONSTANTS.items() if not reader.present[key]}
     script = template("unreal/import.py.j2").render(
         name=name,
         textures=_literal(names),
         inputs=json.dumps(inputs),
         outputs=_literal(dict(material.outputs.values())),
-        constants=_literal({key: float(NEUTRAL[name]) for name, (key, _) in constants.items()}),
-        has_diffuse=material.has_diffuse,
+        constants=_literal({place: float(NEUTRAL[key]) for key, (place, _) in constants.items()}),
+        has_diffuse=reader.present["diffuse"],
         **material.facts,
     )
     facts = material.facts
@@ -72,7 +71,7 @@ def unreal_package(reader: NeuralTextureReader, folder: Path, name: str) -> list
         outputs=material.outputs,
         green=material.green,
         absent=absent_sentence(reader.present),
-        constants={name: label for name, (_, label) in constants.items()},
+        constants=[label for _, label in constants.values()],
         plugin_settings=_plugin_settings(reader) if facts["plugin"] else "",
         **facts,
     )
@@ -91,7 +90,7 @@ def _literal(values: dict) -> str:
 
 def _tga(texture: EngineTexture) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(texture.texels, "RGBA").save(file, "TGA")
+    Image.fromarray(texture.texels).save(file, "TGA")
     return file.getvalue()
 
 
@@ -101,18 +100,11 @@ def _plugin_settings(reader: NeuralTextureReader) -> str:
     sides = ", ".join(str(grid["max_resolution"]) for grid in grids)
     return (
         f"{len(grids)} grids of side {sides}, {layers[0]['rows']} neurons, {len(layers) - 1} hidden layers, hidden "
-        f"activation {layers[0]['activation']}, output activation {layers[-1]['activation']} (the files do not carry it)"
+        f"activation {layers[0]['activation']}, output activation {layers[-1]['activation']} (the npz does not carry it)"
     )
 
 
 def _plugin_files(reader: NeuralTextureReader, folder: Path) -> list[Path]:
-    """Copy what the plugin reads, under the names that it knows."""
-    manifest, copies = reader.manifest, {MANIFEST_NAME: MANIFEST_NAME}
-    copies[manifest["network"]["file"]] = "network_data.npz"
-    for g, grid in enumerate(manifest["grids"]):
-        copies[grid["files"][0]] = f"hash_grid_{g}.dds"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return [Path(shutil.copyfile(reader.folder / source, folder / target)) for source, target in copies.items()]
-    except OSError as error:
-        raise UserError(describe_os_error(error, folder)) from error
+    """Write what the plugin reads, under the names that it knows."""
+    manifest = repack_export(reader.folder, folder, "rgba8")
+    return [folder / entry["name"] for entry in manifest["files"]] + [folder / MANIFEST_NAME]

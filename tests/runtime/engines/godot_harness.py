@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.runtime.devices import require_device
 from tests.runtime.engines.godot_dds import read_godot_dds
+from tests.runtime.engines.gpu import GROUP, run_points
 
 BUILTINS = """
 vec2 UV; vec4 FRAGCOORD; float TIME; vec3 ALBEDO; vec3 NORMAL_MAP; float NORMAL_MAP_DEPTH; float ROUGHNESS; float AO;
@@ -19,7 +19,7 @@ float METALLIC; float SPECULAR; const bool OUTPUT_IS_SRGB = false;
 """
 DESKTOP = f"""#version 450
 #extension GL_EXT_samplerless_texture_functions : require
-layout(local_size_x = 64) in;
+layout(local_size_x = {GROUP}) in;
 struct Point {{ vec4 uv_and_pixel; vec4 footprint; }};
 layout(std430, binding = 0) readonly buffer Points {{ Point points[]; }};
 layout(std430, binding = 1) buffer Shaded {{ float shaded[]; }};
@@ -31,7 +31,6 @@ vec4 footprint;
 DESKTOP_MAIN = """
 void main() {
     uint at = gl_GlobalInvocationID.x;
-    if (at >= uint(points.length())) return;
     UV = points[at].uv_and_pixel.xy;
     FRAGCOORD = vec4(points[at].uv_and_pixel.zw + 0.5, 0.0, 1.0);
     footprint = points[at].footprint;
@@ -61,11 +60,11 @@ def inlined(shader: Path) -> str:
 
 
 def as_desktop(code: str, settings: dict[str, str]) -> tuple[str, list[str]]:
-    """Return GLSL 4.50 of a compute shader, and the names of its textures, which have bindings 2, 3, ..."""
+    """Return GLSL 4.50 of a compute shader, and the names of its textures, which have bindings 3, 4, ..."""
     names = _SAMPLER.findall(code)
     for number, name in enumerate(names):
         code = re.sub(
-            rf"uniform sampler2D {name} :[^;]+;", f"layout(binding = {number + 2}) uniform texture2D {name};", code
+            rf"uniform sampler2D {name} :[^;]+;", f"layout(binding = {number + 3}) uniform texture2D {name};", code
         )
     code = _UNIFORM.sub(lambda found: f"const {found[1]} {found[2]} = {settings.get(found[2], found[3])};", code)
     return DESKTOP + code + DESKTOP_MAIN, names
@@ -108,57 +107,6 @@ def shade(package: Path, name: str, points: np.ndarray, settings: dict[str, str]
 
     The results are ALBEDO, NORMAL_MAP, ROUGHNESS, AO, METALLIC and SPECULAR.
     """
-    device = require_device()
-    import wgpu
-
     code, names = as_desktop(inlined(package / f"{name}.gdshader"), settings)
-    spirv = compile_glsl(code, "comp", folder)
-    usage = wgpu.BufferUsage
-    given = device.create_buffer_with_data(data=np.ascontiguousarray(points, np.float32), usage=usage.STORAGE)
-    shaded = device.create_buffer(size=40 * len(points), usage=usage.STORAGE | usage.COPY_SRC)
-    resources = [
-        {"buffer": given, "offset": 0, "size": given.size},
-        {"buffer": shaded, "offset": 0, "size": shaded.size},
-    ]
-    resources += [_texture(device, wgpu, read_godot_dds(package / f"{texture}.dds")) for texture in names]
-    buffer_types = ("read-only-storage", "storage")
-    layout = device.create_bind_group_layout(
-        entries=[
-            {"binding": n, "visibility": 4}
-            | ({"buffer": {"type": buffer_types[n]}} if n < 2 else {"texture": {"sample_type": "float"}})
-            for n in range(len(resources))
-        ]
-    )
-    pipeline = device.create_compute_pipeline(
-        layout=device.create_pipeline_layout(bind_group_layouts=[layout]),
-        compute={"module": device.create_shader_module(code=spirv), "entry_point": "main"},
-    )
-    group = device.create_bind_group(
-        layout=layout, entries=[{"binding": n, "resource": resource} for n, resource in enumerate(resources)]
-    )
-    encoder = device.create_command_encoder()
-    run = encoder.begin_compute_pass()
-    run.set_pipeline(pipeline)
-    run.set_bind_group(0, group)
-    run.dispatch_workgroups(-(-len(points) // 64))
-    run.end()
-    device.queue.submit([encoder.finish()])
-    return np.frombuffer(device.queue.read_buffer(shaded), np.float32).reshape(-1, 10)
-
-
-def _texture(device, wgpu, levels: list[np.ndarray]):
-    texture = device.create_texture(
-        size=(levels[0].shape[1], levels[0].shape[0], 1),
-        mip_level_count=len(levels),
-        format="rgba8unorm",
-        usage=wgpu.TextureUsage.TEXTURE_BINDING | wgpu.TextureUsage.COPY_DST,
-    )
-    for mip, level in enumerate(levels):
-        rows, columns = level.shape[:2]
-        device.queue.write_texture(
-            {"texture": texture, "mip_level": mip},
-            np.ascontiguousarray(level),
-            {"bytes_per_row": 4 * columns, "rows_per_image": rows},
-            (columns, rows, 1),
-        )
-    return texture.create_view()
+    textures = [read_godot_dds(package / f"{texture}.dds") for texture in names]
+    return run_points(compile_glsl(code, "comp", folder), points, 10, textures)

@@ -12,11 +12,14 @@ GROUP = 64
 """Threads in a group of the shaders that `run_points` runs."""
 
 
-def run_points(code: bytes | str, points: np.ndarray, width: int, textures: Sequence[np.ndarray]) -> np.ndarray:
+def run_points(
+    code: bytes | str, points: np.ndarray, width: int, textures: Sequence[Sequence[np.ndarray]]
+) -> np.ndarray:
     """Run `main` of SPIR-V or WGSL for every point: float32 `[N, P]` in, float32 `[N, width]` out.
 
-    Bindings: 0 the points, 1 the results, 2 a nearest sampler, then the RGBA8 textures, uint8 `[H, W, 4]`. Skips the
-    test where there is no device.
+    Bindings: 0 the points, 1 the results, 2 a nearest sampler, then the RGBA8 textures, each the uint8 `[H, W, 4]` of its
+    mips, finest first. `main` also runs for points of zeros that fill up the last group. Skips the test where there is
+    no device.
     """
     import wgpu
 
@@ -32,19 +35,21 @@ def run_points(code: bytes | str, points: np.ndarray, width: int, textures: Sequ
     ]
     entries.append({"binding": 2, "resource": device.create_sampler()})
     kinds: list[dict] = [{"buffer": {"type": "read-only-storage"}}, {"buffer": {"type": "storage"}}, {"sampler": {}}]
-    for number, texels in enumerate(textures, 3):
-        height, columns = texels.shape[:2]
+    for number, levels in enumerate(textures, 3):
         texture = device.create_texture(
-            size=(columns, height, 1),
+            size=(levels[0].shape[1], levels[0].shape[0], 1),
+            mip_level_count=len(levels),
             format="rgba8unorm",
             usage=wgpu.TextureUsage.TEXTURE_BINDING | wgpu.TextureUsage.COPY_DST,
         )
-        device.queue.write_texture(
-            {"texture": texture},
-            np.ascontiguousarray(texels),
-            {"bytes_per_row": 4 * columns, "rows_per_image": height},
-            (columns, height, 1),
-        )
+        for mip, texels in enumerate(levels):
+            rows, columns = texels.shape[:2]
+            device.queue.write_texture(
+                {"texture": texture, "mip_level": mip},
+                np.ascontiguousarray(texels),
+                {"bytes_per_row": 4 * columns, "rows_per_image": rows},
+                (columns, rows, 1),
+            )
         entries.append({"binding": number, "resource": texture.create_view()})
         kinds.append({"texture": {"sample_type": "float"}})
     # Not "auto", which knows only what the code uses.

@@ -99,4 +99,4 @@ def run(source: str, points: np.ndarray, textures: list[EngineTexture]) -> np.nd
     As WGSL: SPIR-V of so much code takes the software device's compiler minutes.
     """
     code = compile_slang({"harness.hlsl": source}, "wgsl", "main", {}).decode()
-    return run_points(code, points, WIDTH, [texture.texels for texture in textures])
+    return run_points(code, points, WIDTH, [[texture.texels] for texture in textures])

@@ -110,6 +110,9 @@ def test_package_holds_all_that_its_page_asks_for(tmp_path):
     }  # fmt: skip
     module = (tmp_path / "wall.js").read_text("utf-8")
     assert "normalNode" not in module and "specularColorNode" not in module
+    for file in names:
+        if file.endswith(".bin"):
+            assert f'new URL( "./{file}", import.meta.url )' in module
     assert (tmp_path / "wall_weights.bin").stat().st_size % (256 * 16) == 0
 
 

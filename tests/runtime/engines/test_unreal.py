@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.random_exports import preset
+from formats.reader import NeuralTextureReader
 from runtime.engines.hlsl_material import hlsl_material
 from runtime.engines.hlsl_struct import declarations, hlsl_struct
 from runtime.engines.unreal import custom_node_code, custom_node_inputs, unreal_material, unreal_package
@@ -15,6 +17,7 @@ from tests.runtime.dxc import compile_hlsl
 from tests.runtime.engines.hlsl_harness import main_of, material, normals, random_points, run, texel_points
 from tests.runtime.exports import in_linear_light
 from tests.runtime.materials import exported, without
+from training.exporting import export_material
 
 _AROUND = """
 #define MaterialFloat float
@@ -210,9 +213,17 @@ def test_absent_maps_get_constants_where_unreals_own_values_are_others(tmp_path,
     assert "roughness 1" in page and "Constant of 1 with Base Color and Roughness" in page
 
 
-def test_the_plugins_files_lie_beside_where_it_reads_them(tmp_path):
-    reader = material(tmp_path / "export", False)
-    files = [path.name for path in unreal_package(reader, tmp_path / "unreal", "Brick")]
-    assert reader.manifest["ue5_plugin"] == ("hash_grid_0.dds" in files)
-    page = (tmp_path / "unreal" / "Brick_README.md").read_text(encoding="utf-8")
-    assert "not run" in page and "multiply-adds" in page
+def test_what_the_plugin_can_read_lies_in_a_folder_under_its_names_with_settings_on_the_page(tmp_path):
+    export_material(preset("ue5"), tmp_path / "export", name="Brick")
+    readers = {"Brick": NeuralTextureReader(tmp_path / "export"), "Rust": material(tmp_path / "large", True)}
+    pages = {}
+    for name, reader in readers.items():
+        unreal_package(reader, tmp_path / "unreal", name)
+        pages[name] = (tmp_path / "unreal" / f"{name}_README.md").read_text(encoding="utf-8")
+        assert "not run" in pages[name] and "multiply-adds" in pages[name]
+    plugin = tmp_path / "unreal" / "plugin" / "Brick"
+    files = {path.name for path in plugin.iterdir()}
+    assert files == {"manifest.json", "network_data.npz", "hash_grid_0.dds", "hash_grid_1.dds"}
+    assert (NeuralTextureReader(plugin).decode(0) == readers["Brick"].decode(0)).all()
+    assert "`plugin/Brick` holds" in pages["Brick"] and "hidden activation leaky_relu" in pages["Brick"]
+    assert not (tmp_path / "unreal" / "plugin" / "Rust").exists() and "`plugin/" not in pages["Rust"]
