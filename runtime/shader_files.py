@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import jinja2
-
 from configs import VERSION
 from formats.dds import HEADER_BYTES
 from formats.export_folder import file_prefix_of
@@ -18,7 +16,7 @@ from formats.reader import NeuralTextureReader
 from formats.repack import repack_export
 from runtime.shader_page import page_text
 from runtime.shaders import TARGETS, Shader, default_options, generate
-from runtime.specialise import HERE
+from runtime.texts import template
 from runtime.weights import WORD_BYTES, PackedWeights, pack_weights, weights_json
 from utils.files import write_bytes, write_json
 
@@ -161,10 +159,7 @@ def _cpp_face(reader: NeuralTextureReader, shader: Shader, weights_file: str) ->
         for b in shader.bindings
         if b.kind == "buffer" and b.name.startswith("grid_")
     ]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE / "templates"), undefined=jinja2.StrictUndefined
-    )
-    return environment.get_template("face.cpp.j2").render(
+    return template("face.cpp.j2", trim=False).render(
         grids=grids,
         header_bytes=HEADER_BYTES,
         weights_file=weights_file,

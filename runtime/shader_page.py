@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 
-import jinja2
-
 from formats.dds import FORMATS, HEADER_BYTES
 from formats.names import plain_name
 from formats.reader import NeuralTextureReader
 from images.mips import mip_size
 from runtime.shaders import Shader
-from runtime.specialise import HERE, Binding
+from runtime.specialise import Binding
+from runtime.texts import template
 
 _CHECKED = {
     "slang": "compiled by slangc",
@@ -76,15 +75,12 @@ def page_text(reader: NeuralTextureReader, shader: Shader, file: str, weights_fi
     """Return the page of one generated source in Markdown."""
     manifest, target, options, fold = reader.manifest, shader.target.name, shader.options, shader.weights.fold
     sizes = {entry["name"]: entry["bytes"] for entry in manifest["files"]}
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE / "templates"), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
-    )
     checked = _CHECKED[target]
     if options.cooperative_vectors:
         checked = "written by slangc; not run, for want of a device with cooperative vectors"
     elif options.half and target in _HALF_CHECKED:
         checked = _HALF_CHECKED[target]
-    return environment.get_template("shader_page.md.j2").render(
+    return template("shader_page.md.j2", trim=False).render(
         file=file,
         name=plain_name(manifest.get("name", ""), ascii_only=False),
         language=_LANGUAGES.get(target, target.upper()),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from formats.reader import NeuralTextureReader
 from runtime.slang import compile_slang
-from runtime.specialise import HERE, Binding, Options, Specialised, specialise
+from runtime.specialise import Binding, Options, Specialised, specialise
 from runtime.weights import PackedWeights, pack_weights
 from utils.errors import UserError
 
@@ -118,7 +119,7 @@ def default_options(target: str) -> Options:
 
 @cache
 def _source() -> str:
-    return (HERE / "neural_texture.slang").read_text(encoding="utf-8")
+    return (Path(__file__).parent / "neural_texture.slang").read_text(encoding="utf-8")
 
 
 def _check_webgpu(manifest: dict) -> None:

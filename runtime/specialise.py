@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
-
-import jinja2
 
 from configs import TEXTURE_CHANNELS
 from formats.names import plain_name
 from formats.reader import NeuralTextureReader
+from runtime.texts import template
 from runtime.weights import WORD_BYTES, WORD_WEIGHTS, PackedLayer, PackedWeights
 from utils.errors import UserError
 
-HERE = Path(__file__).parent
 WEIGHTS_TEXTURE_WIDTH = 256
 """Texels in a row of the weights as a texture: RGBA8, four to a word, or a word each."""
 MOST_POSITION = 1 << 30
@@ -103,14 +100,7 @@ def specialise(reader: NeuralTextureReader, weights: PackedWeights, options: Opt
     steps, layers, outputs = _network(manifest, weights)
     encoding = manifest["positional_encoding"]
     products = (manifest.get("position_order", 0) + 1) ** 2 - 1
-    template = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE / "templates"),
-        trim_blocks=False,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    template.filters["bool"] = lambda value: "true" if value else "false"
-    source = template.get_template("material.slang.j2").render(
+    source = template("material.slang.j2", trim=False).render(
         source=plain_name(manifest.get("name", "")),
         width=manifest["width"],
         height=manifest["height"],
