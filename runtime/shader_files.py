@@ -47,8 +47,8 @@ def write_shaders(
 
     The export in `source` is written there in `storage` (by default what every target reads), beside it `weights.bin`
     and `weights.json` as precise as the export, or `weights_float32` for targets that read those (`Target.weights`), a
-    source and a page for each target. `name`: what files begin with; `half`: arithmetic in half
-    precision; `fold`: first layers with the place folded in; `cooperative_vectors`: variants for SPIR-V and HLSL too.
+    source and a page for each target. `name`: what files begin with; `half`: arithmetic in half precision; `fold`: first
+    layers with the place folded in; `cooperative_vectors`: variants for SPIR-V and HLSL too.
     Returns the files that were written. Raises `UserError` where slangc is missing, the storage does not suit a target
     or files cannot be written.
     """
@@ -62,15 +62,16 @@ def write_shaders(
         for precision, members in _by_weights(reader, targets).items():
             packed = pack_weights(reader, fold, precision)
             # C++ compilers have no vectors of half precision that slangc could use.
-            halves = {target: half and target != "cpp" for target in members}
-            chosen = [generate(reader, t, replace(default_options(t), half=halves[t]), packed) for t in members]
+            chosen = [
+                generate(reader, t, replace(default_options(t), half=half and t != "cpp"), packed) for t in members
+            ]
             groups.append(("", f"_{precision}" if precision else "", packed, chosen))
         if cooperative_vectors:
             packed = pack_weights(reader, fold, "float16")
-            options = {
-                target: replace(default_options(target), half=True, cooperative_vectors=True) for target in TARGETS
-            }
-            chosen = [generate(reader, target, options[target], packed) for target in COOPERATIVE_TARGETS]
+            chosen = [
+                generate(reader, t, replace(default_options(t), half=True, cooperative_vectors=True), packed)
+                for t in COOPERATIVE_TARGETS
+            ]
             groups.append(("_cooperative", "_cooperative", packed, chosen))
     manifest = repack_export(source, folder, storage, name)
     reader, prefix = NeuralTextureReader(folder), file_prefix_of(manifest)
