@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from formats.bc4 import BC4_ENCODER_VERSION, bc4_blocks, bc5_blocks
-from formats.bc7 import BLOCK, bc7_blocks, bc7_encoder
+from formats.bc7 import BLOCK, BLOCK_BYTES, bc7_blocks, bc7_encoder
 
 TEXELS_AT_ONCE = 1 << 18
 
@@ -30,8 +30,8 @@ class BlockFormat:
 
 BC4 = BlockFormat("BC4_UNORM", 80, 139, 8)
 BC5 = BlockFormat("BC5_UNORM", 83, 141, 16)
-BC7 = BlockFormat("BC7_UNORM", 98, 145, 16)
-BC7_SRGB = BlockFormat("BC7_UNORM_SRGB", 99, 146, 16, is_srgb=True)
+BC7 = BlockFormat("BC7_UNORM", 98, 145, BLOCK_BYTES)
+BC7_SRGB = BlockFormat("BC7_UNORM_SRGB", 99, 146, BLOCK_BYTES, is_srgb=True)
 
 
 def encode_blocks(
