@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from formats.bc4 import BC4_ENCODER_VERSION, bc4_blocks, bc5_blocks
 from formats.bc7 import BLOCK, BLOCK_BYTES, bc7_blocks, bc7_encoder
+from images.mips import mip_size
 
 TEXELS_AT_ONCE = 1 << 18
 
@@ -26,6 +27,13 @@ class BlockFormat:
     def level_bytes(self, width: int, height: int) -> int:
         """Bytes of a level of `width x height` texels, in whole blocks."""
         return -(-width // BLOCK) * -(-height // BLOCK) * self.block_bytes
+
+    def check_levels(self, levels: Sequence[bytes], width: int, height: int) -> None:
+        """Raise `ValueError` where levels, finest first, are not those of a texture of `width x height` texels."""
+        for mip, level in enumerate(levels):
+            expected = self.level_bytes(*mip_size(width, height, mip))
+            if len(level) != expected:
+                raise ValueError(f"level {mip} has {len(level)} bytes, expected {expected}")
 
 
 BC4 = BlockFormat("BC4_UNORM", 80, 139, 8)
