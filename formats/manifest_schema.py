@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from configs import ACTIVATION_NAMES, DIFFUSE_SPACES, N_CHANNELS, QUANTIZE_BITS, TEXTURE_CHANNELS, Interpolation
-from formats.fields import FIELD_BITS, WORD_BITS, WORD_FORMATS
+from formats.fields import FIELD_BITS, WORD_BITS, WORD_FORMATS, is_level_scale, level_scale
 from formats.manifest_messages import error_message, shortened, shown
 from images.mips import mip_count
 
@@ -168,14 +168,13 @@ class Grid(_Part):
                 raise ValueError(f"fields[{number}] overlaps another one in word {field.word}")
             taken[field.word] = taken.get(field.word, 0) | mask
         most = max(field.bits for field in self.fields)
-        steps = 1 << most
         if self.quantize_bits != most:
             raise ValueError(f"quantize_bits is {self.quantize_bits}, expected the most bits of a field, {most}")
-        expected = (steps - 1) / steps, -(steps - 1) / 2 / steps
-        if max(abs(self.scale - expected[0]), abs(self.offset - expected[1])) > 1e-6:
+        if not is_level_scale(most, self.scale, self.offset):
+            scale, offset = level_scale(most)
             raise ValueError(
-                f"scale and offset are {self.scale:g} and {self.offset:g}, expected {expected[0]:g} and "
-                f"{expected[1]:g} for fields of {most} bits"
+                f"scale and offset are {self.scale:g} and {self.offset:g}, expected {scale:g} and {offset:g} "
+                f"for fields of {most} bits"
             )
 
     @property
