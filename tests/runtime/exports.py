@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,18 +10,14 @@ import numpy as np
 from benchmarks.random_exports import ALL, grid, make_source, preset
 from benchmarks.runtime_device import POINT
 from configs import ACTIVATION_NAMES, PRESETS
-from formats.export_folder import file_entry, grid_files, write_grid
-from formats.manifest import MANIFEST_NAME
 from formats.reader import NeuralTextureReader
-from formats.storage import grid_storage
 from images.mips import mip_size
+from tests.formats.export_changes import replace_grid
 from tests.runtime.materials import without
 from training.exporting import export_material
-from utils.files import write_json
 
 SAMPLE, TRILINEAR, LOAD, STOCHASTIC = range(4)
 """Functions that a point of NeuralTexture_Decode names."""
-MAPS = ("diffuse", "normal", "roughness", "occlusion", "metallic", "specular", "displacement")
 
 
 def small(storage: str = "packed", width: int = 64, height: int = 32, seed: int = 1, **model):
@@ -39,27 +34,11 @@ def small(storage: str = "packed", width: int = 64, height: int = 32, seed: int 
     )
 
 
-def mixed_bits(folder: Path, source, bits: list[tuple[int, ...]]) -> None:
-    """Write an export whose features differ in bits: `bits` of each grid's, random codes."""
-    manifest, rng = export_material(source, folder).manifest, np.random.default_rng(5)
-    manifest = copy.deepcopy(manifest)
-    for g, (entry, own) in enumerate(zip(manifest["grids"], bits, strict=True)):
-        assert len(own) == entry["n_features"]
-        for name in entry["files"]:
-            (folder / name).unlink()
-        stored = grid_storage(own, "packed")
-        entry.update(stored.entry())
-        entry["files"] = grid_files(g, stored.n_files, None)
-        sides = [entry["max_resolution"] >> level for level in range(entry["n_levels"])]
-        codes = [np.stack([rng.integers(0, 1 << b, (side, side)) for b in own], -1).astype(np.int32) for side in sides]
-        write_grid(folder, entry["files"], [stored.pack(level) for level in codes], stored)
-    files = [name for entry in manifest["grids"] for name in entry["files"]] + [manifest["network"]["file"]]
-    manifest["files"] = [file_entry(folder / name) for name in files]
-    write_json(folder / MANIFEST_NAME, manifest)
-
-
 def _mixed(folder: Path) -> None:
-    mixed_bits(folder, small(), [(5, 3, 8, 1, 2, 7, 6, 4), (8, 6, 16, 3)])
+    """Features that differ in bits within a grid, with random codes."""
+    export_material(small(), folder)
+    replace_grid(folder, 0, (5, 3, 8, 1, 2, 7, 6, 4), "packed")
+    replace_grid(folder, 1, (8, 6, 16, 3), "packed")
 
 
 def _written(source) -> Callable[[Path], None]:
