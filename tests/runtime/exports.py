@@ -12,10 +12,18 @@ from benchmarks.runtime_device import POINT
 from configs import ACTIVATION_NAMES, PRESETS
 from formats.reader import NeuralTextureReader
 from images.mips import mip_size
+from runtime.specialise import Options
 from tests.formats.export_changes import replace_grid
 from tests.runtime.materials import without
 from training.exporting import export_material
 
+FLOAT_ERROR = 1e-3
+"""Largest error in float32."""
+STEP = 1 / 255
+"""The same in half precision: a step of 8 bits."""
+SAMPLER_ERROR = 0.02
+"""The same by the texture unit: Mesa's software sampler weighs RGBA8 taps with 8 bits; GPUs do with 8 or more."""
+EXACT = Options(bake=False, decode=True, filter=False)
 SAMPLE, TRILINEAR, LOAD, STOCHASTIC = range(4)
 """Functions that a point of NeuralTexture_Decode names."""
 
@@ -183,3 +191,24 @@ def largest_error(decoded: np.ndarray, wanted: np.ndarray) -> float:
     assert known.mean() > 0.9
     difference = np.abs(decoded[known].astype(np.float64) - wanted[known])
     return float(np.where(np.isnan(difference), np.inf, difference).max())
+
+
+def baked_steps(reader, mip: int, baked: dict[str, np.ndarray]) -> int:
+    """Largest difference of baked textures from the reader's mip, 8-bit steps."""
+    got = np.concatenate(
+        [
+            baked["baked_diffuse"][..., :3],
+            baked["baked_normal"][..., :3],
+            baked["baked_surface"][..., [1, 0, 2]],
+            baked["baked_normal"][..., 3:],
+            baked["baked_diffuse"][..., 3:],
+        ],
+        -1,
+    ).astype(int)
+    assert (baked["baked_surface"][..., 3] == 255).all()
+    return int(np.abs(got - reader.decode_uint8(mip)).max())
+
+
+def assert_baked(reader, mip: int, baked: dict[str, np.ndarray]) -> None:
+    """Baked textures are the reader's mip within one 8-bit step."""
+    assert baked_steps(reader, mip, baked) <= 1

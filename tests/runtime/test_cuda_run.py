@@ -12,9 +12,8 @@ import pytest
 from benchmarks.cpp_program import ENTRY_BYTES, buffer_data
 from runtime.shaders import generate
 from tests.runtime.compilers import cuda_to_ptx
-from tests.runtime.exports import draw_points, expected, largest_error
+from tests.runtime.exports import FLOAT_ERROR, draw_points, expected, largest_error
 
-FLOAT_ERROR = 1e-3
 GROUP = 64
 """Threads of a group of NeuralTexture_Decode."""
 _COMPUTE_MAJOR, _COMPUTE_MINOR = 75, 76
