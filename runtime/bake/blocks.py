@@ -12,6 +12,7 @@ from formats.bc7 import BLOCK, BLOCK_BYTES, bc7_blocks, bc7_encoder
 from images.mips import mip_size
 
 TEXELS_AT_ONCE = 1 << 18
+"""Texels of a strip of BC4 and BC5, after which progress is shown and Ctrl-C heeded."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,6 @@ def encode_blocks(
         rgba[..., :3] = texels
         return bc7_blocks(rgba, progress=progress)
     padded = np.pad(texels, ((0, -texels.shape[0] % BLOCK), (0, -texels.shape[1] % BLOCK), (0, 0)), mode="edge")
-    # A large map would neither show progress nor heed Ctrl-C.
     rows_at_once = max(BLOCK, TEXELS_AT_ONCE // padded.shape[1] // BLOCK * BLOCK)
     parts = []
     for top in range(0, len(padded), rows_at_once):
