@@ -35,6 +35,10 @@ def build(source: Path, *flags: str) -> ctypes.CDLL:
     return ctypes.CDLL(str(library))
 
 
+ENTRY_BYTES = {"uint4": 16, "uint": 4, "float": 4}
+"""Bytes of a buffer's entry by `Binding.format`; other entries are points."""
+
+
 class _Buffer(ctypes.Structure):
     _fields_ = [("data", ctypes.c_void_p), ("count", ctypes.c_size_t)]
 
@@ -69,11 +73,12 @@ def prepared(
     parameters = Parameters()
     for binding in shader.bindings:
         values = data[binding.name]
-        one = values.ctypes.data
-        count = values.size * values.itemsize // (16 if binding.name == "weights" else 4)
-        setattr(parameters, binding.name, one if binding.kind == "uniform" else _Buffer(one, count))
+        address = values.ctypes.data
+        count = values.nbytes // ENTRY_BYTES.get(binding.format, POINT.itemsize)
+        setattr(parameters, binding.name, address if binding.kind == "uniform" else _Buffer(address, count))
     groups = (ctypes.c_uint32 * 6)(0, 0, 0, -(-len(points) // 64), 1, 1)
 
+    # The parameters hold addresses alone, so the call keeps the data.
     def call(kept: dict = data) -> None:
         library.NeuralTexture_Decode(groups, None, ctypes.byref(parameters))
 

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from configs import PRESETS, HashGridConfig, ModelConfig
+from configs import PRESETS, TEXTURE_CHANNELS, HashGridConfig, ModelConfig
 from model.layout import model_layout
 from training.export_source import ExportSource
 
-TYPES = {"diffuse": 3, "normal": 3, "roughness": 1, "occlusion": 1, "metallic": 1, "specular": 1, "displacement": 1}
-ALL = dict.fromkeys(TYPES, True)
+ALL = dict.fromkeys(TEXTURE_CHANNELS, True)
+"""All maps are present."""
 
 
 def grid(resolution: int = 8, levels: int = 2, **fields) -> HashGridConfig:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from types import SimpleNamespace
 
 import numpy as np
 
@@ -16,6 +15,8 @@ from utils.errors import UserError
 POINT = np.dtype([("position", "<f4", 4), ("footprint", "<f4", 4), ("noise", "<f4", 4)])
 """What the generated entry NeuralTexture_Decode reads for a point."""
 FEATURES = ("shader-f16", "texture-compression-bc", "timestamp-query", "texture-format16bit-norm")
+COMPUTE_STAGE = 4
+"""WebGPU's number of the stage that reads the bindings."""
 TEXTURE_FORMATS = {
     "R8G8B8A8_UNORM": ("rgba8unorm", "float"),
     "R16G16B16A16_UNORM": ("rgba16unorm", "float"),
@@ -58,7 +59,7 @@ class Decoder:
         self.usage = wgpu.BufferUsage
         self.layout = self.device.create_bind_group_layout(
             entries=[_layout_entry(b) for b in shader.bindings]
-            + [{"binding": number, "visibility": 4, **entry} for number, entry in (more or {}).items()]
+            + [{"binding": number, "visibility": COMPUTE_STAGE, **entry} for number, entry in (more or {}).items()]
         )
         module = self.device.create_shader_module(code=code)
         self.pipeline = self.device.create_compute_pipeline(
@@ -174,7 +175,6 @@ def grid_texture(device, reader: NeuralTextureReader, binding):
 
 
 def _layout_entry(binding) -> dict:
-    entry = SimpleNamespace(binding=binding.number, visibility=4)
     kinds = {
         "buffer": {"buffer": {"type": "read-only-storage"}},
         "output_buffer": {"buffer": {"type": "storage"}},
@@ -183,5 +183,7 @@ def _layout_entry(binding) -> dict:
         "storage_texture": {"storage_texture": {"access": "write-only", "format": "rgba8unorm"}},
     }
     if binding.kind == "texture":
-        return {**vars(entry), "texture": {"sample_type": TEXTURE_FORMATS[binding.format][1]}}
-    return {**vars(entry), **kinds[binding.kind]}
+        what = {"texture": {"sample_type": TEXTURE_FORMATS[binding.format][1]}}
+    else:
+        what = kinds[binding.kind]
+    return {"binding": binding.number, "visibility": COMPUTE_STAGE, **what}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -16,10 +16,13 @@ from types import ModuleType
 
 import numpy as np
 
+from images.mips import mip_size
 from utils.errors import UserError
 
 BLOCK = 4
 """Texels of a block's side."""
+BLOCK_BYTES = 16
+"""Bytes of a block."""
 TEXELS_AT_ONCE = 1 << 16
 """Texels of a strip. An encoder does not return before its end, and neither shows progress nor heeds Ctrl-C until then."""
 SETTINGS = ("linear", "thorough", "perceptual")
@@ -34,6 +37,15 @@ def _intel() -> ModuleType | None:
         return importlib.import_module("ispc_texcomp")
     except ImportError:
         return None
+
+
+def bc7_bytes(manifest: Mapping) -> int:
+    """Return what a material's present maps take as BC7 textures with all mips, scalars three to a texture."""
+    present = {channel["name"]: channel["present"] for channel in manifest["channels"]}
+    scalars = sum(there for name, there in present.items() if name not in ("diffuse", "normal"))
+    textures = present["diffuse"] + present["normal"] + -(-scalars // 3)
+    sizes = (mip_size(manifest["width"], manifest["height"], mip) for mip in range(manifest["mips"]))
+    return textures * sum(BLOCK_BYTES * -(-width // BLOCK) * -(-height // BLOCK) for width, height in sizes)
 
 
 def package_version(package: str) -> str:

@@ -84,8 +84,11 @@ def read_grid(folder: Path, entry: dict, all_levels: bool | None) -> StoredGrid:
     return StoredGrid(folder / entry["files"][0], entry, stored_as(entry), [list(level) for level in zip(*files)][::-1])
 
 
-def read_layers(folder: Path, network: dict) -> list[Layer]:
-    """Read the decoder's layers; raises `UserError` where the file is damaged or not what the manifest says."""
+def read_weights(folder: Path, network: dict) -> np.ndarray:
+    """Read the decoder's flat array as it is stored, with all that the layers' offsets reach.
+
+    Raises `UserError` where the file is damaged or not what the manifest says.
+    """
     path, eight_bits = folder / network["file"], network["precision"] == "int8"
     extents = [(layer["offset"], layer["rows"] * layer["cols"]) for layer in network["layers"]]
     for layer in network["layers"]:
@@ -97,22 +100,33 @@ def read_layers(folder: Path, network: dict) -> list[Layer]:
     flat = read_flat_array(path, network["array"], network["precision"], size * np.dtype(network["precision"]).itemsize)
     if size > len(flat):
         raise UserError(f"{path} has {len(flat)} weights, too few for its manifest; export the material again")
+    return flat
 
-    def part(first: int, count: int) -> np.ndarray:
-        if eight_bits:
-            return flat[first : first + 2 * count].copy().view("<f2").astype(np.float32)
-        return flat[first : first + count].astype(np.float32)
 
-    layers = []
+def layer_matrix(flat: np.ndarray, layer: dict) -> np.ndarray:
+    """Return a layer's weights `[rows, cols]` as they are stored, of int8 the codes."""
+    first, rows, cols = layer["offset"], layer["rows"], layer["cols"]
+    return flat[first : first + rows * cols].reshape(rows, cols)
+
+
+def row_values(flat: np.ndarray, first: int, rows: int) -> np.ndarray:
+    """Return a layer's scales or biases, float32 `[rows]`, from where they begin."""
+    if flat.dtype == np.int8:
+        return flat[first : first + 2 * rows].copy().view("<f2").astype(np.float32)
+    return flat[first : first + rows].astype(np.float32)
+
+
+def read_layers(folder: Path, network: dict) -> list[Layer]:
+    """Read the decoder's layers; raises `UserError` where the file is damaged or not what the manifest says."""
+    flat, layers = read_weights(folder, network), []
     for layer in network["layers"]:
-        rows, cols, first = layer["rows"], layer["cols"], layer["offset"]
-        weights = flat[first : first + rows * cols].reshape(rows, cols).astype(np.float32)
-        if eight_bits:
-            weights *= part(layer["scale_offset"], rows)[:, None]
-        bias = None if layer["bias_offset"] is None else part(layer["bias_offset"], rows)
+        weights = layer_matrix(flat, layer).astype(np.float32)
+        if network["precision"] == "int8":
+            weights *= row_values(flat, layer["scale_offset"], layer["rows"])[:, None]
+        bias = None if layer["bias_offset"] is None else row_values(flat, layer["bias_offset"], layer["rows"])
         if layer is network["layers"][-1]:
             weights, bias = weights[:N_CHANNELS], None if bias is None else bias[:N_CHANNELS]
         if not (np.isfinite(weights).all() and (bias is None or np.isfinite(bias).all())):
-            raise UserError(f"{path} holds weights that are not finite; export the material again")
+            raise UserError(f"{folder / network['file']} holds weights that are not finite; export the material again")
         layers.append(Layer(weights, bias, layer["activation"]))
     return layers

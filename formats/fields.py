@@ -104,6 +104,22 @@ def level_to_words(level: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(level).view("<u4") if level.dtype == np.uint8 else level
 
 
+def level_scale(bits: int) -> tuple[float, float]:
+    """Return the scale and offset that bring a code's stored value, 0 to 1, to its feature.
+
+    >>> level_scale(2)
+    (0.75, -0.375)
+    """
+    steps = 1 << bits
+    return (steps - 1) / steps, -(steps - 1) / 2 / steps
+
+
+def is_level_scale(bits: int, scale: float, offset: float) -> bool:
+    """Return whether a grid's scale and offset are those of `level_scale`."""
+    expected = level_scale(bits)
+    return max(abs(scale - expected[0]), abs(offset - expected[1])) <= 1e-6
+
+
 def field_values(bits: int) -> np.ndarray:
     """Return the feature of every code of a field: float32 `[2^bits]`, exact.
 

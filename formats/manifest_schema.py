@@ -5,7 +5,7 @@ Keys may be added to a manifest and are allowed here; none of these change meani
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -21,7 +21,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from configs import ACTIVATION_NAMES, DIFFUSE_SPACES, N_CHANNELS, QUANTIZE_BITS, TEXTURE_CHANNELS, Interpolation
-from formats.fields import FIELD_BITS, WORD_BITS, WORD_FORMATS
+from formats.fields import FIELD_BITS, WORD_BITS, WORD_FORMATS, is_level_scale, level_scale
+from formats.manifest_messages import error_message, shortened, shown
 from images.mips import mip_count
 
 MOST_SIDE = 1 << 16
@@ -32,8 +33,6 @@ MOST_GRID_SIDE = 1 << 14
 MOST_FEATURES = 1 << 10
 MOST_WEIGHTS = 1 << 25
 """Largest decoder: a small file that is packed to claim more cannot ask for the memory."""
-_SHOWN = 60
-"""Characters of a wrong value that a message shows."""
 
 
 def _plain(name: str) -> str:
@@ -89,9 +88,9 @@ class Channels(_Part):
     @model_validator(mode="after")
     def _diffuse_has_a_space(self) -> Channels:
         if self.name == "diffuse" and self.space not in DIFFUSE_SPACES:
-            raise ValueError(f"space of diffuse is {_found(self.space)}, expected one of {', '.join(DIFFUSE_SPACES)}")
+            raise ValueError(f"space of diffuse is {shown(self.space)}, expected one of {', '.join(DIFFUSE_SPACES)}")
         if self.name != "diffuse" and self.space not in (None, "data"):
-            raise ValueError(f"space of {_shortened(ascii(self.name))} is {_found(self.space)}, expected data")
+            raise ValueError(f"space of {shown(self.name)} is {shown(self.space)}, expected data")
         return self
 
 
@@ -147,7 +146,7 @@ class Grid(_Part):
         elif len(self.files) != -(-self.n_features // 4):
             raise ValueError(f"{self.n_features} features have {len(self.files)} files, expected four to a file")
         if "feature_bits" in self.model_fields_set and self.feature_bits != bits:
-            raise ValueError(f"feature_bits is {_shortened(str(self.feature_bits))}, expected {_shortened(str(bits))}")
+            raise ValueError(f"feature_bits is {shortened(str(self.feature_bits))}, expected {shortened(str(bits))}")
         return self
 
     def _check_fields(self) -> None:
@@ -155,7 +154,7 @@ class Grid(_Part):
             raise ValueError(f"{self.n_features} features have {len(self.fields)} fields, expected one for each")
         if self.format not in WORD_FORMATS:
             raise ValueError(
-                f"format of a grid with fields is {_found(self.format)}, expected one of {', '.join(WORD_FORMATS)}"
+                f"format of a grid with fields is {shown(self.format)}, expected one of {', '.join(WORD_FORMATS)}"
             )
         held, last = WORD_FORMATS[self.format], max(field.word for field in self.fields)
         taken: dict[int, int] = {}
@@ -169,14 +168,13 @@ class Grid(_Part):
                 raise ValueError(f"fields[{number}] overlaps another one in word {field.word}")
             taken[field.word] = taken.get(field.word, 0) | mask
         most = max(field.bits for field in self.fields)
-        steps = 1 << most
         if self.quantize_bits != most:
             raise ValueError(f"quantize_bits is {self.quantize_bits}, expected the most bits of a field, {most}")
-        expected = (steps - 1) / steps, -(steps - 1) / 2 / steps
-        if max(abs(self.scale - expected[0]), abs(self.offset - expected[1])) > 1e-6:
+        if not is_level_scale(most, self.scale, self.offset):
+            scale, offset = level_scale(most)
             raise ValueError(
-                f"scale and offset are {self.scale:g} and {self.offset:g}, expected {expected[0]:g} and "
-                f"{expected[1]:g} for fields of {most} bits"
+                f"scale and offset are {self.scale:g} and {self.offset:g}, expected {scale:g} and {offset:g} "
+                f"for fields of {most} bits"
             )
 
     @property
@@ -316,7 +314,7 @@ class Manifest(_Part):
         if [(entry.name, entry.count) for entry in self.channels] != list(TEXTURE_CHANNELS.items()):
             named = ", ".join(f"{entry.name} ({entry.count})" for entry in self.channels)
             expected = ", ".join(f"{name} ({count})" for name, count in TEXTURE_CHANNELS.items())
-            raise ValueError(f"channels is {_found(named)}, expected {expected}")
+            raise ValueError(f"channels is {shown(named)}, expected {expected}")
         first = 0
         for entry in self.channels:
             if entry.first != first:
@@ -328,7 +326,7 @@ class Manifest(_Part):
             raise ValueError(f"mip_levels has {len(self.mip_levels)} entries, expected one for each of {self.mips}")
         for mip, levels in enumerate(self.mip_levels):
             if len(levels) != len(self.grids) or any(level >= grid.n_levels for level, grid in zip(levels, self.grids)):
-                raise ValueError(f"mip_levels[{mip}] is {_shortened(str(levels))}, expected a level of each grid")
+                raise ValueError(f"mip_levels[{mip}] is {shortened(str(levels))}, expected a level of each grid")
 
     def _check_inputs(self) -> None:
         encoding = self.positional_encoding
@@ -348,74 +346,9 @@ class Manifest(_Part):
         used = [self.network.file, *(name for grid in self.grids for name in grid.files)]
         for name in used:
             if name not in listed:
-                raise ValueError(f"{_found(name)} is not listed under files")
+                raise ValueError(f"{shown(name)} is not listed under files")
         if len(set(used)) != len(used):
             raise ValueError("two parts of the model name the same file")
-
-
-_EXPECTED = {
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "string_type": "a text",
-    "bool_type": "true or false",
-    "list_type": "a list",
-    "dict_type": "an object",
-    "model_type": "an object",
-    "model_attributes_type": "an object",
-    "finite_number": "a finite number",
-    "int_parsing_size": "a whole number",
-    "string_pattern_mismatch": "64 hexadecimal digits",
-    "string_unicode": "a text",
-}
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
-
-
-def _message(error: Mapping) -> str:
-    """Say in one line which key a pydantic error is about, what was found and what is expected."""
-    where, context = "", error.get("ctx", {})
-    for part in error["loc"]:
-        where += f"[{part}]" if isinstance(part, int) else f"{'.' if where else ''}{part}"
-    if error["type"] == "missing":
-        return f"the key {where} is missing"
-    if error["type"] == "value_error" and not isinstance(error["input"], str):
-        return f"{where}: {context['error']}" if where else str(context["error"])
-    limits = {
-        "greater_than_equal": "ge",
-        "less_than_equal": "le",
-        "too_short": "min_length",
-        "too_long": "max_length",
-        "string_too_short": "min_length",
-        "string_too_long": "max_length",
-    }
-    if error["type"] in limits:
-        bound = "at least" if limits[error["type"]] in ("ge", "min_length") else "at most"
-        unit = (
-            ""
-            if limits[error["type"]] in ("ge", "le")
-            else " characters"
-            if error["type"].startswith("string")
-            else " entries"
-        )
-        expected = f"{bound} {context[limits[error['type']]]}{unit}"
-    elif error["type"] == "literal_error":
-        expected = f"one of {context['expected'].replace(' or ', ', ')}"
-    elif error["type"] == "value_error":
-        expected = str(context["error"])
-    else:
-        expected = _EXPECTED.get(error["type"]) or error["msg"]
-    return f"{where} is {_found(error['input'])}, expected {expected}"
-
-
-def _found(value: object) -> str:
-    """Write a wrong value on one line that every console can print."""
-    if isinstance(value, (list, dict)):
-        return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)} entries"
-    if isinstance(value, int) and abs(value) >= 1 << 128:
-        return "a number of over 38 digits"
-    return _shortened(ascii(value))
 
 
 def check_manifest(manifest: dict) -> None:
@@ -423,4 +356,4 @@ def check_manifest(manifest: dict) -> None:
     try:
         Manifest.model_validate(manifest)
     except ValidationError as error:
-        raise ValueError(_message(error.errors(include_url=False)[0])) from None
+        raise ValueError(error_message(error.errors(include_url=False)[0])) from None

@@ -13,7 +13,9 @@ from formats.dds import B4G4R4A4_UNORM, FORMATS, FORMATS_BY_NAME, HEADER_BYTES, 
 from formats.fields import (
     WORD_FORMATS,
     BitField,
+    is_level_scale,
     lay_out_fields,
+    level_scale,
     level_to_words,
     pack_fields,
     texture_words,
@@ -70,13 +72,13 @@ class GridStorage:
         `feature_bits` lists them all.
         """
         most = max(self.bits)
-        steps = 1 << most
+        scale, offset = level_scale(most)
         return {
             "format": self.format.name,
             "n_features": len(self.bits),
             "quantize_bits": most,
-            "scale": (steps - 1) / steps,
-            "offset": -(steps - 1) / 2 / steps,
+            "scale": scale,
+            "offset": offset,
             **({"fields": [field._asdict() for field in self.fields]} if self.fields else {}),
             **({"feature_bits": list(self.bits)} if len(set(self.bits)) > 1 else {}),
         }
@@ -118,8 +120,7 @@ def require_level_values(entry: Mapping, name: object) -> None:
 
     Bit fields have no scale and offset of their own, so only features at these levels can be packed.
     """
-    steps = 1 << entry["quantize_bits"]
-    if max(abs(entry["scale"] - (steps - 1) / steps), abs(entry["offset"] + (steps - 1) / 2 / steps)) > 1e-6:
+    if not is_level_scale(entry["quantize_bits"], entry["scale"], entry["offset"]):
         raise UserError(
             f"{name} has scale {entry['scale']:g} and offset {entry['offset']:g}, which bit fields cannot have; "
             "export the material again"

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import jinja2
-
 from configs import VERSION
 from formats.dds import HEADER_BYTES
 from formats.export_folder import file_prefix_of
@@ -18,7 +16,7 @@ from formats.reader import NeuralTextureReader
 from formats.repack import repack_export
 from runtime.shader_page import page_text
 from runtime.shaders import TARGETS, Shader, default_options, generate
-from runtime.specialise import HERE
+from runtime.texts import template
 from runtime.weights import WORD_BYTES, PackedWeights, pack_weights, weights_json
 from utils.files import write_bytes, write_json
 
@@ -49,8 +47,8 @@ def write_shaders(
 
     The export in `source` is written there in `storage` (by default what every target reads), beside it `weights.bin`
     and `weights.json` as precise as the export, or `weights_float32` for targets that read those (`Target.weights`), a
-    source and a page for each target. `name`: what files begin with; `half`: arithmetic in half
-    precision; `fold`: first layers with the place folded in; `cooperative_vectors`: variants for SPIR-V and HLSL too.
+    source and a page for each target. `name`: what files begin with; `half`: arithmetic in half precision; `fold`: first
+    layers with the place folded in; `cooperative_vectors`: variants for SPIR-V and HLSL too.
     Returns the files that were written. Raises `UserError` where slangc is missing, the storage does not suit a target
     or files cannot be written.
     """
@@ -64,15 +62,16 @@ def write_shaders(
         for precision, members in _by_weights(reader, targets).items():
             packed = pack_weights(reader, fold, precision)
             # C++ compilers have no vectors of half precision that slangc could use.
-            halves = {target: half and target != "cpp" for target in members}
-            chosen = [generate(reader, t, replace(default_options(t), half=halves[t]), packed) for t in members]
+            chosen = [
+                generate(reader, t, replace(default_options(t), half=half and t != "cpp"), packed) for t in members
+            ]
             groups.append(("", f"_{precision}" if precision else "", packed, chosen))
         if cooperative_vectors:
             packed = pack_weights(reader, fold, "float16")
-            options = {
-                target: replace(default_options(target), half=True, cooperative_vectors=True) for target in TARGETS
-            }
-            chosen = [generate(reader, target, options[target], packed) for target in COOPERATIVE_TARGETS]
+            chosen = [
+                generate(reader, t, replace(default_options(t), half=True, cooperative_vectors=True), packed)
+                for t in COOPERATIVE_TARGETS
+            ]
             groups.append(("_cooperative", "_cooperative", packed, chosen))
     manifest = repack_export(source, folder, storage, name)
     reader, prefix = NeuralTextureReader(folder), file_prefix_of(manifest)
@@ -161,10 +160,7 @@ def _cpp_face(reader: NeuralTextureReader, shader: Shader, weights_file: str) ->
         for b in shader.bindings
         if b.kind == "buffer" and b.name.startswith("grid_")
     ]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE / "templates"), undefined=jinja2.StrictUndefined
-    )
-    return environment.get_template("face.cpp.j2").render(
+    return template("face.cpp.j2", trim=False).render(
         grids=grids,
         header_bytes=HEADER_BYTES,
         weights_file=weights_file,

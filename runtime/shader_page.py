@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 
-import jinja2
-
-from formats.dds import FORMATS, HEADER_BYTES
+from formats.bc7 import bc7_bytes
+from formats.dds import FORMATS_BY_NAME, HEADER_BYTES
 from formats.names import plain_name
 from formats.reader import NeuralTextureReader
-from images.mips import mip_size
 from runtime.shaders import Shader
-from runtime.specialise import HERE, Binding
+from runtime.specialise import Binding
+from runtime.texts import template
 
 _CHECKED = {
     "slang": "compiled by slangc",
@@ -58,33 +57,20 @@ def _size(binding: Binding, manifest: dict) -> str:
     for grid in manifest["grids"]:
         if binding.file in grid["files"]:
             side = grid["max_resolution"]
-            texel_bytes = next(entry.texel_bytes for entry in FORMATS.values() if entry.name == grid["format"])
-            return f"{side} x {side}, {side * texel_bytes:,} bytes a row"
+            return f"{side} x {side}, {side * FORMATS_BY_NAME[grid['format']].texel_bytes:,} bytes a row"
     return ""
-
-
-def bc7_bytes(reader: NeuralTextureReader) -> int:
-    """Return what the present maps take as BC7 with mips: a byte a texel, scalars three to a texture."""
-    present, manifest = reader.present, reader.manifest
-    scalars = sum(there for name, there in present.items() if name not in ("diffuse", "normal"))
-    sizes = [mip_size(manifest["width"], manifest["height"], mip) for mip in range(manifest["mips"])]
-    textures = present["diffuse"] + present["normal"] + -(-scalars // 3)
-    return textures * sum(16 * -(-w // 4) * -(-h // 4) for w, h in sizes)
 
 
 def page_text(reader: NeuralTextureReader, shader: Shader, file: str, weights_file: str) -> str:
     """Return the page of one generated source in Markdown."""
     manifest, target, options, fold = reader.manifest, shader.target.name, shader.options, shader.weights.fold
     sizes = {entry["name"]: entry["bytes"] for entry in manifest["files"]}
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE / "templates"), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
-    )
     checked = _CHECKED[target]
     if options.cooperative_vectors:
         checked = "written by slangc; not run, for want of a device with cooperative vectors"
     elif options.half and target in _HALF_CHECKED:
         checked = _HALF_CHECKED[target]
-    return environment.get_template("shader_page.md.j2").render(
+    return template("shader_page.md.j2", trim=False).render(
         file=file,
         name=plain_name(manifest.get("name", ""), ascii_only=False),
         language=_LANGUAGES.get(target, target.upper()),
@@ -119,7 +105,7 @@ def page_text(reader: NeuralTextureReader, shader: Shader, file: str, weights_fi
         opengl=manifest["normal_convention"] == "opengl",
         stored_mips=len(reader.stored_mips),
         grid_bytes=sum(sizes[name] - HEADER_BYTES for grid in manifest["grids"] for name in grid["files"]),
-        bc7_bytes=bc7_bytes(reader),
+        bc7_bytes=bc7_bytes(manifest),
         macs=shader.macs,
         **{key: manifest[key] for key in ("width", "height", "mips", "bpp", "wrap", "bytes_per_texel")},
     )

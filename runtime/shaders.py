@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
+from configs import TEXTURE_CHANNELS
 from formats.reader import NeuralTextureReader
 from runtime.slang import compile_slang
-from runtime.specialise import HERE, Binding, Options, Specialised, specialise
+from runtime.specialise import Binding, Options, Specialised, specialise
 from runtime.weights import PackedWeights, pack_weights
 from utils.errors import UserError
 
-SAMPLE_FIELDS = ("diffuse", "normal", "roughness", "occlusion", "metallic", "specular", "displacement")
 _PLAIN_WORD = re.compile(r"\b[A-Za-z_]\w*\b")
 
 
@@ -29,7 +30,6 @@ class Target:
     weights: str | None = None
     """Precision that its weights are read in, where it is not the export's own."""
     flags: tuple[str, ...] = ()
-    comment: str = "//"
 
 
 TARGETS = {
@@ -118,7 +118,7 @@ def default_options(target: str) -> Options:
 
 @cache
 def _source() -> str:
-    return (HERE / "neural_texture.slang").read_text(encoding="utf-8")
+    return (Path(__file__).parent / "neural_texture.slang").read_text(encoding="utf-8")
 
 
 def _check_webgpu(manifest: dict) -> None:
@@ -138,7 +138,7 @@ def _stand_alone(root: str, material: str, defines: dict[str, bool]) -> str:
 
 def _plain_names(code: str, special: Specialised) -> str:
     """Take slangc's number off the names that users of the code write: bindings, fields of a sample, the C++ structs."""
-    names = [binding.name for binding in special.bindings] + list(SAMPLE_FIELDS)
+    names = [binding.name for binding in special.bindings] + list(TEXTURE_CHANNELS)
     names += ["GlobalParams", "KernelContext", "DecodePoint"]
     words = set(_PLAIN_WORD.findall(code))
     changes = {f"{name}_0": name for name in names if name not in words}

@@ -47,7 +47,9 @@ def compile_slang(
         command += ["-entry", entry, "-stage", "compute"] if entry else []
         command += ["-line-directive-mode", "none", *(f"-D{name}={value}" for name, value in defines.items()), *flags]
         try:
-            result = subprocess.run([*command, "-o", out], capture_output=True, text=True, timeout=_TIME_LIMIT_S)
+            result = subprocess.run(
+                [*command, "-o", out], capture_output=True, encoding="utf-8", errors="replace", timeout=_TIME_LIMIT_S
+            )
         except subprocess.TimeoutExpired:
             raise UserError(
                 f"slangc did not finish {target} in {_TIME_LIMIT_S} s; end other work, or use a smaller decoder"

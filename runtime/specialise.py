@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
-import jinja2
-
 from configs import TEXTURE_CHANNELS
+from formats.fields import WORD_FORMATS
 from formats.names import plain_name
 from formats.reader import NeuralTextureReader
+from runtime.texts import template
 from runtime.weights import WORD_BYTES, WORD_WEIGHTS, PackedLayer, PackedWeights
 from utils.errors import UserError
 
-HERE = Path(__file__).parent
 WEIGHTS_TEXTURE_WIDTH = 256
 """Texels in a row of the weights as a texture: RGBA8, four to a word, or a word each."""
 MOST_POSITION = 1 << 30
 """Width of a mip times side of a grid; beyond, whole numbers of 32 bits overflow."""
 _SWIZZLE = "xyzw"
-_WORD_FORMATS = {"R32_UINT": 1, "R32G32_UINT": 2, "R32G32B32A32_UINT": 4}
+ResourceKind = Literal["texture", "sampler", "buffer", "uniform", "storage_texture", "output_buffer"]
+"""Kinds of resources."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Binding:
 
     number: int
     name: str
-    kind: Literal["texture", "sampler", "buffer", "uniform", "storage_texture", "output_buffer"]
+    kind: ResourceKind
     format: str
     """DXGI name of a texture's format, or what an entry of a buffer is."""
     declaration: str
@@ -69,8 +68,6 @@ class Specialised:
     bindings: list[Binding]
     macs: dict[str, int]
     """Multiply-adds of one decode: `texel` (NeuralTexture_Load) and `point` (NeuralTexture_Sample)."""
-    weights: PackedWeights
-    options: Options = field(default_factory=Options)
 
 
 def specialise(reader: NeuralTextureReader, weights: PackedWeights, options: Options) -> Specialised:
@@ -103,14 +100,7 @@ def specialise(reader: NeuralTextureReader, weights: PackedWeights, options: Opt
     steps, layers, outputs = _network(manifest, weights)
     encoding = manifest["positional_encoding"]
     products = (manifest.get("position_order", 0) + 1) ** 2 - 1
-    template = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE / "templates"),
-        trim_blocks=False,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    template.filters["bool"] = lambda value: "true" if value else "false"
-    source = template.get_template("material.slang.j2").render(
+    source = template("material.slang.j2", trim=False).render(
         source=plain_name(manifest.get("name", "")),
         width=manifest["width"],
         height=manifest["height"],
@@ -139,16 +129,15 @@ def specialise(reader: NeuralTextureReader, weights: PackedWeights, options: Opt
         steps=steps,
         outputs=outputs,
     )
-    return Specialised(source, bindings.all, _macs(weights), weights, options)
+    return Specialised(source, bindings.all, _macs(weights))
 
 
 class _Bindings:
     def __init__(self) -> None:
         self.all: list[Binding] = []
 
-    def add(self, name: str, kind: str, format: str, declaration: str, file: str = "") -> str:
-        self.all.append(Binding(len(self.all), name, kind, format, declaration, file))  # type: ignore[arg-type]
-        return name
+    def add(self, name: str, kind: ResourceKind, format: str, declaration: str, file: str = "") -> None:
+        self.all.append(Binding(len(self.all), name, kind, format, declaration, file))
 
 
 def _check(manifest: dict) -> None:
@@ -173,12 +162,12 @@ def _field_quads(words: list[str], fields: list[dict]) -> list[str]:
     """Return one expression for every four features that lie as bit fields in `words`."""
     quads = []
     for first in range(0, len(fields), 4):
-        part = (fields[first : first + 4] * 4)[:4] if len(fields) - first < 4 else fields[first : first + 4]
-        used = len(fields[first : first + 4])
+        used = fields[first : first + 4]
+        part = (4 * used)[:4]
         word = _vector([words[entry["word"]] for entry in part], "uint")
         shift = _vector([f"{entry['shift']}u" for entry in part], "uint")
         mask = _vector([f"{(1 << entry['bits']) - 1}u" for entry in part], "uint")
-        scales = [2.0 ** -entry["bits"] if i < used else 0.0 for i, entry in enumerate(part)]
+        scales = [2.0 ** -entry["bits"] if i < len(used) else 0.0 for i, entry in enumerate(part)]
         offsets = [-(2 ** entry["bits"] - 1) / 2 * scale for entry, scale in zip(part, scales)]
         quads.append(
             f"Real4(float4(({word} >> {shift}) & {mask}) * {_vector(scales, 'float')} + {_vector(offsets, 'float')})"
@@ -189,12 +178,12 @@ def _field_quads(words: list[str], fields: list[dict]) -> list[str]:
 def _grid(reader: NeuralTextureReader, g: int, weights: PackedWeights, options: Options, bindings: _Bindings) -> dict:
     """Return what the template says of a grid, and add its bindings."""
     entry, columns = reader.manifest["grids"][g], weights.columns[g]
-    side, stored, fields = entry["max_resolution"], len(reader.codes(g)), entry.get("fields")
+    side, stored, fields = entry["max_resolution"], len(reader.grid(g).levels), entry.get("fields")
     gathered = entry["interpolation"] == "gather"
     hardware = options.filter and options.grids == "textures" and not fields and not gathered
     names = [f"grid_{g}" if len(entry["files"]) == 1 else f"grid_{g}_{j}" for j in range(len(entry["files"]))]
     texel, fetch, words, quads, filtered = [], [], [], [], ["Real4(0)"] * columns.quads
-    per_file = _WORD_FORMATS.get(entry["format"], 1)
+    per_file = WORD_FORMATS.get(entry["format"], 1)
     if options.grids == "buffers":
         if not fields and entry["format"] != "R8G8B8A8_UNORM":
             raise UserError(f"{entry['format']} cannot be read from buffers; export with --storage packed")
@@ -216,7 +205,7 @@ def _grid(reader: NeuralTextureReader, g: int, weights: PackedWeights, options: 
                 words.append(f"t.word{j}_{k}")
             if not fields:
                 quads.append(f"Real4(bytesOf(t.word{j}_0) * {entry['scale'] / 255!r} + {entry['offset']!r})")
-        elif entry["format"] in _WORD_FORMATS:
+        elif entry["format"].endswith("_UINT"):
             kind = f"uint{per_file if per_file > 1 else ''}"
             bindings.add(name, "texture", entry["format"], f"Texture2D<{kind}>", entry["files"][j])
             texel.append(f"{kind} words{j};")

@@ -1,4 +1,4 @@
-"""Templates of the texts that are generated for engines."""
+"""Templates of the texts that are generated: sources, their pages, and engines' files."""
 
 from __future__ import annotations
 

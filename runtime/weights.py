@@ -13,8 +13,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from formats.contents import layer_matrix, read_weights, row_values
 from formats.network import Layer
-from formats.npz import read_flat_array
 from formats.reader import NeuralTextureReader
 from images.mips import mip_size
 
@@ -213,14 +213,10 @@ def _input_columns(manifest: dict, n_columns: int) -> tuple[list[InputColumns], 
 def _int8_rows(reader: NeuralTextureReader) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return each layer's weights as they are stored, whole numbers, and the factor of each row."""
     network = reader.manifest["network"]
-    size = max(layer["bias_offset"] or layer["scale_offset"] for layer in network["layers"])
-    flat = read_flat_array(reader.folder / network["file"], network["array"], "int8", 2 * size + (1 << 16))
-    codes, scales = [], []
+    flat, codes, scales = read_weights(reader.folder, network), [], []
     for layer, kept in zip(network["layers"], reader.layers):
-        rows, first = len(kept.weights), layer["offset"]
-        codes.append(flat[first : first + rows * layer["cols"]].reshape(rows, layer["cols"]))
-        start = layer["scale_offset"]
-        scales.append(flat[start : start + 2 * rows].copy().view("<f2").astype(np.float32))
+        codes.append(layer_matrix(flat, layer)[: len(kept.weights)])
+        scales.append(row_values(flat, layer["scale_offset"], len(kept.weights)))
     return codes, scales
 
 

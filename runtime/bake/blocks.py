@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from formats.bc4 import BC4_ENCODER_VERSION, bc4_blocks, bc5_blocks
-from formats.bc7 import BLOCK, bc7_blocks, bc7_encoder
+from formats.bc7 import BLOCK, BLOCK_BYTES, bc7_blocks, bc7_encoder
+from images.mips import mip_size
 
 TEXELS_AT_ONCE = 1 << 18
+"""Texels of a strip of BC4 and BC5, after which progress is shown and Ctrl-C heeded."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,18 @@ class BlockFormat:
         """Bytes of a level of `width x height` texels, in whole blocks."""
         return -(-width // BLOCK) * -(-height // BLOCK) * self.block_bytes
 
+    def check_levels(self, levels: Sequence[bytes], width: int, height: int) -> None:
+        """Raise `ValueError` where levels, finest first, are not those of a texture of `width x height` texels."""
+        for mip, level in enumerate(levels):
+            expected = self.level_bytes(*mip_size(width, height, mip))
+            if len(level) != expected:
+                raise ValueError(f"level {mip} has {len(level)} bytes, expected {expected}")
+
 
 BC4 = BlockFormat("BC4_UNORM", 80, 139, 8)
 BC5 = BlockFormat("BC5_UNORM", 83, 141, 16)
-BC7 = BlockFormat("BC7_UNORM", 98, 145, 16)
-BC7_SRGB = BlockFormat("BC7_UNORM_SRGB", 99, 146, 16, is_srgb=True)
+BC7 = BlockFormat("BC7_UNORM", 98, 145, BLOCK_BYTES)
+BC7_SRGB = BlockFormat("BC7_UNORM_SRGB", 99, 146, BLOCK_BYTES, is_srgb=True)
 
 
 def encode_blocks(
@@ -47,7 +56,6 @@ def encode_blocks(
         rgba[..., :3] = texels
         return bc7_blocks(rgba, progress=progress)
     padded = np.pad(texels, ((0, -texels.shape[0] % BLOCK), (0, -texels.shape[1] % BLOCK), (0, 0)), mode="edge")
-    # A large map would neither show progress nor heed Ctrl-C.
     rows_at_once = max(BLOCK, TEXELS_AT_ONCE // padded.shape[1] // BLOCK * BLOCK)
     parts = []
     for top in range(0, len(padded), rows_at_once):

@@ -17,9 +17,6 @@ def write_block_dds(
 
     Raises `ValueError` for levels that do not fit, `UserError` where the file cannot be written.
     """
-    for mip, level in enumerate(levels):
-        expected = block_format.level_bytes(max(width >> mip, 1), max(height >> mip, 1))
-        if len(level) != expected:
-            raise ValueError(f"level {mip} has {len(level)} bytes, expected {expected}")
+    block_format.check_levels(levels, width, height)
     start = header_bytes(width, height, len(levels), block_format.dxgi, len(levels[0]), is_compressed=True)
     write_bytes(path, b"".join([start, *levels]))

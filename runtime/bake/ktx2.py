@@ -66,10 +66,7 @@ def ktx2_bytes(levels: Sequence[bytes], width: int, height: int, block_format: B
 
     Raises `ValueError` for levels that do not fit.
     """
-    for mip, level in enumerate(levels):
-        expected = block_format.level_bytes(max(width >> mip, 1), max(height >> mip, 1))
-        if len(level) != expected:
-            raise ValueError(f"level {mip} has {len(level)} bytes, expected {expected}")
+    block_format.check_levels(levels, width, height)
     descriptor = _data_format_descriptor(block_format)
     entries = _key_values({"KTXorientation": "rd", "KTXwriter": f"neural-texture {VERSION}"})
     descriptor_start = _HEADER.size + _LEVEL.size * len(levels)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from formats.bc7 import bc7_bytes
 from formats.reader import NeuralTextureReader
-from runtime.shader_page import bc7_bytes
 from runtime.shaders import Shader
 from runtime.weights import WORD_BYTES, PackedWeights
 
@@ -21,7 +21,7 @@ def cost_table(
     `reader`: the export whose textures the shader reads; `trilinear`: the package samples trilinearly too, if asked to;
     `weights_are_constants`: weights are part of the code.
     """
-    bc7, read = bc7_bytes(reader), weights_read(shader.weights)
+    bc7, read = bc7_bytes(reader.manifest), weights_read(shader.weights)
     rows = [("multiply-adds a pixel, stochastic (one decode)", f"{shader.macs['texel']:,}")]
     if trilinear:
         rows.append(("multiply-adds a pixel, trilinear (two decodes)", f"{2 * shader.macs['point']:,}"))

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 
 import numpy as np
 
-from formats.dds import write_dds
+from formats.export_folder import grid_files, write_grid
 from formats.storage import grid_storage
+
+
+def changed(manifest, path, value, delete=False):
+    """Return a manifest with another value at a path of keys, or without the last of them."""
+    manifest = copy.deepcopy(manifest)
+    place = manifest
+    for key in path[:-1]:
+        place = place[key]
+    if delete:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return manifest
+
+
+def assert_one_line(error, folder):
+    """Assert that an error is one short line of ASCII that names the folder."""
+    text = str(error)
+    assert text.isprintable() and text.isascii() and len(text) < 600 and str(folder) in text, text
 
 
 def rewrite_file(folder, name, data):
@@ -36,9 +56,8 @@ def replace_grid(folder, g, bits, storage, features=None, seed=5):
     gone = set(entry["files"])
     if features:
         manifest["network"]["inputs"] += features - entry["n_features"]
-    entry.update(stored.entry(), files=[f"by_hand_{j}.dds" for j in range(stored.n_files)])
-    for name, levels in zip(entry["files"], zip(*(stored.pack(level) for level in codes[::-1]))):
-        write_dds(folder / name, levels, entry["max_resolution"], entry["max_resolution"], stored.format.dxgi)
+    entry.update(stored.entry(), files=grid_files(g, stored.n_files, "by_hand"))
+    write_grid(folder, entry["files"], [stored.pack(level) for level in codes[::-1]], stored)
     manifest["files"] = [file for file in manifest["files"] if file["name"] not in gone]
     manifest["files"] += [{"name": name, "bytes": 0, "sha256": "0" * 64} for name in entry["files"]]
     (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")

@@ -7,10 +7,22 @@ from fractions import Fraction
 
 import numpy as np
 
-from benchmarks.random_exports import ALL, TYPES, grid, make_source
+from benchmarks.random_exports import ALL, grid, make_source
+from dataset import TextureSet
 from images.mips import mip_size
 
 __all__ = ["ALL", "TYPES", "grid", "make_source"]
+TYPES = {"diffuse": 3, "normal": 3, "roughness": 1, "occlusion": 1, "metallic": 1, "specular": 1, "displacement": 1}
+
+
+def random_texture_set(width, height, present, seed=1):
+    """Noise of 8 bits in all mips, to compare a decoded model with."""
+    rng = np.random.default_rng(seed)
+    mips = [
+        rng.integers(0, 256, (*mip_size(width, height, mip)[::-1], 11), np.uint8)
+        for mip in range(min(width, height).bit_length())
+    ]
+    return TextureSet("random", width, height, mips, dict(present), "opengl", {}, [])
 
 
 def slow_activation(name, x):

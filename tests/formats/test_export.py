@@ -15,14 +15,12 @@ import torch
 from PIL import Image
 
 from configs import VERSION, Config, ModelConfig, config_to_dict
-from dataset import TextureSet
 from export import main
 from formats.dds import read_dds
 from formats.figures import State, figure
 from formats.reader import NeuralTextureReader
-from images.mips import mip_size
 from quantize import values_to_codes
-from tests.formats.reference_decoder import ALL, TYPES, grid, make_source, slow_uint8
+from tests.formats.reference_decoder import ALL, TYPES, grid, make_source, random_texture_set, slow_uint8
 from training.exporting import export_material, plugin_obstacles
 from utils.errors import UserError, run_command
 
@@ -154,15 +152,6 @@ def test_rates_follow_from_the_bytes_on_disk(tmp_path, storage, dds_mips):
     on_disk = sum(path.stat().st_size for path in tmp_path.iterdir() if path.name != "manifest.json")
     assert manifest["bpp_mips"] == pytest.approx(8 * on_disk / (20 * 12))
     assert on_disk == (finest + (4 * 16 * texel + 4 * 4 if dds_mips else 0))
-
-
-def random_texture_set(width, height, present, seed=1):
-    rng = np.random.default_rng(seed)
-    mips = [
-        rng.integers(0, 256, (*mip_size(width, height, mip)[::-1], 11), np.uint8)
-        for mip in range(min(width, height).bit_length())
-    ]
-    return TextureSet("random", width, height, mips, dict(present), "opengl", {}, [])
 
 
 @pytest.mark.parametrize("space", ["linear", "srgb"])

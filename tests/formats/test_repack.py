@@ -21,8 +21,7 @@ from formats.repack import repack_export
 from formats.words import grid_words
 from tests.formats import reference_decoder
 from tests.formats.export_changes import replace_grid
-from tests.formats.reference_decoder import ALL, grid, make_source, slow_mip
-from tests.formats.test_export import random_texture_set
+from tests.formats.reference_decoder import ALL, grid, make_source, random_texture_set, slow_mip
 from tests.helpers import make_material
 from training.exporting import export_material
 from utils.errors import UsageError, UserError

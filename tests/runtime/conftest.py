@@ -10,18 +10,14 @@ import pytest
 
 from formats.reader import NeuralTextureReader
 from formats.repack import repack_export
-from runtime.slang import slangc_path
+from tests.runtime.devices import require_slangc
 from tests.runtime.exports import EXPORTS
-from utils.errors import UserError
 
 
 @pytest.fixture(scope="session")
 def slangc():
     """Skips where the Slang compiler is missing."""
-    try:
-        return slangc_path()
-    except UserError as error:
-        pytest.skip(str(error))
+    return require_slangc()
 
 
 class Exports:

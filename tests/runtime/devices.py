@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from benchmarks.cpp_program import find_compiler
 from benchmarks.runtime_device import open_device
+from runtime.slang import slangc_path
 from utils.errors import UserError
+
+
+def require_slangc() -> Path:
+    """Return the path of the Slang compiler, or skip the test."""
+    try:
+        return slangc_path()
+    except UserError as error:
+        pytest.skip(str(error))
 
 
 def require_device():

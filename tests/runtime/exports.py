@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,18 +10,22 @@ import numpy as np
 from benchmarks.random_exports import ALL, grid, make_source, preset
 from benchmarks.runtime_device import POINT
 from configs import ACTIVATION_NAMES, PRESETS
-from formats.export_folder import file_entry, grid_files, write_grid
-from formats.manifest import MANIFEST_NAME
 from formats.reader import NeuralTextureReader
-from formats.storage import grid_storage
 from images.mips import mip_size
+from runtime.specialise import Options
+from tests.formats.export_changes import replace_grid
 from tests.runtime.materials import without
 from training.exporting import export_material
-from utils.files import write_json
 
+FLOAT_ERROR = 1e-3
+"""Largest error in float32."""
+STEP = 1 / 255
+"""The same in half precision: a step of 8 bits."""
+SAMPLER_ERROR = 0.02
+"""The same by the texture unit: Mesa's software sampler weighs RGBA8 taps with 8 bits; GPUs do with 8 or more."""
+EXACT = Options(bake=False, decode=True, filter=False)
 SAMPLE, TRILINEAR, LOAD, STOCHASTIC = range(4)
 """Functions that a point of NeuralTexture_Decode names."""
-MAPS = ("diffuse", "normal", "roughness", "occlusion", "metallic", "specular", "displacement")
 
 
 def small(storage: str = "packed", width: int = 64, height: int = 32, seed: int = 1, **model):
@@ -39,27 +42,11 @@ def small(storage: str = "packed", width: int = 64, height: int = 32, seed: int 
     )
 
 
-def mixed_bits(folder: Path, source, bits: list[tuple[int, ...]]) -> None:
-    """Write an export whose features differ in bits: `bits` of each grid's, random codes."""
-    manifest, rng = export_material(source, folder).manifest, np.random.default_rng(5)
-    manifest = copy.deepcopy(manifest)
-    for g, (entry, own) in enumerate(zip(manifest["grids"], bits, strict=True)):
-        assert len(own) == entry["n_features"]
-        for name in entry["files"]:
-            (folder / name).unlink()
-        stored = grid_storage(own, "packed")
-        entry.update(stored.entry())
-        entry["files"] = grid_files(g, stored.n_files, None)
-        sides = [entry["max_resolution"] >> level for level in range(entry["n_levels"])]
-        codes = [np.stack([rng.integers(0, 1 << b, (side, side)) for b in own], -1).astype(np.int32) for side in sides]
-        write_grid(folder, entry["files"], [stored.pack(level) for level in codes], stored)
-    files = [name for entry in manifest["grids"] for name in entry["files"]] + [manifest["network"]["file"]]
-    manifest["files"] = [file_entry(folder / name) for name in files]
-    write_json(folder / MANIFEST_NAME, manifest)
-
-
 def _mixed(folder: Path) -> None:
-    mixed_bits(folder, small(), [(5, 3, 8, 1, 2, 7, 6, 4), (8, 6, 16, 3)])
+    """Features that differ in bits within a grid, with random codes."""
+    export_material(small(), folder)
+    replace_grid(folder, 0, (5, 3, 8, 1, 2, 7, 6, 4), "packed")
+    replace_grid(folder, 1, (8, 6, 16, 3), "packed")
 
 
 def _written(source) -> Callable[[Path], None]:
@@ -204,3 +191,24 @@ def largest_error(decoded: np.ndarray, wanted: np.ndarray) -> float:
     assert known.mean() > 0.9
     difference = np.abs(decoded[known].astype(np.float64) - wanted[known])
     return float(np.where(np.isnan(difference), np.inf, difference).max())
+
+
+def baked_steps(reader, mip: int, baked: dict[str, np.ndarray]) -> int:
+    """Largest difference of baked textures from the reader's mip, 8-bit steps."""
+    got = np.concatenate(
+        [
+            baked["baked_diffuse"][..., :3],
+            baked["baked_normal"][..., :3],
+            baked["baked_surface"][..., [1, 0, 2]],
+            baked["baked_normal"][..., 3:],
+            baked["baked_diffuse"][..., 3:],
+        ],
+        -1,
+    ).astype(int)
+    assert (baked["baked_surface"][..., 3] == 255).all()
+    return int(np.abs(got - reader.decode_uint8(mip)).max())
+
+
+def assert_baked(reader, mip: int, baked: dict[str, np.ndarray]) -> None:
+    """Baked textures are the reader's mip within one 8-bit step."""
+    assert baked_steps(reader, mip, baked) <= 1

@@ -11,8 +11,7 @@ from benchmarks.runtime_device import TEXTURE_FORMATS
 from formats.dds import read_dds
 from runtime.shaders import generate
 from tests.runtime.browser import run_page
-from tests.runtime.exports import draw_points, expected, largest_error
-from tests.runtime.test_vulkan import EXACT, FLOAT_ERROR
+from tests.runtime.exports import EXACT, FLOAT_ERROR, draw_points, expected, largest_error
 
 PAGE = """<script type="module">
 const bytes = async (name) => new Uint8Array(await (await fetch("/data/" + name)).arrayBuffer());

@@ -7,9 +7,7 @@ import pytest
 from benchmarks.cpp_program import build, decode
 from runtime.shaders import generate
 from tests.runtime.devices import require_compiler
-from tests.runtime.exports import EXPORTS, draw_points, expected, largest_error
-
-FLOAT_ERROR = 1e-3
+from tests.runtime.exports import EXPORTS, FLOAT_ERROR, draw_points, expected, largest_error
 
 
 @pytest.mark.parametrize("name", EXPORTS)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from runtime.shaders import generate
+from runtime.shaders import default_options, generate
 from tests.runtime.compilers import cuda_to_ptx
 
 
@@ -18,4 +20,11 @@ from tests.runtime.compilers import cuda_to_ptx
 )
 def test_nvrtc_compiles_the_decoder(exports, name, flags):
     ptx = cuda_to_ptx(generate(exports.readable(name), "cuda").text, "--gpu-architecture=compute_75", *flags)
+    assert b".entry NeuralTexture_Decode" in ptx
+
+
+def test_nvrtc_compiles_half_precision(exports):
+    options = replace(default_options("cuda"), half=True)
+    text = generate(exports("mobile packed"), "cuda", options).text
+    ptx = cuda_to_ptx(text, "--gpu-architecture=compute_75", "--device-debug")
     assert b".entry NeuralTexture_Decode" in ptx

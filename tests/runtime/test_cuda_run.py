@@ -9,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from benchmarks.cpp_program import buffer_data
+from benchmarks.cpp_program import ENTRY_BYTES, buffer_data
 from runtime.shaders import generate
 from tests.runtime.compilers import cuda_to_ptx
-from tests.runtime.exports import draw_points, expected, largest_error
+from tests.runtime.exports import FLOAT_ERROR, draw_points, expected, largest_error
 
-FLOAT_ERROR = 1e-3
 GROUP = 64
 """Threads of a group of NeuralTexture_Decode."""
 _COMPUTE_MAJOR, _COMPUTE_MINOR = 75, 76
@@ -66,14 +65,14 @@ def _decode(gpu: Gpu, ptx: bytes, shader, reader, points: np.ndarray) -> np.ndar
     gpu.call("cuModuleGetFunction", ctypes.byref(function), module, b"NeuralTexture_Decode")
     gpu.call("cuModuleGetGlobal_v2", ctypes.byref(place), ctypes.byref(size), module, b"SLANG_globalParams")
     decoded = np.zeros((len(points), 12), np.float32)
-    contents, resources, entry_bytes = buffer_data(shader, reader, points), b"", {"uint4": 16, "uint": 4, "float": 4}
+    contents, resources = buffer_data(shader, reader, points), b""
     allocated: dict[str, ctypes.c_uint64] = {}
     for binding in shader.bindings:
         if binding.kind == "uniform":
             data, count = np.uint32(len(points)).tobytes(), None
         else:
             data = (decoded if binding.kind == "output_buffer" else contents[binding.name]).tobytes()
-            count = len(data) // entry_bytes.get(binding.format, points.dtype.itemsize)
+            count = len(data) // ENTRY_BYTES.get(binding.format, points.dtype.itemsize)
         allocated[binding.name] = gpu.upload(data)
         resources += allocated[binding.name].value.to_bytes(8, "little")
         # A buffer is a pointer and its count of entries, a uniform the pointer alone.

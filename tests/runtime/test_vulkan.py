@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from runtime.shaders import generate
+from runtime.shaders import default_options, generate
 from runtime.specialise import Options
 from tests.runtime.compilers import glsl_to_spirv, hlsl_to_spirv, validate_spirv
-from tests.runtime.exports import SAMPLE, TRILINEAR, draw_points, expected, largest_error
+from tests.runtime.exports import (
+    EXACT,
+    FLOAT_ERROR,
+    SAMPLE,
+    SAMPLER_ERROR,
+    STEP,
+    TRILINEAR,
+    assert_baked,
+    baked_steps,
+    draw_points,
+    expected,
+    largest_error,
+)
 from tests.runtime.vulkan_device import VulkanDecoder, require_vulkan
-
-FLOAT_ERROR = 1e-3
-STEP = 1 / 255
-# Mesa's software sampler weighs RGBA8 taps with 8 bits; GPUs do with 8 or more.
-SAMPLER_ERROR = 0.02
-EXACT = Options(bake=False, decode=True, filter=False)
 
 
 def spirv_of(reader, target: str, options: Options, folder) -> tuple:
@@ -53,12 +61,17 @@ def test_a_shader_on_vulkan_equals_the_reader(exports, largest_errors, tmp_path,
     assert error < FLOAT_ERROR
 
 
-@pytest.mark.parametrize("name", ["preset mobile", "preset ue5", "order 1, int8"])
+@pytest.mark.parametrize("name", ["preset quality", "preset mobile", "preset ue5", "order 1, int8"])
 def test_half_precision_stays_within_one_step(exports, largest_errors, tmp_path, name):
     require_vulkan()
-    error = error_of(exports(name), "spirv", Options(bake=False, decode=True, filter=False, half=True), tmp_path)
+    error = error_of(exports(name), "spirv", replace(EXACT, half=True), tmp_path)
     largest_errors.setdefault("spirv half (Vulkan)", {})[name] = error
     assert error < STEP
+
+
+def test_glslang_compiles_half_precision(exports, tmp_path):
+    options = replace(default_options("glsl"), half=True)
+    assert glsl_to_spirv(generate(exports("mobile packed"), "glsl", options).text, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["preset ue5", "clamped, filtered"])
@@ -84,27 +97,6 @@ def test_every_baked_mip_equals_the_readers_within_a_step(exports, largest_error
         assert_baked(reader, mip, baked)
         largest = max(largest, baked_steps(reader, mip, baked))
     largest_errors.setdefault("spirv bake (Vulkan)", {})[name] = largest / 255
-
-
-def baked_steps(reader, mip: int, baked: dict[str, np.ndarray]) -> int:
-    """Largest difference of baked textures from the reader's mip, 8-bit steps."""
-    got = np.concatenate(
-        [
-            baked["baked_diffuse"][..., :3],
-            baked["baked_normal"][..., :3],
-            baked["baked_surface"][..., [1, 0, 2]],
-            baked["baked_normal"][..., 3:],
-            baked["baked_diffuse"][..., 3:],
-        ],
-        -1,
-    ).astype(int)
-    assert (baked["baked_surface"][..., 3] == 255).all()
-    return int(np.abs(got - reader.decode_uint8(mip)).max())
-
-
-def assert_baked(reader, mip: int, baked: dict[str, np.ndarray]) -> None:
-    """Baked textures are the reader's mip within one 8-bit step."""
-    assert baked_steps(reader, mip, baked) <= 1
 
 
 def test_cooperative_vectors_are_generated(exports, tmp_path):

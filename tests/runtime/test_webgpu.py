@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,18 @@ from benchmarks.runtime_device import Decoder
 from runtime.shaders import generate
 from runtime.specialise import Options
 from tests.runtime.devices import require_device
-from tests.runtime.exports import SAMPLE, TRILINEAR, draw_points, expected, largest_error
-from tests.runtime.test_vulkan import EXACT, FLOAT_ERROR, SAMPLER_ERROR, STEP, assert_baked
+from tests.runtime.exports import (
+    EXACT,
+    FLOAT_ERROR,
+    SAMPLE,
+    SAMPLER_ERROR,
+    STEP,
+    TRILINEAR,
+    assert_baked,
+    draw_points,
+    expected,
+    largest_error,
+)
 from utils.errors import UserError
 
 
@@ -35,8 +47,7 @@ def test_half_precision_stays_within_one_step(exports, largest_errors, name):
         pytest.skip("the adapter has no half precision")
     reader = exports(name)
     points = draw_points(reader)
-    half = Options(bake=False, decode=True, filter=False, half=True)
-    error = largest_error(decoder(reader, half).decode(points), expected(reader, points))
+    error = largest_error(decoder(reader, replace(EXACT, half=True)).decode(points), expected(reader, points))
     largest_errors.setdefault("wgsl half (wgpu)", {})[name] = error
     assert error < STEP
 
