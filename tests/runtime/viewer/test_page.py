@@ -190,7 +190,7 @@ def test_a_mip_can_be_chosen_while_the_first_source_is_loaded(browser, address):
         browser.errors.clear()
         browser.call("Page.navigate", url="about:blank")
         browser.open(f"{address}#{EXACT}&source=baked&map=diffuse")
-        browser.wait("window.release")
+        browser.wait("Boolean(window.release)")
         browser.run(
             "const e = document.querySelector('#control-mip'); e.value = 1; e.dispatchEvent(new Event('change'))"
         )
