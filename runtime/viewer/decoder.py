@@ -22,9 +22,8 @@ def decoder_files(folder: Path) -> dict[str, bytes]:
     """Return the decoder of an export as files: `SHADER`, `BINDINGS` and every file that the bindings name.
 
     `BINDINGS` holds "bindings", a list of {"binding", "name", "kind": "texture" | "sampler" | "buffer", "format",
-    "file"}, "macs_per_texel", what one exact texel costs, and "diffuse_space", what the code gives for diffuse. Grids
-    whose containers WebGPU lacks are packed into words; their codes stay the same. Raises `UserError` where the
-    shader's compiler is missing, with what to install.
+    "file"}, and "macs_per_texel", what one exact texel costs. Grids whose containers WebGPU lacks are packed into words;
+    their codes stay the same. Raises `UserError` where the shader's compiler is missing, with what to install.
     """
     with tempfile.TemporaryDirectory(prefix="viewer-", ignore_cleanup_errors=True) as packed:
         repack_export(folder, Path(packed), shader_storage(read_manifest(folder)))
@@ -35,7 +34,7 @@ def decoder_files(folder: Path) -> dict[str, bytes]:
         {"binding": each.number, "name": each.name, "kind": each.kind, "format": each.format, "file": each.file}
         for each in shader.bindings
     ]
-    description = {"bindings": bindings, "macs_per_texel": shader.macs["texel"], "diffuse_space": "linear"}
+    description = {"bindings": bindings, "macs_per_texel": shader.macs["texel"]}
     return files | {
         SHADER: shader.code,
         BINDINGS: json.dumps(description).encode("utf-8"),

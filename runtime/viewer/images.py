@@ -16,7 +16,7 @@ from PIL import Image
 from baselines.codec import pack_textures
 from baselines.codecs import CODECS
 from configs import N_CHANNELS
-from images.mips import mip_size
+from formats.figures import figure_list
 from reporting.metrics import material_psnr
 from reporting.pictures import png_bytes
 from runtime.viewer.materials import OpenedMaterial
@@ -60,11 +60,8 @@ def _psnr_lists(
     originals: Sequence[np.ndarray], mips: Sequence[np.ndarray], present: Mapping[str, bool]
 ) -> dict[str, list[float | None]]:
     """Return PSNR in dB per map and overall, a list over mips each; None where a map is identical."""
-    lists: dict[str, list[float | None]] = {}
-    for original, decoded in zip(originals, mips):
-        for name, value in material_psnr(original, decoded, present).items():
-            lists.setdefault(name, []).append(value if math.isfinite(value) else None)
-    return lists
+    measured = [material_psnr(original, decoded, present) for original, decoded in zip(originals, mips)]
+    return {name: figure_list(values[name] for values in measured) for name in measured[0]}
 
 
 def astc_side(present: Mapping[str, bool], bpp: float) -> int:
@@ -75,14 +72,6 @@ def astc_side(present: Mapping[str, bool], bpp: float) -> int:
     """
     textures = len(pack_textures(np.zeros((1, 1, N_CHANNELS), np.uint8), dict(present)))
     return min(_ASTC_SIDES, key=lambda side: abs(math.log(128 / side**2 * textures / max(bpp, 1e-3))))
-
-
-def bc7_bytes(material: OpenedMaterial) -> int:
-    """Return what a material takes as BC7 textures with all mips: 16 bytes for each block of 4 x 4 texels."""
-    manifest = material.manifest
-    textures = len(pack_textures(np.zeros((1, 1, N_CHANNELS), np.uint8), material.present))
-    sizes = (mip_size(manifest["width"], manifest["height"], mip) for mip in range(manifest["mips"]))
-    return textures * sum(-(-width // 4) * -(-height // 4) * 16 for width, height in sizes)
 
 
 def codec_of(source: str, material: OpenedMaterial) -> tuple[str, str]:

@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from formats.figures import stored_mips
+from runtime.shader_page import bc7_bytes
 from runtime.viewer.decoder import decoder_files
-from runtime.viewer.images import bc7_bytes, make_source, missing_reason, packs_present, source_label
+from runtime.viewer.images import make_source, missing_reason, packs_present, source_label
 from runtime.viewer.materials import OpenedMaterial, short_labels
 from utils.errors import UserError
 
@@ -79,24 +80,23 @@ class Site:
         """Describe a material for the page; making its decoder, which this needs, adds the decoder's addresses."""
         material = self.materials[number]
         manifest, decoder = material.manifest, self._decoder(number)
-        sources = [
-            {"id": "neural", "label": "Neural", "missing": str(decoder) if isinstance(decoder, Exception) else ""}
-        ]
+        missing = {"neural": str(decoder) if isinstance(decoder, UserError) else ""}
         for source in IMAGE_SOURCES:
             made = self._made.get((number, source))
-            missing = str(made) if isinstance(made, UserError) else missing_reason(source, material)
-            sources.append({"id": source, "label": source_label(source, material), "missing": missing})
-        keys = ("width", "height", "mips", "wrap", "normal_convention", "channels", "bpp", "bpp_mips", "psnr")
+            missing[source] = str(made) if isinstance(made, UserError) else missing_reason(source, material)
+        keys = ("width", "height", "wrap", "normal_convention", "channels", "bpp", "bpp_mips", "psnr")
         return _json(
             {key: manifest[key] for key in keys}
             | {
                 "name": material.name,
                 "run": " · ".join(filter(None, (material.preset, material.run))),
                 "stored_mips": len(stored_mips(manifest)),
-                "macs_per_texel": manifest["network"]["macs_per_texel"],
                 "packs": packs_present(material.present),
-                "bc7_bytes": bc7_bytes(material),
-                "sources": sources,
+                "bc7_bytes": bc7_bytes(material.reader),
+                "sources": [
+                    {"id": source, "label": source_label(source, material), "missing": reason}
+                    for source, reason in missing.items()
+                ],
             }
         )
 

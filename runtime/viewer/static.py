@@ -18,11 +18,16 @@ def write_static(site: Site, folder: Path) -> int:
     """Write every address of a site as a file into `folder`, made where needed, and return how many there are.
 
     A source that cannot be made is left out with a line; the page then says the same. Raises `UserError` where the
-    folder cannot be written.
+    folder cannot be written, or holds a folder `materials` that no viewer wrote.
     """
     require_writable_folder(folder)
-    # Images of an earlier material may not stay in a folder that is published.
-    shutil.rmtree(folder / "materials", ignore_errors=True)
+    if (folder / "materials.json").is_file():
+        # Images of an earlier material may not stay in a folder that is published.
+        shutil.rmtree(folder / "materials", ignore_errors=True)
+    elif (folder / "materials").exists():
+        raise UserError(
+            f"{folder / 'materials'} is not of an earlier viewer and would be mixed with it; name another folder"
+        )
     written, missing = 0, set()
     # The description of a material adds its decoder's files to the list, and names the sources that could not be made.
     descriptions = [name for name in site.contents if name.endswith("material.json")]

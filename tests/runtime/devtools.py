@@ -140,7 +140,7 @@ def open_browser(*flags: str) -> Iterator[Page]:
         end = time.monotonic() + 60
         while not port_file.is_file() or not port_file.read_text().strip():
             if time.monotonic() > end:
-                raise PageError(f"Chromium did not start; log:\n{browser.log.read_text('utf-8', 'replace')[-3000:]}")
+                raise PageError(f"Chromium did not start; log:\n{browser.log_tail()}")
             time.sleep(0.05)
         port = port_file.read_text().split()[0]
         address = None

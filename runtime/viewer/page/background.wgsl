@@ -8,9 +8,6 @@
     let place = pixel.xy / frame.picture.xy * vec2f(2.0, -2.0) + vec2f(-1.0, 1.0);
     let far = frame.inverse_view_projection * vec4f(place, 1.0, 1.0);
     let direction = normalize(far.xyz / far.w - frame.eye.xyz);
-    let s = sin(frame.surface.z);
-    let c = cos(frame.surface.z);
-    let turned = vec3f(c * direction.x + s * direction.z, direction.y, c * direction.z - s * direction.x);
-    let light = textureSampleLevel(environment_specular, smooth_sampler, turned, 3.2).rgb;
+    let light = textureSampleLevel(environment_specular, smooth_sampler, turned(direction), 3.2).rgb;
     return vec4f(light * frame.picture.z * frame.picture.w, 1.0);
 }

@@ -3,7 +3,7 @@
 import { element } from "./controls.js";
 import { showFigures } from "./figures.js";
 import { loadBitmap, loadJson, mipPlace } from "./files.js";
-import { bindArrows, bindDrag } from "./input.js";
+import { Overlays } from "./overlays.js";
 
 /** Pack and channels of a map in the PNG files (see images.py). */
 const PLACES = {
@@ -27,7 +27,6 @@ function notice(root, reason) {
 export async function showFallback({ state, materials, gpu, byId, showStatus }) {
   notice(byId("notice"), gpu.reason);
   const canvas = byId("canvas");
-  const stage = byId("stage");
   const context = canvas.getContext("2d");
   const pictures = new Map();
   byId("bar-hint").textContent = "Images, decoded before";
@@ -68,7 +67,7 @@ export async function showFallback({ state, materials, gpu, byId, showStatus }) 
       const figures = await Promise.all(wanted.map(([material, source]) => loadJson(`${material.folder}/${source}/figures.json`)));
       if (mine !== turn) return;
       showStatus("");
-      showFigures(byId("figures"), wanted.map(([material, id], i) => ({ material, id, source: { figures: figures[i], memoryBytes: figures[i].memory_bytes } })), values.mip);
+      showFigures(byId("figures"), wanted.map(([material, id], i) => ({ material, id, source: { figures: figures[i] } })), values.mip);
       const { width, height } = canvas;
       context.imageSmoothingEnabled = false;
       context.fillStyle = "#14151a";
@@ -91,27 +90,11 @@ export async function showFallback({ state, materials, gpu, byId, showStatus }) 
     }
   }
 
-  function overlays() {
-    const { values } = state;
-    const isSplit = values.view === "split";
-    byId("divider").hidden = !isSplit;
-    byId("divider").style.left = `${100 * values.split}%`;
-    byId("divider").setAttribute("aria-valuenow", String(Math.round(100 * values.split)));
-    byId("labels").hidden = false;
-    byId("label-right").hidden = !isSplit;
-    const several = materials.length > 1;
-    const label = (run, id) => (materials[run].sources.find((source) => source.id === id)?.label ?? id) + (several ? ` · ${materials[run].label}` : "");
-    byId("label-left").textContent = label(values.material, values.source);
-    byId("label-right").textContent = label(values.materialB, values.sourceB);
-  }
-
+  const overlays = new Overlays(byId, state, materials);
   const refresh = () => {
-    overlays();
+    overlays.update();
     drawn = draw();
   };
-  const setSplit = (share) => state.set({ split: Math.min(Math.max(share, 0), 1) });
-  bindDrag(byId("divider"), stage, (x) => setSplit(x));
-  bindArrows(byId("divider"), (dx) => setSplit(state.values.split + 0.02 * dx));
   state.onChange(refresh);
   new ResizeObserver(() => {
     canvas.width = Math.round(canvas.clientWidth * devicePixelRatio);

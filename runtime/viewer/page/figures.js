@@ -4,8 +4,7 @@ import { element } from "./controls.js";
 
 const number = (value, digits) => value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 
-export function bytes(count) {
-  if (count === undefined || count === null) return "–";
+function bytes(count) {
   return count < 1e6 ? `${number(count / 1e3, 0)} kB` : `${number(count / 1e6, 2)} MB`;
 }
 
@@ -14,24 +13,26 @@ function decibels(list, mip) {
   return list[mip] === null ? "identical" : number(list[mip], 2);
 }
 
-/** Figures of one side: `figures` are an image source's own, null until it is loaded. */
+const fileBytes = (material) => (material.bpp_mips * material.width * material.height) / 8;
+
+/** Figures of one side; `source` is what `loadNeural` or `loadImages` gave. */
 function column(material, id, source, mip) {
-  const images = source?.figures;
-  const psnr = id === "neural" || id === "baked" ? material.psnr : images?.psnr;
-  const memory = id === "neural" ? (source?.memoryBytes ?? (material.bpp_mips * material.width * material.height) / 8) : images?.memory_bytes;
+  const images = source.figures;
+  const psnr = id === "neural" || id === "baked" ? material.psnr : images.psnr;
+  const memory = id === "neural" ? source.memoryBytes : images.memory_bytes;
   const rate = id === "neural" || id === "baked" ? material : images;
   const maps = ["overall", ...material.channels.filter((channel) => channel.present).map((channel) => channel.name)];
   return {
-    "Bits per texel": rate?.bpp === undefined ? "–" : number(rate.bpp, 2),
-    "with mips": rate?.bpp_mips === undefined ? "–" : number(rate.bpp_mips, 2),
+    "Bits per texel": number(rate.bpp, 2),
+    "with mips": number(rate.bpp_mips, 2),
     "GPU memory": id === "baked" ? "–" : bytes(memory),
-    "beside BC7": id === "baked" || !memory ? "–" : `${number((100 * memory) / material.bc7_bytes, 0)} %`,
-    "Multiply-adds a texel": id === "neural" ? number(source?.macs ?? material.macs_per_texel, 0) : "0",
+    "beside BC7": id === "baked" ? "–" : `${number((100 * memory) / material.bc7_bytes, 0)} %`,
+    "Multiply-adds a texel": id === "neural" ? number(source.macs, 0) : "0",
     ...Object.fromEntries(maps.map((map) => [`PSNR ${map}`, id === "original" ? "–" : decibels(psnr?.[map], mip)])),
   };
 }
 
-/** `sides`: [{material, id, source}]; `mip`: the mip whose quality is shown. */
+/** `sides`: at least one {material, id, source}; `mip`: the mip whose quality is shown. */
 export function showFigures(root, sides, mip) {
   const columns = sides.map(({ material, id, source }) => column(material, id, source, mip));
   const names = [...new Set(columns.flatMap(Object.keys))];
@@ -48,7 +49,10 @@ export function showFigures(root, sides, mip) {
     return row;
   });
   const [{ material }] = sides;
-  const encoders = sides.filter(({ source }) => source?.figures?.encoder).map(({ source }) => `${source.figures.label} encoded by ${source.figures.encoder}.`);
-  const notes = [`PSNR of mip ${mip} on 8-bit maps. BC7 of the same maps with mips: ${bytes(material.bc7_bytes)}.`, ...new Set(encoders)];
+  const encoders = sides.filter(({ source }) => source.figures?.encoder).map(({ source }) => `${source.figures.label} encoded by ${source.figures.encoder}.`);
+  const memory = sides
+    .filter(({ id }) => id === "neural")
+    .map((side) => `${side.material.label} takes ${bytes(side.source.memoryBytes)} as the shader reads it, ${bytes(fileBytes(side.material))} as files.`);
+  const notes = [`PSNR of mip ${mip} on 8-bit maps. BC7 of the same maps with mips: ${bytes(material.bc7_bytes)}.`, ...new Set([...memory, ...encoders])];
   root.replaceChildren(element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows)), element("p", { className: "note", textContent: notes.join(" ") }));
 }

@@ -49,7 +49,7 @@ export async function loadImages(device, layout, folder, source, material) {
   );
   const mode = material.wrap ? "repeat" : "clamp-to-edge";
   const sampler = device.createSampler({
-    magFilter: "linear", minFilter: "linear", mipmapFilter: "linear", addressModeU: mode, addressModeV: mode, maxAnisotropy: 8,
+    magFilter: "linear", minFilter: "linear", mipmapFilter: "linear", addressModeU: mode, addressModeV: mode, maxAnisotropy: 16,
   });
   const views = textures.map((texture, i) => texture.createView({ format: PACKS[i] === "diffuse" ? "rgba8unorm-srgb" : "rgba8unorm" }));
   const entries = [...views.map((resource, binding) => ({ binding, resource })), { binding: 4, resource: sampler }];
@@ -58,8 +58,6 @@ export async function loadImages(device, layout, folder, source, material) {
     isNeural: false,
     layout,
     group: device.createBindGroup({ layout, entries }),
-    memoryBytes: figures.memory_bytes,
     figures,
-    macs: 0,
   };
 }

@@ -1,4 +1,4 @@
-// Pointer, wheel and keys on the canvas: orbit or move, zoom, pan; the light's handle and the split's divider.
+// Pointer, wheel and keys: on the canvas, and on what is dragged over it.
 
 /** `actions`: {rotate(dx, dy), pan(dx, dy), zoom(factor), reset(), fullSize()} in canvas pixels. */
 export function bindCanvas(canvas, actions) {

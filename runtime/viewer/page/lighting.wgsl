@@ -1,12 +1,7 @@
 // Metal-roughness shading with GGX: prefiltered environment and one point light. Maps that are missing have defaults.
 
+const PI = 3.14159265359;
 const PREFILTERED_MIPS = 5.0;
-
-fn turned(direction: vec3f) -> vec3f {
-    let s = sin(frame.surface.z);
-    let c = cos(frame.surface.z);
-    return vec3f(c * direction.x + s * direction.z, direction.y, c * direction.z - s * direction.x);
-}
 
 // B. Karis, "Physically Based Shading on Mobile", 2014: fit of the environment BRDF's scale and bias.
 fn environment_brdf(f0: vec3f, roughness: f32, n_dot_v: f32) -> vec3f {

@@ -28,13 +28,12 @@ function fitState(state, materials, isFallback) {
     for (const [run, source] of [["material", "source"], ["materialB", "sourceB"]]) {
       const index = Math.min(state.values[run], materials.length - 1);
       changes[run] = index;
-      const there = materials[index].sources.filter((each) => !each.missing && !(isFallback && each.id === "neural")).map((each) => each.id);
+      const there = materials[index].sources.filter((each) => !each.missing).map((each) => each.id);
       if (!there.includes(state.values[source])) changes[source] = source === "source" && there.includes("baked") ? "baked" : there[0];
     }
     const material = materials[changes.material];
-    const hasMap = (map) => map === "lit" || material.channels.some((channel) => channel.name === map && channel.present);
-    if (isFallback && state.values.map === "lit") changes.map = material.channels.find((channel) => channel.present).name;
-    else if (!hasMap(state.values.map)) changes.map = isFallback ? material.channels.find((channel) => channel.present).name : "lit";
+    const hasMap = (map) => (map === "lit" && !isFallback) || material.channels.some((channel) => channel.name === map && channel.present);
+    if (!hasMap(state.values.map)) changes.map = isFallback ? material.channels.find((channel) => channel.present).name : "lit";
     if (state.values.mip >= material.stored_mips) changes.mip = material.stored_mips - 1;
     if (isFallback && state.values.mip < 0) changes.mip = 0;
     if (isFallback && state.values.view === "error") changes.view = "split";

@@ -101,7 +101,7 @@ function normalized(a) {
 
 const MAKERS = { sphere, plane, cube, cloth, flat: plane };
 
-/** Meshes on the GPU by name; `fitted` ones take the texture's aspect. */
+/** Meshes on the GPU by name, each made when it is first asked for. */
 export class Meshes {
   constructor(device) {
     this.device = device;
@@ -115,7 +115,6 @@ export class Meshes {
         vertices: this.upload(vertices, GPUBufferUsage.VERTEX),
         indices: this.upload(indices, GPUBufferUsage.INDEX),
         count: indices.length,
-        fitted: name === "plane" || name === "flat",
       });
     }
     return this.made.get(name);

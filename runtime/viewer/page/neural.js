@@ -3,14 +3,10 @@
 import { parseDds } from "./dds.js";
 import { loadBytes, loadJson, loadText } from "./files.js";
 
-const GROUP = 1;
-
-/** Put what the generated code gives into the viewer's own structure. `fetch` is exact, `smooth` costs two decodes. */
-function adapter(isLinear) {
-  const diffuse = isLinear ? "s.diffuse" : "linear_from_srgb(s.diffuse)";
-  return `
+/** What the generated code gives as the viewer's own structure: `fetch` and `stochastic` cost one decode, `smooth` two. */
+const ADAPTER = `
 fn A_material(s: NeuralTextureSample) -> Material {
-    return Material(${diffuse}, s.normal, s.roughness, s.occlusion, s.metallic, s.specular, s.displacement);
+    return Material(s.diffuse, s.normal, s.roughness, s.occlusion, s.metallic, s.specular, s.displacement);
 }
 fn A_fetch(texel: Texel) -> Material {
     return A_material(NeuralTexture_Load(texel.place, texel.mip));
@@ -18,8 +14,10 @@ fn A_fetch(texel: Texel) -> Material {
 fn A_smooth(uv: vec2f, footprint: Footprint) -> Material {
     return A_material(NeuralTexture_SampleTrilinear(uv, footprint.lod));
 }
-`;
+fn A_stochastic(uv: vec2f, footprint: Footprint, noise: vec4f) -> Material {
+    return A_material(NeuralTexture_SampleStochastic(uv, footprint.ddx, footprint.ddy, noise));
 }
+`;
 
 function gridTexture(device, buffer, binding) {
   const { width, height, format, levels } = parseDds(buffer, binding.file);
@@ -49,19 +47,18 @@ function storageBuffer(device, data, name) {
 
 /** Load a material's decoder: {code, layout, group, memoryBytes, macs}. */
 export async function loadNeural(device, folder, material) {
-  const [code, described] = await Promise.all([
+  const [code, { bindings, macs_per_texel: macs }] = await Promise.all([
     loadText(`${folder}/decoder/decoder.wgsl`),
     loadJson(`${folder}/decoder/bindings.json`),
   ]);
-  const list = Array.isArray(described) ? described : described.bindings;
   const files = new Map();
   await Promise.all(
-    list.filter((each) => each.file).map(async (each) => files.set(each.file, await loadBytes(`${folder}/decoder/${each.file}`))),
+    bindings.filter((each) => each.file).map(async (each) => files.set(each.file, await loadBytes(`${folder}/decoder/${each.file}`))),
   );
   const layoutEntries = [];
   const entries = [];
   let memoryBytes = 0;
-  for (const each of list) {
+  for (const each of bindings) {
     const entry = { binding: each.binding, visibility: GPUShaderStage.FRAGMENT };
     let resource;
     if (each.kind === "texture") {
@@ -82,14 +79,12 @@ export async function loadNeural(device, folder, material) {
     entries.push({ binding: each.binding, resource });
   }
   const layout = device.createBindGroupLayout({ label: "decoder", entries: layoutEntries });
-  const space = described.diffuse_space ?? material.channels.find((channel) => channel.name === "diffuse").space;
   return {
-    code: code + adapter(space === "linear"),
+    code: code + ADAPTER,
     isNeural: true,
     layout,
     group: device.createBindGroup({ layout, entries }),
     memoryBytes,
-    macs: described.macs_per_texel ?? material.macs_per_texel,
-    groupIndex: GROUP,
+    macs,
   };
 }

@@ -7,7 +7,7 @@ export const SCENE_FORMAT = "rgba16float";
 export const DEPTH_FORMAT = "depth24plus";
 const HEIGHT_SIDE = 256;
 const BAKE_BUDGET_MS = 50;
-const PARTS = ["sampling.wgsl", "lighting.wgsl", "surface.wgsl", "background.wgsl", "heights.wgsl"];
+const PARTS = ["frame.wgsl", "colour.wgsl", "sampling.wgsl", "lighting.wgsl", "surface.wgsl", "background.wgsl", "heights.wgsl"];
 
 /** Constants of a material that its shaders are specialised by. */
 function header(material) {
@@ -39,8 +39,9 @@ const TEXEL = {
 /** What a pixel reads. Images have their filter in hardware; an error takes the same texel from both sides. */
 function sampleCode(source, sampling, reference) {
   const texel = TEXEL[sampling];
-  const isFiltered = !texel || (sampling === "stochastic" && !source.isNeural);
-  const read = isFiltered ? "A_smooth(uv, footprint)" : `A_fetch(${texel})`;
+  const isDrawn = sampling === "stochastic" && source.isNeural;
+  const filtered = isDrawn ? "A_stochastic(uv, footprint, noise)" : "A_smooth(uv, footprint)";
+  const read = sampling === "nearest" ? `A_fetch(${texel})` : filtered;
   const error = texel
     ? `let texel = ${texel};\n    return difference(A_fetch(texel), B_fetch(texel));`
     : "return difference(A_smooth(uv, footprint), B_smooth(uv, footprint));";
@@ -130,6 +131,8 @@ export class Pipelines {
     return this.once(`${key}/${sampling}/${reference ? "error" : "shown"}`, () => {
       const code = assembled([
         header(material),
+        this.parts["frame.wgsl"],
+        this.parts["colour.wgsl"],
         this.parts["sampling.wgsl"],
         this.sourceCode(source),
         reference ? reference.code("B", 2) : "",
@@ -152,8 +155,7 @@ export class Pipelines {
 
   background() {
     return this.once("background", () => {
-      const plain = "const SIZE = vec2f(1.0);\nconst MIPS = 1;\nconst WRAP = true;\n";
-      const code = assembled([plain, this.parts["sampling.wgsl"], this.parts["background.wgsl"]]);
+      const code = assembled([this.parts["frame.wgsl"], this.parts["background.wgsl"]]);
       return this.compile("background", code, [this.frameLayout], (module) => ({
         vertex: { module },
         fragment: { module, targets: [{ format: SCENE_FORMAT }] },
@@ -186,7 +188,7 @@ export class Pipelines {
   }
 
   async bakeHeights(key, material, source, texture, first, mips) {
-    const code = assembled([header(material), this.parts["sampling.wgsl"], this.sourceCode(source), this.parts["heights.wgsl"]]);
+    const code = assembled([header(material), this.parts["frame.wgsl"], this.parts["sampling.wgsl"], this.sourceCode(source), this.parts["heights.wgsl"]]);
     const layouts = [this.frameLayout, source.layout, this.emptyLayout, this.bakeLayout];
     const pipeline = await this.compile(`${key} heights`, code, layouts, (module) => ({
       vertex: { module },

@@ -1,4 +1,4 @@
-// From samples to the screen: the running mean of the samples, then exposure, tone curve and sRGB.
+// From samples to the screen: the running mean of the samples, then exposure, tone curve and sRGB (colour.wgsl).
 
 struct Presentation {
     // part of the textures that was drawn, exposure factor, weight of the newest sample
@@ -45,11 +45,6 @@ fn neutral(colour: vec3f) -> vec3f {
     return mix(shown, vec3f(new_peak), grey);
 }
 
-fn srgb(colour: vec3f) -> vec3f {
-    let light = clamp(colour, vec3f(0.0), vec3f(1.0));
-    return select(1.055 * pow(light, vec3f(1.0 / 2.4)) - 0.055, light * 12.92, light <= vec3f(0.0031308));
-}
-
 @fragment fn show(@builtin(position) pixel: vec4f) -> @location(0) vec4f {
     var colour: vec3f;
     if presentation.is_exact == 1.0 {
@@ -62,5 +57,5 @@ fn srgb(colour: vec3f) -> vec3f {
     if presentation.is_plain == 1.0 {
         return vec4f(colour, 1.0);
     }
-    return vec4f(srgb(neutral(colour * presentation.exposure)), 1.0);
+    return vec4f(srgb_from_linear(neutral(colour * presentation.exposure)), 1.0);
 }

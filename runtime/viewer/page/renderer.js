@@ -3,7 +3,7 @@
 import { Timer } from "./gpu.js";
 
 const RESTING_MS = 180;
-const MOVING_BUDGET_MS = 28;
+const MOVING_BUDGET_MS = 27;
 const BAND_BUDGET_MS = 60;
 const STILL_BUDGET_MS = 12000;
 const LEAST_SAMPLES = 4;
@@ -18,7 +18,6 @@ export class Renderer {
     this.context.configure({ device, format, alphaMode: "opaque", usage: GPUTextureUsage.RENDER_ATTACHMENT });
     this.timer = new Timer(device);
     this.sides = [];
-    this.view = null;
     this.count = 0;
     this.version = 0;
     this.movedAt = -Infinity;
@@ -128,7 +127,6 @@ export class Renderer {
     this.targets.accumulate(encoder, size);
     this.targets.show(encoder, this.context.getCurrentTexture().createView());
     this.device.queue.submit([encoder.finish()]);
-    this.view = view;
     if (version === this.version) this.count++;
     this.onFrame({ ms: total, size, samples: number + 1, isExact: this.timer.isExact });
   }

@@ -1,24 +1,5 @@
 // Where a pixel reads: its footprint in texture space, noise, and the texel that one decode is spent on.
 
-struct Frame {
-    view_projection: mat4x4f,
-    inverse_view_projection: mat4x4f,
-    eye: vec4f,
-    light_position: vec4f,
-    light_colour: vec4f,
-    // tiling, parallax depth in tiles, rotation of the environment in radians, amplification of errors
-    surface: vec4f,
-    // width and height of the picture in pixels, brightness of the environment, brightness of the background
-    picture: vec4f,
-    // map that is shown (0: lit), mip or -1, number of the sample, 1 where the surface takes the texture's aspect
-    choice: vec4i,
-}
-
-@group(0) @binding(0) var<uniform> frame: Frame;
-@group(0) @binding(1) var smooth_sampler: sampler;
-@group(0) @binding(2) var environment_specular: texture_cube<f32>;
-@group(0) @binding(3) var environment_irradiance: texture_cube<f32>;
-
 struct Material {
     diffuse: vec3f,      // linear light
     normal: vec3f,       // as stored, 0 to 1
@@ -41,8 +22,8 @@ struct Texel {
     mip: i32,
 }
 
-const PI = 3.14159265359;
-const MOST_ANISOTROPY = 8.0;
+// As in the decoder and in the filter of images.
+const MOST_ANISOTROPY = 16.0;
 
 // M. Jarzynski, M. Olano, "Hash Functions for GPU Rendering", JCGT 9(3), 2020: pcg4d.
 fn hash(seed: vec4u) -> vec4f {
@@ -70,11 +51,15 @@ fn mip_extent(mip: i32) -> vec2f {
     return max(floor(SIZE / exp2(f32(mip))), vec2f(1.0));
 }
 
+// That of a pixel on the surface, or of a texel of the mip that was chosen.
 fn footprint_of(ddx: vec2f, ddy: vec2f) -> Footprint {
+    if frame.choice.y >= 0 {
+        let mip = f32(min(frame.choice.y, MIPS - 1));
+        let texel = exp2(mip) / SIZE;
+        return Footprint(vec2f(texel.x, 0.0), vec2f(0.0, texel.y), mip, true);
+    }
     let longest = max(length(ddx * SIZE), length(ddy * SIZE));
-    let fixed_mip = frame.choice.y >= 0;
-    let lod = select(log2(max(longest, 1e-8)), f32(frame.choice.y), fixed_mip);
-    return Footprint(ddx, ddy, clamp(lod, 0.0, f32(MIPS - 1)), fixed_mip);
+    return Footprint(ddx, ddy, clamp(log2(max(longest, 1e-8)), 0.0, f32(MIPS - 1)), false);
 }
 
 fn nearest_texel(uv: vec2f, footprint: Footprint) -> Texel {
@@ -82,29 +67,14 @@ fn nearest_texel(uv: vec2f, footprint: Footprint) -> Texel {
     return Texel(vec2i(floor(uv * mip_extent(mip))), mip);
 }
 
-// One texel whose mean over the noise is the bilinear, mip-mapped and anisotropic filter: `noise` picks the place along
-// the longer axis of the footprint, the mip, and the texel by its bilinear weight.
+// The texel that NeuralTexture_SampleStochastic draws: an error map reads it from both sides, images too.
 fn stochastic_texel(uv: vec2f, footprint: Footprint, noise: vec4f) -> Texel {
-    var place = uv;
-    var mip = i32(footprint.lod);
-    if !footprint.is_fixed {
-        let along_x = length(footprint.ddx * SIZE);
-        let along_y = length(footprint.ddy * SIZE);
-        let longer = max(along_x, along_y);
-        let ratio = clamp(longer / max(min(along_x, along_y), 1e-8), 1.0, MOST_ANISOTROPY);
-        let axis = select(footprint.ddy, footprint.ddx, along_x >= along_y);
-        place += axis * (noise.x - 0.5) * (1.0 - 1.0 / ratio);
-        let lod = clamp(log2(max(longer / ratio, 1e-8)), 0.0, f32(MIPS - 1));
-        mip = min(i32(lod + noise.y), MIPS - 1);
-    }
-    return Texel(vec2i(floor(place * mip_extent(mip) - 0.5 + noise.zw)), mip);
-}
-
-fn srgb_from_linear(colour: vec3f) -> vec3f {
-    let light = clamp(colour, vec3f(0.0), vec3f(1.0));
-    return select(1.055 * pow(light, vec3f(1.0 / 2.4)) - 0.055, light * 12.92, light <= vec3f(0.0031308));
-}
-
-fn linear_from_srgb(coded: vec3f) -> vec3f {
-    return select(pow((coded + 0.055) / 1.055, vec3f(2.4)), coded / 12.92, coded <= vec3f(0.04045));
+    let along_x = length(footprint.ddx * SIZE);
+    let along_y = length(footprint.ddy * SIZE);
+    let longest = max(along_x, along_y);
+    let shortest = max(min(along_x, along_y), longest / MOST_ANISOTROPY);
+    let mip = clamp(i32(floor(log2(max(shortest, 1e-8)) + noise.z)), 0, MIPS - 1);
+    let axis = select(footprint.ddy, footprint.ddx, along_x >= along_y);
+    let place = uv + axis * (noise.w - 0.5) * (1.0 - shortest / max(longest, 1e-8));
+    return Texel(vec2i(floor(place * mip_extent(mip) - 0.5 + noise.xy)), mip);
 }

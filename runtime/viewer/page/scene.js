@@ -1,6 +1,6 @@
 // What is drawn on which side: sources that are loaded and shaders that are compiled when the choice asks for them.
 
-import { imageLayout, loadImages } from "./images.js";
+import { loadImages } from "./images.js";
 import { loadNeural } from "./neural.js";
 
 export class Scene {
@@ -9,10 +9,6 @@ export class Scene {
     this.loaded = new Map();
     this.turn = 0;
     this.onStatus = () => {};
-  }
-
-  static layout(device) {
-    return imageLayout(device);
   }
 
   source(material, id) {
@@ -42,12 +38,13 @@ export class Scene {
     return mesh !== "flat" && parallax > 0;
   }
 
-  async side(material, id, referenceId) {
+  /** `tell(title, text)` is called with what is waited for. */
+  async side(material, id, referenceId, tell) {
     const key = `${material.folder}/${id}`;
-    this.onStatus(`Loading ${this.label(material, id)}`, id === "bc7" || id === "astc" ? "Encoding takes some seconds the first time." : "");
+    tell(`Loading ${this.label(material, id)}`, id === "bc7" || id === "astc" ? "Encoding takes some seconds the first time." : "");
     const source = await this.source(material, id);
     const reference = referenceId ? await this.source(material, referenceId) : null;
-    this.onStatus(`Compiling ${this.label(material, id)}`, "");
+    tell(`Compiling ${this.label(material, id)}`, "");
     const { sampling } = this.state.values;
     const [pipeline, heights] = await Promise.all([
       this.pipelines.surface(key, material, source, sampling, reference),
@@ -59,24 +56,32 @@ export class Scene {
   /** Prepare the sides of the present choice; null where another choice was made meanwhile. Throws what went wrong. */
   async prepare() {
     const turn = ++this.turn;
-    const { values } = this.state;
+    const isPresent = () => turn === this.turn;
+    const tell = (title, text) => isPresent() && this.onStatus(title, text);
     this.hasRelief = this.needsRelief();
+    try {
+      const sides = await this.sides(tell);
+      const background = await this.pipelines.background();
+      tell("", "");
+      return isPresent() ? { sides, background } : null;
+    } catch (error) {
+      if (isPresent()) throw error;
+      return null;
+    }
+  }
+
+  async sides(tell) {
+    const { values } = this.state;
     const left = this.materials[values.material];
     const right = this.materials[values.materialB];
-    const whole = { from: () => 0, to: () => 1 };
-    let sides;
-    if (values.view === "split") {
-      const middle = () => this.state.values.split;
-      sides = [
-        { ...(await this.side(left, values.source)), from: () => 0, to: middle },
-        { ...(await this.side(right, values.sourceB)), from: middle, to: () => 1 },
-      ];
-    } else {
-      sides = [{ ...(await this.side(left, values.source, values.view === "error" ? "original" : null)), ...whole }];
+    if (values.view !== "split") {
+      const reference = values.view === "error" ? "original" : null;
+      return [{ ...(await this.side(left, values.source, reference, tell)), from: () => 0, to: () => 1 }];
     }
-    const background = await this.pipelines.background();
-    if (turn !== this.turn) return null;
-    this.onStatus("", "");
-    return { sides, background };
+    const middle = () => this.state.values.split;
+    return [
+      { ...(await this.side(left, values.source, null, tell)), from: () => 0, to: middle },
+      { ...(await this.side(right, values.sourceB, null, tell)), from: middle, to: () => 1 },
+    ];
   }
 }

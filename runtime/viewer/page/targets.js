@@ -5,7 +5,8 @@ import { DEPTH_FORMAT, SCENE_FORMAT } from "./pipelines.js";
 
 export class Targets {
   static async create(device, canvasFormat) {
-    const module = device.createShaderModule({ label: "present", code: await loadText("present.wgsl") });
+    const parts = await Promise.all(["colour.wgsl", "present.wgsl"].map(loadText));
+    const module = device.createShaderModule({ label: "present", code: parts.join("\n") });
     const visibility = GPUShaderStage.FRAGMENT;
     const bindings = device.createBindGroupLayout({
       label: "present",

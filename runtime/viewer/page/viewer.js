@@ -4,8 +4,10 @@ import { FlatCamera, OrbitCamera, transform } from "./camera.js";
 import { Environment } from "./environment.js";
 import { showFigures } from "./figures.js";
 import { cameraMatrices, describeFrame, lightPosition } from "./frame.js";
+import { imageLayout } from "./images.js";
 import { bindArrows, bindCanvas, bindDrag } from "./input.js";
 import { Meshes } from "./meshes.js";
+import { Overlays } from "./overlays.js";
 import { Pipelines } from "./pipelines.js";
 import { Renderer } from "./renderer.js";
 import { Scene } from "./scene.js";
@@ -17,10 +19,9 @@ const SIDES = ["material", "source", "materialB", "sourceB", "view", "sampling"]
 export async function showViewer({ state, materials, gpu, byId, showStatus }) {
   const { device } = gpu;
   const canvas = byId("canvas");
-  const stage = byId("stage");
   const format = navigator.gpu.getPreferredCanvasFormat();
   const environment = await Environment.create(device);
-  const layout = Scene.layout(device);
+  const layout = imageLayout(device);
   const [pipelines, targets] = await Promise.all([Pipelines.create(device, environment, layout), Targets.create(device, format)]);
   const meshes = new Meshes(device);
   const renderer = new Renderer(device, canvas, { pipelines, targets, meshes, environment, format });
@@ -63,28 +64,18 @@ export async function showViewer({ state, materials, gpu, byId, showStatus }) {
     },
   });
 
-  const setSplit = (share) => state.set({ split: Math.min(Math.max(share, 0), 1) });
-  bindDrag(byId("divider"), stage, (x) => setSplit(x));
-  bindArrows(byId("divider"), (dx) => setSplit(state.values.split + 0.02 * dx));
+  const overlays = new Overlays(byId, state, materials);
   const moveLamp = (dx, dy) => {
     const azimuth = ((state.values.azimuth + dx + 540) % 360) - 180;
     state.set({ azimuth: Math.round(azimuth), elevation: Math.round(Math.min(Math.max(state.values.elevation - dy, -85), 85)) });
   };
-  bindDrag(byId("lamp"), stage, (x, y, dx, dy) => moveLamp(dx * 0.5, dy * 0.5));
+  bindDrag(byId("lamp"), byId("stage"), (x, y, dx, dy) => moveLamp(dx * 0.5, dy * 0.5));
   bindArrows(byId("lamp"), (dx, dy) => moveLamp(5 * dx, 5 * dy));
 
   function placeOverlays() {
     const { values } = state;
-    const isSplit = values.view === "split";
     const isError = values.view === "error";
-    byId("divider").hidden = !isSplit;
-    byId("divider").style.left = `${100 * values.split}%`;
-    byId("divider").setAttribute("aria-valuenow", String(Math.round(100 * values.split)));
-    byId("labels").hidden = false;
-    byId("label-right").hidden = !isSplit;
-    const name = (run, source) => `${scene.label(materials[run], source)}${materials.length > 1 ? ` · ${materials[run].label}` : ""}`;
-    byId("label-left").textContent = isError ? `Error of ${name(values.material, values.source)}` : name(values.material, values.source);
-    byId("label-right").textContent = name(values.materialB, values.sourceB);
+    overlays.update();
     byId("legend").hidden = !isError;
     byId("legend-end").textContent = `${Math.round((2550 / values.amplify)) / 10} of 255 steps${values.map === "lit" ? ", mean of all maps" : ""}`;
     byId("bar-hint").textContent = isFlat() ? "Drag moves · wheel zooms · 1 one pixel a texel · 0 fits" : "Drag turns · Shift-drag moves · wheel zooms · 0 resets";
@@ -104,8 +95,7 @@ export async function showViewer({ state, materials, gpu, byId, showStatus }) {
   }
 
   function updateFigures() {
-    const { values } = state;
-    showFigures(byId("figures"), sides, Math.max(values.mip, 0));
+    if (sides.length) showFigures(byId("figures"), sides, Math.max(state.values.mip, 0));
   }
 
   async function prepare() {
@@ -139,8 +129,8 @@ export async function showViewer({ state, materials, gpu, byId, showStatus }) {
     const limit = device.limits.maxTextureDimension2D;
     canvas.width = Math.min(Math.max(box ? box.inlineSize : Math.round(canvas.clientWidth * devicePixelRatio), 1), limit);
     canvas.height = Math.min(Math.max(box ? box.blockSize : Math.round(canvas.clientHeight * devicePixelRatio), 1), limit);
-    renderer.invalidate();
-    placeOverlays();
+    // Few pixels at once, where all would take long: until the next frame the browser stretches the old one.
+    moved();
   }).observe(canvas);
   device.lost.then(({ message, reason }) => {
     renderer.isLost = true;

@@ -15,8 +15,7 @@ from runtime.viewer.server import open_server
 from runtime.viewer.site import Site
 from tests.helpers import SHORT, make_material, run_folder, run_train
 from tests.runtime.devtools import Page, open_browser
-
-WIDTH, HEIGHT = 96, 64
+from tests.runtime.viewer.pages import HEIGHT, WIDTH
 
 
 @pytest.fixture(scope="session")

@@ -6,21 +6,10 @@ import base64
 import json
 
 import numpy as np
-import pytest
-
-from runtime.viewer.decoder import decoder_files
-from utils.errors import UserError
 
 WIDTH, HEIGHT = 96, 64
 EXACT = "mesh=flat&sampling=nearest&tiling=1&resolution=1"
 """The texture itself, every texel exact."""
-
-
-def require_decoder(material):
-    try:
-        decoder_files(material.folder)
-    except UserError as error:
-        pytest.skip(str(error))
 
 
 def show(page, url, choice=""):

@@ -9,19 +9,7 @@ from baselines.codecs import CODECS
 from images.mips import mip_size
 from runtime.viewer.materials import open_material
 from tests.runtime.viewer.conftest import served
-from tests.runtime.viewer.pages import (
-    EXACT,
-    HEIGHT,
-    WIDTH,
-    choose,
-    different,
-    figure,
-    full_size,
-    pixels,
-    require_decoder,
-    sheet,
-    show,
-)
+from tests.runtime.viewer.pages import EXACT, HEIGHT, WIDTH, choose, different, figure, full_size, pixels, sheet, show
 
 
 @pytest.fixture
@@ -32,9 +20,8 @@ def page(browser, address):
 
 
 @pytest.mark.parametrize("preset", ["ue5", "quality", "mobile"])
-def test_the_shader_decodes_what_the_reader_does(preset, browser, run_of):
+def test_the_shader_decodes_what_the_reader_does(preset, browser, run_of, slangc):
     material = open_material(run_of(preset))
-    require_decoder(material)
     first_channel = {"diffuse": 0, "normal": 3, "roughness": 6, "displacement": 10}
     with served(material) as url:
         show(browser, url, EXACT)
@@ -134,6 +121,13 @@ def test_bc7_and_astc_are_shown_with_their_figures(page, material):
     assert figure(page, "beside BC7") != "–"
 
 
+def test_memory_of_the_decoder_is_told_apart_from_the_files(browser, address, material, slangc):
+    show(browser, address, EXACT + "&source=neural&map=diffuse")
+    files = material.manifest["bpp_mips"] * WIDTH * HEIGHT / 8
+    note = browser.run("document.querySelector('#figures .note').textContent")
+    assert f"takes {figure(browser, 'GPU memory')} as the shader reads it, {files / 1e3:,.0f} kB as files" in note
+
+
 def test_two_runs_are_compared_in_one_split(browser, run, material):
     with served(material, open_material(run)) as url:
         show(browser, url, "")
@@ -167,6 +161,75 @@ def test_every_control_has_a_name_and_a_tip(page):
     )
     assert unnamed == []
     assert page.run("[...document.querySelectorAll('.row')].every(row => row.title.length > 10)")
+
+
+def test_a_source_that_comes_late_does_not_take_the_place_of_a_newer_choice(page):
+    """Held back by its figures, as an encoder may take seconds."""
+    page.run(
+        "window.held = new Promise(resolve => window.release = resolve); window.real = window.fetch; "
+        "window.fetch = async (path) => { if (path.includes('bc7/figures')) { await held; } return real(path); }; "
+        "viewer.set({source: 'bc7'})"
+    )
+    page.wait("document.querySelector('#status').innerText.includes('BC7')")
+    choose(page, "source", "original")
+    before = pixels(page)
+    page.run("(async () => { release(); await (await real('materials/0/bc7/relief.png')).blob(); })()", 240)
+    page.run("new Promise(resolve => setTimeout(resolve, 1500))")
+    assert page.run("document.querySelector('#label-left').textContent") == "Original"
+    assert (pixels(page) == before).all()
+    assert not page.errors
+
+
+def test_a_mip_can_be_chosen_while_the_first_source_is_loaded(browser, address):
+    script = browser.call(
+        "Page.addScriptToEvaluateOnNewDocument",
+        source="const real = fetch; window.fetch = async (path) => { if (path.includes('figures.json')) "
+        "await new Promise(resolve => window.release = resolve); return real(path); };",
+    )["identifier"]
+    try:
+        browser.errors.clear()
+        browser.call("Page.navigate", url="about:blank")
+        browser.open(f"{address}#{EXACT}&source=baked&map=diffuse")
+        browser.wait("Boolean(window.release)")
+        browser.run(
+            "const e = document.querySelector('#control-mip'); e.value = 1; e.dispatchEvent(new Event('change'))"
+        )
+        browser.run("release()")
+        browser.wait("document.documentElement.dataset.ready === 'webgpu'")
+        assert "PSNR of mip 1" in browser.run("document.querySelector('#figures .note').textContent")
+        assert not browser.errors
+    finally:
+        browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
+
+
+def test_fewer_pixels_are_drawn_where_less_resolution_is_chosen(page):
+    for share in (0.5, 0.25, 1):
+        choose(page, "resolution", share)
+        assert page.run("viewer.renderer.size[0] / document.querySelector('#canvas').width") == pytest.approx(
+            share, 0.02
+        )
+
+
+@pytest.mark.parametrize("width", [900, 360])
+def test_nothing_at_the_bottom_of_the_picture_is_cut_off(width, browser, address):
+    browser.resize(width, 640)
+    try:
+        show(browser, address, "source=baked&sampling=nearest&resolution=0.25&view=error")
+        boxes = browser.run(
+            "['#stage', '#legend', '#bar-hint', '#bar-frame'].map(s => document.querySelector(s))"
+            ".filter(e => e.offsetParent !== null || e.id === 'stage').map(e => { const b = e.getBoundingClientRect(); "
+            "return [b.left, b.top, b.right, b.bottom, e.scrollWidth - e.clientWidth]; })"
+        )
+        stage, *bars = boxes
+        assert len(bars) == (3 if width == 900 else 2)
+        for left, top, right, bottom, hidden in bars:
+            assert hidden <= 0
+            assert stage[0] <= left and stage[1] <= top and right <= stage[2] and bottom <= stage[3]
+        for i, first in enumerate(bars):
+            for second in bars[:i]:
+                assert first[0] >= second[2] or second[0] >= first[2] or first[1] >= second[3] or second[1] >= first[3]
+    finally:
+        browser.resize(420, 260)
 
 
 def test_a_narrow_page_keeps_picture_and_panel(browser, address):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tests.runtime.devices import require_device
-from tests.runtime.viewer.pages import choose, different, pixels, require_decoder, show
+from tests.runtime.viewer.pages import choose, different, pixels, show
 
 
 def test_every_mesh_has_a_picture_of_its_own(browser, address):
@@ -24,7 +24,8 @@ def test_every_mesh_has_a_picture_of_its_own(browser, address):
 def test_light_and_camera_change_the_picture(browser, address):
     show(browser, address, "source=baked&sampling=nearest&resolution=0.5&mesh=cube&environment=overcast")
     before = pixels(browser)
-    for name, value in (("environment", "sunset"), ("rotation", 180), ("exposure", 2), ("light", 4), ("azimuth", 90)):
+    choices = {"environment": "sunset", "rotation": 180, "brightness": 3, "light": 4, "azimuth": 90, "elevation": -40}
+    for name, value in {**choices, "exposure": 2}.items():
         choose(browser, name, value)
         now = pixels(browser)
         assert different(before, now) > 0.02, name
@@ -62,8 +63,7 @@ def test_relief_moves_what_is_seen_from_the_side(browser, address):
     assert different(flat, pixels(browser)) > 0.01
 
 
-def test_stochastic_samples_add_up_to_the_filtered_texture(browser, address, material):
-    require_decoder(material)
+def test_stochastic_samples_add_up_to_the_filtered_texture(browser, address, slangc):
     choice = "mesh=plane&map=roughness&tiling=3&parallax=0&resolution=0.5"
     show(browser, address, f"{choice}&source=neural&sampling=stochastic")
     assert browser.run("viewer.renderer.count") >= 8
@@ -73,9 +73,8 @@ def test_stochastic_samples_add_up_to_the_filtered_texture(browser, address, mat
     assert np.abs(mean - filtered).mean() < 3
 
 
-def test_another_compiler_takes_every_shader_too(browser, address, material):
+def test_another_compiler_takes_every_shader_too(browser, address, slangc):
     """naga, which Firefox compiles WGSL with, is behind wgpu."""
-    require_decoder(material)
     device = require_device()
     script = browser.call(
         "Page.addScriptToEvaluateOnNewDocument",

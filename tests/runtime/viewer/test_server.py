@@ -177,6 +177,14 @@ def test_a_published_folder_offers_only_what_lies_in_it(run, images, tmp_path):
         assert there == (source["missing"] == ""), source
 
 
+def test_a_folder_of_that_name_which_no_viewer_wrote_is_left_alone(material, tmp_path):
+    (tmp_path / "materials").mkdir()
+    (tmp_path / "materials" / "own.txt").write_text("mine")
+    with Site([material]) as site, pytest.raises(UserError, match="materials is not of an earlier viewer"):
+        write_static(site, tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["materials", "own.txt"]
+
+
 def test_half_a_character_in_a_manifest_is_one_line(material, tmp_path):
     folder = tmp_path / "export"
     shutil.copytree(material.folder, folder)
