@@ -19,7 +19,7 @@ from training.run_log import RunLog
 from training.schedule import Schedule, new_schedule, resumed_schedule
 from training.search import config_for_psnr
 from training.session import Session, open_session, planned_config
-from training.time_budget import finish_estimate_s, training_seconds
+from training.time_budget import decode_s_per_texel, finish_estimate_s, training_seconds
 from utils.arguments import command_path
 from utils.clock import Stopwatch, command_start
 from utils.errors import UsageError, UserError
@@ -103,7 +103,7 @@ def planned_schedule(
         seconds, note = training_seconds(
             settings.time_budget - session.training_time_s,
             sum(spent.values()) - spent.get(SEARCH, 0.0),
-            finish_estimate_s(session),
+            finish_estimate_s(session, decode_s_per_texel(session)),
         )
         if note:
             notes.append(("time budget", note))

@@ -28,11 +28,8 @@ def _texels(layout: ModelLayout) -> int:
     return sum(max(layout.width >> mip, 1) * max(layout.height >> mip, 1) for mip in range(layout.mips))
 
 
-def finish_estimate_s(session: Session) -> float:
-    """Return about how many seconds the last evaluation, export, pictures, report and ASTC beside it will take.
-
-    One mip is decoded for it, twice, since the first time includes what is done once.
-    """
+def decode_s_per_texel(session: Session) -> float:
+    """Return in how many seconds the texture decodes a texel: one mip is decoded, twice, for what is done once."""
     layout = session.layout
     mip = next(
         (
@@ -48,10 +45,18 @@ def finish_estimate_s(session: Session) -> float:
         # Reading a value waits for the device.
         texels[0, 0, 0].item()
         decode_s = time.perf_counter() - started
-    per_texel_s = decode_s / (texels.shape[0] * texels.shape[1])
-    end_s = FIXED_S + _texels(layout) * DECODES * per_texel_s
+    return decode_s / (texels.shape[0] * texels.shape[1])
+
+
+def finish_estimate_s(session: Session, per_texel_s: float) -> float:
+    """Return about how many seconds the last evaluation, export, pictures, report and ASTC beside it will take.
+
+    `per_texel_s` is what `decode_s_per_texel` has measured.
+    """
+    texels = _texels(session.layout)
+    end_s = FIXED_S + texels * DECODES * per_texel_s
     if session.config.export.report:
-        end_s += RENDERS_S + _texels(layout) * PICTURES_S_PER_TEXEL
+        end_s += RENDERS_S + texels * PICTURES_S_PER_TEXEL
     if compares_with_astc(session.config):
         end_s += standing_estimate_s(session.texture_set)
     return end_s
