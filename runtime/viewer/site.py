@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from formats.bc7 import bc7_bytes
 from formats.figures import stored_mips
-from runtime.shader_page import bc7_bytes
 from runtime.viewer.decoder import decoder_files
 from runtime.viewer.images import make_source, missing_reason, packs_present, source_label
 from runtime.viewer.materials import OpenedMaterial, short_labels
@@ -92,7 +92,7 @@ class Site:
                 "run": " · ".join(filter(None, (material.preset, material.run))),
                 "stored_mips": len(stored_mips(manifest)),
                 "packs": packs_present(material.present),
-                "bc7_bytes": bc7_bytes(material.reader),
+                "bc7_bytes": bc7_bytes(material.manifest),
                 "sources": [
                     {"id": source, "label": source_label(source, material), "missing": reason}
                     for source, reason in missing.items()

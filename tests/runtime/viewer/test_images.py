@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from baselines.codecs import CODECS
+from formats.bc7 import bc7_bytes
 from images.mips import mip_size
 from reporting.metrics import material_psnr
-from runtime.shader_page import bc7_bytes
 from runtime.viewer.images import PACKS, astc_side, make_source, mip_chain
 
 
@@ -59,7 +59,7 @@ def test_bc7_figures_are_those_of_the_codec(material):
     figures = make_source("bc7", material).figures
     result = CODECS["bc7"].run(material.textures, "linear")
     assert figures["bpp"] == pytest.approx(8 * result.size_bytes / (96 * 64))
-    assert figures["memory_bytes"] == bc7_bytes(material.reader)
+    assert figures["memory_bytes"] == bc7_bytes(material.manifest)
     assert figures["encoder"] == CODECS["bc7"].encoder("linear")
     assert figures["bpp_mips"] > figures["bpp"]
 
