@@ -1,5 +1,6 @@
 """What every test shares: the material and the run that most tests of the trainer read."""
 
+import contextlib
 import os
 import sys
 
@@ -8,6 +9,11 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Tests in several processes would take the cores from each other, threads of PyTorch and NumPy above all.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# PyTorch loads Triton where it first needs it. Triton and Mesa's software GPU both hold an LLVM, and a process ends with
+# a segmentation fault where Triton's comes second.
+with contextlib.suppress(ImportError):
+    import triton  # noqa: F401
 
 # isort: split
 import train
