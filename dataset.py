@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from configs import N_CHANNELS, TEXTURE_CHANNELS
-from images.detection import Detection, MapSource, choose_files, detect_maps
+from images.detection import Detection, detect_maps, find_maps
 from images.maps import map_texels
 from images.mips import mip_count, mip_size
 from images.reading import image_size, read_image
 from images.resampling import fill_mips, resize
+from images.sources import MapSource, SourceImage
 from images.texture_types import TextureType
 from utils.arguments import OneLineParser
 from utils.errors import UsageError, run_command
@@ -110,8 +111,9 @@ def load_texture_set(data_dir: str | Path, *, max_size: int | None = None) -> Te
     if max_size is not None and max_size < 1:
         raise UsageError(f"max_size {max_size} is not a size; choose at least 1")
     folder, types = Path(data_dir), {texture.name: texture for texture in get_texture_config()}
-    chosen, notices = choose_files(folder, list(types.values()))
-    first = next(iter(chosen.values())).path
+    found = find_maps(folder, list(types.values()))
+    chosen, notices = found.sources, list(found.notices)
+    first = next(iter(chosen.values())).file
     width, height = file_size = image_size(first)
     if max_size is not None and max(file_size) > max_size:
         width, height = (max(1, round(side * max_size / max(file_size))) for side in file_size)
@@ -120,12 +122,12 @@ def load_texture_set(data_dir: str | Path, *, max_size: int | None = None) -> Te
         np.zeros((h, w, N_CHANNELS), np.uint8)
         for w, h in (mip_size(width, height, mip) for mip in range(mip_count(width, height)))
     ]
-    maps_of_file: dict[Path, list[tuple[TextureType, MapSource]]] = {}
+    maps_of_file: dict[SourceImage, list[tuple[TextureType, MapSource]]] = {}
     for type_name, source in chosen.items():
-        maps_of_file.setdefault(source.path, []).append((types[type_name], source))
+        maps_of_file.setdefault(source.file, []).append((types[type_name], source))
 
-    def load(path: Path) -> list[str]:
-        return _load_file(path, maps_of_file[path], mips, file_size, first.name)
+    def load(file: SourceImage) -> list[str]:
+        return _load_file(file, maps_of_file[file], mips, file_size, first.name)
 
     workers = min(len(maps_of_file), os.cpu_count() or 1, max(1, TEXELS_AT_ONCE // (file_size[0] * file_size[1])))
     with ThreadPoolExecutor(workers) as pool:
@@ -133,21 +135,21 @@ def load_texture_set(data_dir: str | Path, *, max_size: int | None = None) -> Te
             notices += file_notices
     directx = "normal" in chosen and chosen["normal"].directx
     if directx:
-        notices.append(f"normal: {chosen['normal'].path.name} is a DirectX map (green points down), kept as it is")
+        notices.append(f"normal: {chosen['normal'].file.name} is a DirectX map (green points down), kept as it is")
     return TextureSet(
-        folder.resolve().name or "material",
+        found.name,
         width,
         height,
         mips,
         {name: name in chosen for name in TEXTURE_CHANNELS},
         "directx" if directx else "opengl",
-        {name: source.path.name for name, source in chosen.items()},
+        {name: source.file.name for name, source in chosen.items()},
         notices,
     )
 
 
 def _load_file(
-    path: Path,
+    file: SourceImage,
     maps: Sequence[tuple[TextureType, MapSource]],
     mips: Sequence[np.ndarray],
     file_size: tuple[int, int],
@@ -158,7 +160,7 @@ def _load_file(
     `file_size` is the width and height of the file that sets the size, `first_name`.
     """
     height, width = mips[0].shape[:2]
-    image = read_image(path)
+    image = read_image(file)
     notices = list(image.notices)
     for texture, source in maps:
         texels, map_notices = map_texels(image.texels, texture, source)
@@ -166,7 +168,7 @@ def _load_file(
         size = texels.shape[1], texels.shape[0]
         if size != file_size:
             notices.append(
-                f"{texture.name}: {path.name} resized from {size[0]} x {size[1]} to "
+                f"{texture.name}: {file.name} resized from {size[0]} x {size[1]} to "
                 f"{width} x {height}, the size of {first_name}"
             )
         if size != (width, height):
@@ -190,7 +192,7 @@ def main() -> None:
     for type_name in TEXTURE_CHANNELS:
         if type_name in textures.files:
             file_name = textures.files[type_name]
-            width, height = image_size(folder / file_name)
+            width, height = image_size(SourceImage(folder / file_name))
             print(f"  {type_name:<14}{file_name:<{column}}{width} x {height}")
         else:
             print(f"  {type_name:<14}missing")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from images.sources import MapSource, MaterialMaps, SourceImage
 from images.texture_types import TextureType
 from utils.errors import UserError, describe_os_error
 
@@ -39,18 +40,6 @@ class Detection:
     keyword: str
     maps: dict[str, int | None]
     directx: bool = False
-
-
-@dataclass(frozen=True)
-class MapSource:
-    """Where one map comes from; `channel` None: the whole file."""
-
-    path: Path
-    channel: int | None
-    directx: bool
-
-    def __str__(self) -> str:
-        return self.path.name if self.channel is None else f"channel {'RGB'[self.channel]} of {self.path.name}"
 
 
 def detect_maps(file_name: str, types: Sequence[TextureType]) -> Detection | None:
@@ -122,8 +111,8 @@ def _file_names(folder: Path) -> list[str]:
         raise UserError(describe_os_error(error, folder)) from error
 
 
-def choose_files(folder: Path, types: Sequence[TextureType]) -> tuple[dict[str, MapSource], list[str]]:
-    """Decide which file gives which map: sources by type in the order of `types`, and notices.
+def find_maps(folder: Path, types: Sequence[TextureType]) -> MaterialMaps:
+    """Decide which file of a folder gives which map.
 
     Raises `UserError` where no file, or two equal ones, could give a map.
     """
@@ -138,7 +127,9 @@ def choose_files(folder: Path, types: Sequence[TextureType]) -> tuple[dict[str, 
                 notices.append(f"skipped {name}: no known keyword in its name")
                 continue
             for type_name, channel in found.maps.items():
-                candidates[type_name].append(MapSource(folder / name, channel, found.directx))
+                candidates[type_name].append(
+                    MapSource(SourceImage(folder / name), channel, found.directx, reason=f"keyword {found.keyword}")
+                )
     if not any(candidates.values()):
         listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         known = ", ".join(texture.keywords[0] for texture in types)
@@ -150,7 +141,7 @@ def choose_files(folder: Path, types: Sequence[TextureType]) -> tuple[dict[str, 
     for type_name, sources in candidates.items():
         if sources:
             chosen[type_name] = _best_source(type_name, sources, notices)
-    return chosen, notices + _packed_notices(chosen)
+    return MaterialMaps(folder.resolve().name or "material", chosen, notices=notices + _packed_notices(chosen))
 
 
 def _best_source(type_name: str, sources: list[MapSource], notices: list[str]) -> MapSource:
@@ -159,7 +150,7 @@ def _best_source(type_name: str, sources: list[MapSource], notices: list[str]) -
     for other in others:
         if (other.channel is None, other.directx) == (best.channel is None, best.directx):
             raise UserError(
-                f"two files for the {type_name} map: {best.path.name} and {other.path.name}; "
+                f"two files for the {type_name} map: {best.file.name} and {other.file.name}; "
                 "remove or rename one of them"
             )
         notices.append(f"{type_name}: {best} is used, {other} is not")
@@ -168,12 +159,12 @@ def _best_source(type_name: str, sources: list[MapSource], notices: list[str]) -
 
 def _packed_notices(chosen: dict[str, MapSource]) -> list[str]:
     """Say which channels of packed files are which maps, and which are not used."""
-    used: dict[Path, dict[int, str]] = {}
+    used: dict[SourceImage, dict[int, str]] = {}
     for type_name, source in chosen.items():
         if source.channel is not None:
-            used.setdefault(source.path, {})[source.channel] = type_name
+            used.setdefault(source.file, {})[source.channel] = type_name
     return [
-        f"{path.name} is packed: "
+        f"{file.name} is packed: "
         + ", ".join(f"{'RGB'[channel]} is {channels.get(channel, 'not used')}" for channel in range(3))
-        for path, channels in used.items()
+        for file, channels in used.items()
     ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from images.colour import linear_to_srgb
-from images.detection import MapSource
 from images.resampling import STRIP_ROWS, to_uint8
+from images.sources import MapSource
 from images.texture_types import TextureType
 from utils.errors import UserError
 
@@ -19,7 +19,7 @@ def map_texels(image: np.ndarray, texture: TextureType, source: MapSource) -> tu
 
     Raises `UserError` where the image has too few channels.
     """
-    channels, name = image.shape[2], source.path.name
+    channels, name = image.shape[2], source.file.name
     notices: list[str] = []
     if source.channel is not None:
         if channels == 1:

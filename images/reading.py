@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import threading
 import warnings
@@ -9,12 +10,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin
 
+from images.sources import SourceImage
 from utils.errors import UserError, describe_os_error
 
 MAX_SIDE = 16384
@@ -47,61 +48,66 @@ class DecodedImage:
     """Sentences, such as that alpha is not used."""
 
 
-def _open_image(path: Path) -> ImageFile.ImageFile:
+def _open_image(source: SourceImage) -> ImageFile.ImageFile:
     """Open an image of up to `MAX_SIDE` squared texels, for which Pillow's own limit is too low."""
     with _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            image = Image.open(path)
+            image = Image.open(source.path if source.data is None else io.BytesIO(source.data))
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     if image.width * image.height > MAX_SIDE**2:
         size = f"{image.width} x {image.height}"
         image.close()
-        raise UserError(f"{path} is {size}; at most {MAX_SIDE} x {MAX_SIDE} is read, save a smaller copy")
+        raise UserError(f"{_shown(source)} is {size}; at most {MAX_SIDE} x {MAX_SIDE} is read, save a smaller copy")
     return image
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
+def _shown(source: SourceImage) -> str:
+    """What a message calls an image: its path, or its name and the file that holds it."""
+    return str(source.path) if source.data is None else f"{source.name} in {source.path}"
+
+
+def _unreadable(source: SourceImage, error: Exception) -> UserError:
     """The one line for an image that cannot be read."""
     if isinstance(error, OSError) and error.errno is not None:
-        return UserError(describe_os_error(error, path))
+        return UserError(describe_os_error(error, source.path))
     cause = "it is damaged, cut short or no image" if "identify" in str(error) else error
-    return UserError(f"could not read {path} ({cause}); save it again as PNG, or remove it")
+    return UserError(f"could not read {_shown(source)} ({cause}); save it again as PNG, or remove it")
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(source: SourceImage) -> tuple[int, int]:
     """Width and height from the header alone."""
-    if path.suffix.lower() == ".exr":
-        with _open_exr(path, header_only=True) as file:
+    if source.path.suffix.lower() == ".exr":
+        with _open_exr(source, header_only=True) as file:
             low, high = file.header()["dataWindow"]
         return int(high[0] - low[0]) + 1, int(high[1] - low[1]) + 1
     try:
-        with _open_image(path) as image:
+        with _open_image(source) as image:
             return image.size
     except _READ_ERRORS as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(source, error) from error
 
 
-def read_image(path: Path) -> DecodedImage:
+def read_image(source: SourceImage) -> DecodedImage:
     """Read the colour or grey of an image; raises `UserError` where the file cannot be read."""
-    if path.suffix.lower() == ".exr":
-        return _read_exr(path)
+    if source.path.suffix.lower() == ".exr":
+        return _read_exr(source)
     try:
-        with _open_image(path) as image:
+        with _open_image(source) as image:
             bits = _bits_per_sample(image)
-            notices = _left_out(image, path.name)
+            notices = _left_out(image, source.name)
             if bits == 16 and image.mode in ("RGB", "RGBA", "RGBX", "LA") and not _is_premultiplied(image):
-                texels = _read_16bit_colour(path, image)
+                texels = _read_16bit_colour(source, image)
             else:
                 texels = _texels(image)
                 if texels.dtype == np.uint8 and bits > 8:
                     notices.append(
-                        f"{path.name} is read with 8 of its {bits} bits per sample; "
+                        f"{source.name} is read with 8 of its {bits} bits per sample; "
                         "save it as RGB or grey PNG to keep them"
                     )
     except (*_READ_ERRORS, RuntimeError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(source, error) from error
     return DecodedImage(texels[..., None] if texels.ndim == 2 else texels[..., :3], notices)
 
 
@@ -155,7 +161,7 @@ def _is_premultiplied(image: ImageFile.ImageFile) -> bool:
     return isinstance(image, TiffImagePlugin.TiffImageFile) and 1 in image.tag_v2.get(_EXTRA_SAMPLES, ())
 
 
-def _read_16bit_colour(path: Path, image: ImageFile.ImageFile) -> np.ndarray:
+def _read_16bit_colour(source: SourceImage, image: ImageFile.ImageFile) -> np.ndarray:
     """Read 16-bit colour, or grey with alpha, of PNG and TIFF as uint16 `[H, W, 3]` or `[H, W]`.
 
     Pillow would keep the high byte of each sample alone.
@@ -164,9 +170,9 @@ def _read_16bit_colour(path: Path, image: ImageFile.ImageFile) -> np.ndarray:
         import imagecodecs
     except ImportError:
         raise UserError(
-            f"reading the 16-bit colour of {path.name} needs imagecodecs: pip install -r requirements.txt"
+            f"reading the 16-bit colour of {source.name} needs imagecodecs: pip install -r requirements.txt"
         ) from None
-    data = path.read_bytes()
+    data = source.path.read_bytes() if source.data is None else source.data
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         texels = imagecodecs.tiff_decode(data)
         if image.tag_v2.get(_PLANAR_CONFIGURATION) == 2:
@@ -177,30 +183,30 @@ def _read_16bit_colour(path: Path, image: ImageFile.ImageFile) -> np.ndarray:
 
 
 @contextmanager
-def _open_exr(path: Path, header_only: bool = False) -> Iterator[Any]:
+def _open_exr(source: SourceImage, header_only: bool = False) -> Iterator[Any]:
     """Open an OpenEXR image; raises `UserError` where it or the OpenEXR package cannot be read."""
     try:
         import OpenEXR
     except ImportError:
         raise UserError(
-            f"reading {path} needs the OpenEXR package: pip install OpenEXR, or save the image as 16-bit PNG"
+            f"reading {source.path} needs the OpenEXR package: pip install OpenEXR, or save the image as 16-bit PNG"
         ) from None
     try:
-        with OpenEXR.File(str(path), header_only=header_only) as file:
+        with OpenEXR.File(str(source.path), header_only=header_only) as file:
             yield file
     except (*_READ_ERRORS, RuntimeError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(source, error) from error
 
 
-def _read_exr(path: Path) -> DecodedImage:
+def _read_exr(source: SourceImage) -> DecodedImage:
     """Read an OpenEXR image as float32 `[H, W, 1 or 3]`."""
-    with _open_exr(path) as file:
+    with _open_exr(source) as file:
         channels = file.channels()
         name = next((key for key in ("RGB", "RGBA", "Y", "R") if key in channels), next(iter(channels)))
         texels = np.asarray(channels[name].pixels, np.float32)
-    notices = [f"channel {key} of {path.name} is not used" for key in channels if key != name]
+    notices = [f"channel {key} of {source.name} is not used" for key in channels if key != name]
     if texels.ndim == 2:
         return DecodedImage(texels[..., None], notices)
     if texels.shape[2] == 4:
-        notices.append(f"alpha of {path.name} is not used")
+        notices.append(f"alpha of {source.name} is not used")
     return DecodedImage(texels[..., :3], notices)

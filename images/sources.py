@@ -1,0 +1,55 @@
+"""What one map of a material is read from, and what all of a material's maps are read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """An image on disk, or one that lies within another file, such as a .glb, and was taken out of it."""
+
+    path: Path
+    """The image, or the file that holds it."""
+    data: bytes | None = field(default=None, repr=False)
+    """The image's bytes, where it is not a file of its own."""
+    name: str = ""
+    """What messages call it; by default the file's name."""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.path.name)
+
+
+@dataclass(frozen=True)
+class MapSource:
+    """Where one map comes from, and what has to be done to its values."""
+
+    file: SourceImage
+    channel: int | None = None
+    """0 to 3 for R, G, B and A of a packed file; None: the whole file."""
+    directx: bool = False
+    """Normals whose green points down."""
+    inverted: bool = False
+    """The file holds 1 minus the map: glossiness for roughness, depth for height."""
+    factor: tuple[float, ...] = ()
+    """What values are multiplied by, one for each channel of the map, colour in linear light; empty: nothing."""
+    reason: str = ""
+    """Why the file is taken for this map, such as: keyword nor_dx."""
+
+    def __str__(self) -> str:
+        return self.file.name if self.channel is None else f"channel {'RGBA'[self.channel]} of {self.file.name}"
+
+
+@dataclass
+class MaterialMaps:
+    """The maps of one material as they were found, before any of them is read."""
+
+    name: str
+    sources: dict[str, MapSource]
+    """By type, in canonical order; types that are missing are left out."""
+    others: dict[str, str] = field(default_factory=dict)
+    """Files that are known to be something else, by name: what they are, such as emissive or preview."""
+    notices: list[str] = field(default_factory=list)
+    """Sentences on what was skipped, chosen between or guessed."""
