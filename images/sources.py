@@ -31,10 +31,14 @@ class MapSource:
     """0 to 3 for R, G, B and A of a packed file; None: the whole file."""
     directx: bool = False
     """Normals whose green points down."""
+    convention_named: bool = False
+    """Whether the file's name, or what describes it, says where green points; else nothing does."""
     inverted: bool = False
     """The file holds 1 minus the map: glossiness for roughness, depth for height."""
     factor: tuple[float, ...] = ()
     """What values are multiplied by, one for each channel of the map, colour in linear light; empty: nothing."""
+    offset: float = 0.0
+    """What is added to values after the factor: an occlusion of half the strength is 0.5 + 0.5 times the file's."""
     reason: str = ""
     """Why the file is taken for this map, such as: keyword nor_dx."""
 
