@@ -32,7 +32,7 @@ class MapSource:
     directx: bool = False
     """Normals whose green points down."""
     convention_named: bool = False
-    """Whether the file's name, or what describes it, says where green points; else nothing does."""
+    """The file's name, or what describes the material, says opengl or directx; else `directx` is a guess."""
     inverted: bool = False
     """The file holds 1 minus the map: glossiness for roughness, depth for height."""
     factor: tuple[float, ...] = ()
