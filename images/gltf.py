@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from images.gltf_file import Glossiness, GltfFile, Material, Specular, TextureInfo, open_gltf
+from images.gltf_file import GltfFile, open_gltf
+from images.gltf_schema import Glossiness, Material, Specular, TextureInfo
 from images.paths import folder_name, shown, unique_name
 from images.reading import image_size
 from images.sources import MapSource, MaterialMaps, SourceImage
