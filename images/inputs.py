@@ -14,11 +14,11 @@ from images.material_file import MATERIAL_FILE, described_maps, read_material_fi
 from images.paths import unique_name
 from images.search import MaterialInput, Search
 from images.sources import MaterialMaps
-from images.texture_types import TextureType
+from images.texture_types import TextureTable
 from utils.errors import UserError
 
 
-def material_maps(data_dir: str | Path, types: Sequence[TextureType]) -> MaterialMaps:
+def material_maps(data_dir: str | Path, types: TextureTable) -> MaterialMaps:
     """Find the maps of one material: of a folder of images, or of `FILE.gltf`, `FILE.glb` or `FILE.glb#MATERIAL`.
 
     A folder says itself what its files are by a material.json, or the names of its images do. One without images may
@@ -51,9 +51,7 @@ def input_exists(data_dir: str | Path) -> bool:
     return reference[0].is_file() if reference else Path(data_dir).is_dir()
 
 
-def _maps_by_name(
-    listing: Listing, types: Sequence[TextureType], ignored: set[str] | frozenset = frozenset()
-) -> MaterialMaps:
+def _maps_by_name(listing: Listing, types: TextureTable, ignored: set[str] | frozenset = frozenset()) -> MaterialMaps:
     """Find the maps of a folder by the names of its images, or of those in the folders in it."""
     folder = listing.path
     if listing.holds_maps(types):
@@ -90,7 +88,7 @@ def _moved(maps: MaterialMaps, folder: Path) -> MaterialMaps:
 
 
 def material_inputs(
-    batch_dir: Path, types: Sequence[TextureType], excluded: Sequence[Path] = (), notices: list[str] | None = None
+    batch_dir: Path, types: TextureTable, excluded: Sequence[Path] = (), notices: list[str] | None = None
 ) -> list[MaterialInput]:
     """Find all materials below a folder at any depth, and those of the glTF files there, sorted by name.
 

@@ -11,7 +11,7 @@ from images.folders import Listing, find_map_folder, list_folder, used_folders
 from images.gltf import GLTF_SUFFIXES, textured_materials
 from images.gltf_file import open_gltf
 from images.material_file import MATERIAL_FILE, MaterialFile, read_material_file
-from images.texture_types import TextureType
+from images.texture_types import TextureTable
 from utils.errors import UserError
 
 
@@ -29,11 +29,7 @@ class Search:
     """A folder and all folders in it, each once whatever links lead to it."""
 
     def __init__(
-        self,
-        batch_dir: Path,
-        types: Sequence[TextureType],
-        excluded: Sequence[Path] = (),
-        notices: list[str] | None = None,
+        self, batch_dir: Path, types: TextureTable, excluded: Sequence[Path] = (), notices: list[str] | None = None
     ) -> None:
         """`excluded`: folders to leave out with all below them; sentences on what is left out go to `notices`."""
         self.root = Path(os.path.abspath(batch_dir))
