@@ -81,7 +81,7 @@ def test_its_folders_are_no_materials_of_their_own(folder):
 
 def test_a_damaged_one_is_still_a_material_of_a_batch(folder):
     describe(folder, "{")
-    assert [one.name for one in material_inputs(folder.parent, TYPES)] == ["rock"]
+    assert "rock" in [one.name for one in material_inputs(folder.parent, TYPES)]
 
 
 def test_the_mark_of_its_coding_at_its_start_is_read_over(folder):
@@ -99,7 +99,7 @@ MAPS = {"diffuse": "a_normal.png"}
         ("[]", ("an object",)),
         ('"\ud800"'.encode("utf-8", "surrogatepass").decode("latin-1"), ("material.json",)),
         ("[" * 100_000, ("not valid JSON",)),
-        ('{"maps": {"diffuse": {"file": "mask.png", "factor": NaN}}}', ("not valid JSON",)),
+        ('{"maps": {"diffuse": {"file": "mask.png", "factor": NaN}}}', ("maps.diffuse.factor is nan", "finite")),
         ({"map": {}}, ("unknown key map", "name, maps, normal_convention, ignore")),
         ({"maps": {}}, ("maps is empty", "diffuse")),
         ({"maps": {"color": "mask.png"}}, ("unknown key maps.color", "displacement")),
