@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -223,10 +224,12 @@ def _lookup(
     suffixes: dict[str, _Entry] = {}
 
     def add(keyword: str, meaning: Detection, anywhere: bool = False) -> None:
-        parts = keyword.split("_")
+        parts = re.split(r"[_\-. ]", keyword.lower())
         breaks = frozenset(len("".join(parts[:count])) for count in range(1, len(parts)))
         entry = _Entry(keyword, replace(meaning, keyword=keyword), breaks, anywhere)
-        keywords.setdefault("".join(parts), entry)
+        known = keywords.setdefault("".join(parts), entry)
+        if known.meaning.maps == meaning.maps and known.meaning.other == meaning.other:
+            keywords["".join(parts)] = replace(known, breaks=known.breaks | breaks)
 
     def add_suffix(suffix: str, meaning: Detection) -> None:
         suffixes.setdefault(suffix, _Entry(suffix, replace(meaning, keyword=f"_{suffix}"), frozenset()))
