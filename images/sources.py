@@ -43,6 +43,8 @@ class MapSource:
     """0 to 3 for R, G, B and A of a packed file; None: the whole file."""
     directx: bool = False
     """Normals whose green points down."""
+    convention_named: bool = False
+    """The file's name, or what describes the material, says opengl or directx; else `directx` is a guess."""
     inverted: bool = False
     """The file holds 1 minus the map: glossiness for roughness, depth for height."""
     factor: tuple[float, ...] = ()
