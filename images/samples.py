@@ -63,9 +63,7 @@ def tiles(texels: np.ndarray, scale: int) -> np.ndarray:
     """Average `scale x scale` texels of 64 tiles, spread evenly over `[H, W, C]`: float32 `[64, h, w, C]`."""
     height, width = (min(side // (BLOCKS * scale), TILE) for side in texels.shape[:2])
     tops, lefts = (np.arange(BLOCKS) * side // BLOCKS for side in texels.shape[:2])
-    places = [
-        (slice(top, top + height * scale), slice(left, left + width * scale)) for top in tops for left in lefts
-    ]
+    places = [(slice(top, top + height * scale), slice(left, left + width * scale)) for top in tops for left in lefts]
     if scale == 1:
         return unit_values(np.stack([texels[place] for place in places]))
     return np.stack([_averages(texels[place], height, width) for place in places])
