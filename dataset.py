@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from configs import N_CHANNELS, TEXTURE_CHANNELS, ImageConfig
-from images.depth import deep_values
+from images.depth import deep_codes, deep_values
 from images.detection import Detection, detect_maps
 from images.inputs import material_maps
 from images.loading import LoadedMaps, fill_maps, in_parallel, read_images
@@ -110,6 +110,23 @@ class TextureSet:
     def channel_mask(self) -> np.ndarray:
         """Bool `[11]`, true for the channels of maps that are present."""
         return np.repeat([self.present[name] for name in TEXTURE_CHANNELS], list(TEXTURE_CHANNELS.values()))
+
+    @property
+    def map_facts(self) -> dict[str, dict[str, object]]:
+        """What a manifest says of the maps that are present: `depth`, and `range` and `holds` where they apply."""
+        return {
+            name: {
+                "depth": self.depths.get(name, 8),
+                **({"range": list(self.ranges[name])} if name in self.ranges else {}),
+                **({"holds": self.holds[name]} if name in self.holds else {}),
+            }
+            for name, present in self.present.items()
+            if present
+        }
+
+    def codes_16bit(self, name: str, mip: int) -> np.ndarray:
+        """A map deeper than 8 bits in file coding, rounded to 16 bits: uint16 `[H_m, W_m, count]`."""
+        return deep_codes(self.mips[mip][..., channel_slice(name)], self.fine[name][mip])
 
     def map_values(self, name: str, mip: int) -> np.ndarray:
         """A map in file coding at its depth: float32 `[H_m, W_m, count]` in [0, 1]."""
