@@ -13,8 +13,6 @@ from images.sources import MapSource, SourceImage
 from images.texture_types import TextureType
 from utils.errors import UserError, describe_os_error
 
-MATERIAL_FILE = "material.json"
-GLTF_SUFFIXES = (".glb", ".gltf")
 _SYSTEM_FOLDERS = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"}
 """Lower-case names of folders that systems and network drives keep for themselves, some with copies of images."""
 _MAP_FOLDERS = {"textures", "texture", "tex", "maps", "map", "texturemaps", "images", "img", "pbr"}
@@ -28,6 +26,8 @@ _RESOLUTION = re.compile(
 _LOSSY = ("jpg", "jpeg", "webp")
 _DEEPEST = 8
 """Folders within folders that are looked into for the maps of one material."""
+_MOST_MAP_FOLDERS = 64
+"""Folders beside each other of which some may hold one map each: a library has more, and asking takes time."""
 _LONGEST_MAP_NAME = 32
 
 
@@ -57,8 +57,8 @@ class Listing:
         return "config.json" in self.files and "models" in self.folders
 
     def holds_maps(self, types: Sequence[TextureType]) -> bool:
-        """Whether the folder itself is a material: it says so, or an image has the name of a map."""
-        return MATERIAL_FILE in self.files or any(map_names(name, types) for name in self.images)
+        """Whether an image in the folder itself has the name of a map."""
+        return any(map_names(name, types) for name in self.images)
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,8 @@ def _belongs_to_parent(name: str) -> bool:
 def _by_type(listing: Listing, types: Sequence[TextureType]) -> dict[str, MapSource]:
     """Return the source of every type where folders are named after maps and hold one image each, else nothing."""
     sources: dict[str, MapSource] = {}
+    if len(listing.folders) > _MOST_MAP_FOLDERS:
+        return {}
     named = {name: found for name in listing.folders if (found := _map_of_folder(name, types))}
     if len(named) < 2:
         return {}
