@@ -52,7 +52,9 @@ def normal_notices(sample: np.ndarray, name: str) -> list[str]:
     if not is_normal_map(sample):
         spread = np.abs(coded[..., :2] - coded[..., 2:]).mean()
         if spread < GRAIN_LEAST:
-            return [f"normal: {name} is grey, as heights are, where normals are mostly blue; rename it if it holds them"]
+            return [
+                f"normal: {name} is grey, as heights are, where normals are mostly blue; rename it if it holds them"
+            ]
         part = f"{(coded[..., 2] < 0.5).mean():.0%} of its vectors point into the surface"
         if near.mean() >= 1 - LEAST_PART:
             return [f"normal: {name} looks like normals of object space, {part}; bake it in tangent space"]
@@ -98,7 +100,9 @@ def displacement_notices(sample: np.ndarray, name: str) -> list[str]:
     steps = round(span(sample) * 255)
     if bits_of(sample) > 8 or not 0 < steps < LEAST_STEPS:
         return []
-    return [f"displacement: 98 % of {name} lie within {steps} of the 255 steps of 8 bits; save it in 16 bits if it can be"]
+    return [
+        f"displacement: 98 % of {name} lie within {steps} of the 255 steps of 8 bits; save it in 16 bits if it can be"
+    ]
 
 
 def carries_grain(sample: np.ndarray, other: np.ndarray) -> bool:
