@@ -170,6 +170,7 @@ def described_maps(
             inverted=entry.inverted,
             factor=tuple(value for value in factor if value is not None),
             reason=MATERIAL_FILE,
+            stated=True,
         )
     used = {source.file.path for source in sources.values()} | {folder / name for name in described.ignored(names)}
     others = {name: f"not named in {MATERIAL_FILE}" for name in names if folder / name not in used}
