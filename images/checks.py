@@ -31,7 +31,7 @@ from images.value_checks import (
     the_value,
 )
 
-SAMPLE_SIDE = 512
+SAMPLE_SIDE = 256
 """Most rows and columns of a map whose values are looked at."""
 LEAST_SIDE = 4 * BLOCKS
 """Texels of the shorter side below which a map is too small to tell anything."""

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from images.depth import peak
 from images.resampling import area_average
 
 BLOCKS = 8
 """Blocks along each side: 64 of them tell whether what one part of a map says is what most of it says."""
-TILE = 64
-"""Most samples of a block's side: no more than 512 x 512 are looked at, at any resolution."""
+TILE = 32
+"""Most samples of a block's side: no more than 256 x 256 are looked at, at any resolution."""
 COARSE = 4
 """Texels a sample from which on the channels of an image are its own. JPEG stores colour at half the resolution and
 coarsely, so that the detail of one channel shows in the others."""
-_WHOLE = 2048
+_WHOLE = 1024
 """Most texels of a side that the whole is averaged from; larger maps are thinned out first, as time must not grow."""
 _SMALLEST_BLOCK = 4
 """Samples of a block's side that leave two by two central differences."""
@@ -45,11 +46,27 @@ def thinned(texels: np.ndarray, side: int) -> np.ndarray:
     return texels[:: -(-height // side), :: -(-width // side)]
 
 
+def _boxes(texels: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Average boxes of `rows x columns` texels of stored values `[..., H, W, C]`, the rest cut off: float32."""
+    height, width = texels.shape[-3] // rows * rows, texels.shape[-2] // columns * columns
+    if texels.dtype.kind == "f":
+        texels = unit_values(texels)
+    kind = np.float32 if texels.dtype.kind == "f" else np.uint32
+    total = texels[..., 0:height:rows, :width, :].astype(kind)
+    for row in range(1, rows):
+        total += texels[..., row:height:rows, :width, :]
+    sums = total[..., 0:width:columns, :].copy()
+    for column in range(1, columns):
+        sums += total[..., column:width:columns, :]
+    return sums.astype(np.float32) / np.float32(peak(texels) * rows * columns)
+
+
 def _averages(texels: np.ndarray, height: int, width: int) -> np.ndarray:
     """The area averages `[height, width, C]` of stored values, float32."""
-    if texels.dtype.kind == "f":
-        return area_average(unit_values(texels), width, height, None)
-    return area_average(texels, width, height, None) / np.float32(np.iinfo(texels.dtype).max)
+    rows, columns = texels.shape[0] // height, texels.shape[1] // width
+    if rows and columns and texels.shape[0] - rows * height < rows and texels.shape[1] - columns * width < columns:
+        return _boxes(texels, rows, columns)
+    return area_average(unit_values(texels), width, height, None)
 
 
 def _cut(texels: np.ndarray) -> np.ndarray:
@@ -64,30 +81,26 @@ def tiles(texels: np.ndarray, scale: int) -> np.ndarray:
     height, width = (min(side // (BLOCKS * scale), TILE) for side in texels.shape[:2])
     tops, lefts = (np.arange(BLOCKS) * side // BLOCKS for side in texels.shape[:2])
     places = [(slice(top, top + height * scale), slice(left, left + width * scale)) for top in tops for left in lefts]
-    if scale == 1:
-        return unit_values(np.stack([texels[place] for place in places]))
-    return np.stack([_averages(texels[place], height, width) for place in places])
+    return _boxes(np.stack([texels[place] for place in places]), scale, scale)
 
 
 def levels(maps: Sequence[np.ndarray]) -> list[Level]:
     """Show maps of one material, `[H, W, C]` as stored, at one resolution after another, the finest first.
 
-    Maps of equal size are shown at full and a quarter of their resolution, and all as a whole from 512 samples a side
+    Maps of equal size are shown at full and a quarter of their resolution, and all as a whole from 256 samples a side
     down to blocks of 4 x 4. A map below 32 texels a side leaves no level.
     """
     sizes = {texels.shape[:2] for texels in maps}
     height, width = min(sizes)
     found = []
-    if len(sizes) == 1:
-        for scale in (1, COARSE):
-            if min(height, width) // (scale * BLOCKS) >= _SMALLEST_BLOCK:
-                found.append(Level(scale, [tiles(texels, scale) for texels in maps]))
     scale = COARSE
     while max(height, width) > scale * BLOCKS * TILE:
         scale *= 2
-    if found and scale == COARSE:
-        # The tiles of the last level are the whole already.
-        scale *= 2
+    if len(sizes) == 1:
+        # The whole at a quarter of the resolution needs no tiles.
+        for detail in (1,) if scale == COARSE else (1, COARSE):
+            if min(height, width) >= detail * BLOCKS * _SMALLEST_BLOCK:
+                found.append(Level(detail, [tiles(texels, detail) for texels in maps]))
     rows, columns = height // scale, width // scale
     if min(rows, columns) < BLOCKS * _SMALLEST_BLOCK:
         return found
@@ -95,5 +108,6 @@ def levels(maps: Sequence[np.ndarray]) -> list[Level]:
     while min(rows, columns) >= BLOCKS * _SMALLEST_BLOCK:
         found.append(Level(width / columns, [_cut(texels) for texels in whole]))
         rows, columns = rows // 2, columns // 2
-        whole = [area_average(texels, columns, rows, None) for texels in whole]
+        if min(rows, columns) >= BLOCKS * _SMALLEST_BLOCK:
+            whole = [_averages(texels, rows, columns) for texels in whole]
     return found

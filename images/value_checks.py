@@ -41,7 +41,8 @@ def is_normal_map(sample: np.ndarray) -> bool:
     `sample` is `[H, W, 3]`. Black texels are gaps of an atlas and do not count.
     """
     inside = sample[..., 2] < peak(sample) / 2
-    return bool((inside & sample.any(-1)).mean() <= LEAST_PART)
+    black = (sample[..., 0] == 0) & (sample[..., 1] == 0) & (sample[..., 2] == 0)
+    return bool((inside & ~black).mean() <= LEAST_PART)
 
 
 def normal_notices(sample: np.ndarray, name: str) -> list[str]:
@@ -127,7 +128,7 @@ def the_value(values: np.ndarray) -> np.ndarray | None:
     """The one value `[C]` that `[H, W, C]` has everywhere, over the largest code; None where there are several."""
     first = values[0, 0]
     # A look at a part rules nearly all maps out.
-    if (values[::31, ::31] != first).any() or (values != first).any():
+    if (values[::31, ::31] != first).any() or any((row != first).any() for row in values):
         return None
     return first.astype(np.float32) / peak(values)
 
