@@ -109,9 +109,9 @@ def get_texture_config() -> TextureTable:
                 ),
                 ("metallic", UNUSED, UNUSED, "smoothness"),
             ),
+            PackedMaps(("specularsmoothness",), ("specular", "specular", "specular", "smoothness")),
             PackedMaps(
-                ("specularsmoothness", "specularglossiness", "speculargloss", "specgloss"),
-                ("specular", "specular", "specular", "glossiness"),
+                ("specularglossiness", "speculargloss", "specgloss"), ("specular", "specular", "specular", "glossiness")
             ),
             PackedMaps(
                 (

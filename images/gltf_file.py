@@ -12,11 +12,12 @@ import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote, unquote_to_bytes
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from images.gltf_schema import Buffer, BufferView, Document, Material, Part
 from images.paths import file_within, shown
 from images.sources import SourceImage
 from utils.errors import UserError, describe_os_error
@@ -25,126 +26,13 @@ MOST_JSON_BYTES = 256 << 20
 """Largest JSON that is read; in a .gltf it may hold images as text."""
 MOST_IMAGE_BYTES = 1 << 30
 """Largest image within a file that is read."""
-MOST_MATERIALS = 10_000
 _MOST_CHUNKS = 64
 _JSON, _BINARY = b"JSON", b"BIN\0"
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _OTHER_CONTAINERS = ("KHR_texture_basisu", "MSFT_texture_dds", "EXT_texture_avif")
 """Extensions that give a texture an image in a format that is not read."""
 
-Index = Annotated[int, Field(ge=0, le=1 << 31)]
-Bytes = Annotated[int, Field(ge=0, le=1 << 50)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Colour = Annotated[list[Fraction], Field(min_length=4, max_length=4)]
-"""Red, green and blue in linear light, and opacity."""
-Extensions = dict[str, Any]
-
-
-class _Part(BaseModel):
-    """Keys that are not listed here do not matter for materials."""
-
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
-
-
-class TextureInfo(_Part):
-    """How a material uses a texture."""
-
-    index: Index
-    texCoord: Index = 0
-    scale: Annotated[float, Field(ge=-1000, le=1000)] = 1.0
-    strength: Fraction = 1.0
-    extensions: Extensions = {}
-
-
-class MetallicRoughness(_Part):
-    """The model of surfaces that every glTF material has."""
-
-    baseColorFactor: Colour = [1.0, 1.0, 1.0, 1.0]
-    baseColorTexture: TextureInfo | None = None
-    metallicFactor: Fraction = 1.0
-    roughnessFactor: Fraction = 1.0
-    metallicRoughnessTexture: TextureInfo | None = None
-
-
-class Material(_Part):
-    """One material."""
-
-    name: str | None = None
-    pbrMetallicRoughness: MetallicRoughness = MetallicRoughness()
-    normalTexture: TextureInfo | None = None
-    occlusionTexture: TextureInfo | None = None
-    emissiveTexture: TextureInfo | None = None
-    alphaMode: str = "OPAQUE"
-    extensions: Extensions = {}
-
-
-class Specular(_Part):
-    """What KHR_materials_specular adds: a weight in the alpha of its texture."""
-
-    specularFactor: Fraction = 1.0
-    specularTexture: TextureInfo | None = None
-
-
-class Glossiness(_Part):
-    """The older model of surfaces, KHR_materials_pbrSpecularGlossiness: glossiness in the alpha of its texture."""
-
-    diffuseFactor: Colour = [1.0, 1.0, 1.0, 1.0]
-    diffuseTexture: TextureInfo | None = None
-    glossinessFactor: Fraction = 1.0
-    specularGlossinessTexture: TextureInfo | None = None
-
-
-class Texture(_Part):
-    """An image and how it is sampled."""
-
-    source: Index | None = None
-    sampler: Index | None = None
-    extensions: Extensions = {}
-
-
-class Sampler(_Part):
-    """How a texture goes on beyond its borders; 10497 is repeat."""
-
-    wrapS: int = 10497
-    wrapT: int = 10497
-
-
-class Image(_Part):
-    """An image in a file of its own, or in a part of a buffer."""
-
-    name: str | None = None
-    uri: str | None = None
-    bufferView: Index | None = None
-
-
-class BufferView(_Part):
-    """A part of a buffer."""
-
-    buffer: Index
-    byteOffset: Bytes = 0
-    byteLength: Bytes
-
-
-class Buffer(_Part):
-    """Bytes in a file of their own, or, with no uri, in the binary chunk of a .glb."""
-
-    uri: str | None = None
-    byteLength: Bytes
-
-
-class Document(_Part):
-    """The part of a glTF file's JSON that materials need."""
-
-    asset: Extensions
-    materials: Annotated[list[Material], Field(max_length=MOST_MATERIALS)] = []
-    textures: list[Texture] = []
-    samplers: list[Sampler] = []
-    images: list[Image] = []
-    bufferViews: list[BufferView] = []
-    buffers: list[Buffer] = []
-
-
-Extension = TypeVar("Extension", bound=_Part)
+Extension = TypeVar("Extension", bound=Part)
 
 
 class GltfFile:

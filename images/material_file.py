@@ -105,7 +105,7 @@ def _message(error: Mapping) -> str:
     """Say in one line which key is wrong, what was found and what is allowed there."""
     if error["type"] == "json_invalid":
         return f"not valid JSON ({error['ctx']['error']}); mend it at that place"
-    where = ".".join(str(part) for part in error["loc"] if part not in ("float", "list[constrained-float]"))
+    where = ".".join(str(part) for part in error["loc"] if "constrained" not in str(part))
     where = shown(where).strip("'\"") or "the file"
     if error["type"] == "extra_forbidden":
         model = MapEntry if len(error["loc"]) > 1 else MaterialFile

@@ -40,8 +40,11 @@ def split_words(stem: str, keywords: frozenset[str]) -> list[Word]:
     >>> [word.text for word in split_words("T_Through-wallroughness2K", frozenset(("roughness", "rough")))]
     ['t', 'through', 'wall', 'roughness', '2', 'k']
     """
-    words = []
+    words: list[Word] = []
     for text, separated in _pieces(stem):
+        if words and not separated and words[-1].text + text in QUALIFIERS:
+            words[-1] = Word(words[-1].text + text, words[-1].separated)  # DirectX, OpenGL
+            continue
         for index, part in enumerate(_joined_words(text, keywords)):
             words.append(Word(part, separated and index == 0))
     return words
