@@ -63,7 +63,7 @@ def map_texels(image: np.ndarray, texture: TextureType, source: MapSource, flip_
     if source.inverted:
         found.texels = _applied(found.texels, lambda values: 1 - values)
         if found.range:
-            found.range = -found.range[0], -found.range[1]
+            found.range = -found.range[1], -found.range[0]
         found.notices.append(f"{texture.name}: {source} is inverted, to 1 minus its values")
     if flip_green:
         found.texels = np.concatenate(
