@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from images.names import Detection, read_name
+from images.names import Detection, name_words, read_name
 from images.sources import MapSource, MaterialMaps, SourceImage
 from images.texture_types import UNUSED, TextureTable
 from utils.errors import UserError, describe_os_error
@@ -90,13 +91,15 @@ def find_maps(folder: Path, types: TextureTable, ignored: Collection[str] = ()) 
 
     Raises `UserError` where no file, or two equal ones, could give a map, and for the tiles of a UDIM set.
     """
-    names, notices, others = [name for name in _file_names(folder) if name not in ignored], [], {}
+    names, others = [name for name in _file_names(folder) if name not in ignored], {}
+    notices: list[str] = []
+    read = _read_names([name for name in names if name.lower().endswith(IMAGE_SUFFIXES)], types, notices)
     candidates: dict[str, list[_Candidate]] = {texture.name: [] for texture in types}
     for name in names:
         if name.lower().endswith(OTHER_IMAGE_SUFFIXES):
             notices.append(f"skipped {name}: this format is not read, save it as PNG")
         elif name.lower().endswith(IMAGE_SUFFIXES):
-            found = read_name(name, types)
+            found = read[name]
             if found is None:
                 notices.append(f"skipped {name}: no known keyword in its name")
             elif found.maps:
@@ -119,6 +122,34 @@ def find_maps(folder: Path, types: TextureTable, ignored: Collection[str] = ()) 
     notices += _name_notices(chosen)
     sources = {name: candidate.source for name, candidate in chosen.items()}
     return MaterialMaps(folder.resolve().name or "material", sources, others, notices)
+
+
+def _read_names(names: Sequence[str], types: TextureTable, notices: list[str]) -> dict[str, Detection | None]:
+    """Read the names of a folder's images; words that all of them begin with name the material, and no other map.
+
+    So fur_coat_roughness.png is roughness beside fur_coat_albedo.png, which no parameter of a coat is called.
+    """
+    read = {name: read_name(name, types) for name in names}
+    words = [[word.text for word in name_words(name, types)] for name in names]
+    shared = len(os.path.commonprefix(words)) if len(names) > 1 else 0
+    rest = {name: read_name(name, types, skipped=shared) for name in names} if shared else {}
+    known = [(name, found) for name, found in read.items() if found]
+    if not all(_maps(rest.get(name)) == found.maps for name, found in known if found.maps):
+        return read
+    if not any(found.maps for _, found in known) and not all(_maps(rest.get(name)) for name in names):
+        return read
+    for name, found in known:
+        if found.other and _maps(rest.get(name)):
+            read[name] = rest[name]
+            notices.append(
+                f"{name} is taken for {' and '.join(_maps(rest[name]))} rather than {found.other}: all names here begin "
+                f"with {' '.join(words[0][:shared])}"
+            )
+    return read
+
+
+def _maps(found: Detection | None) -> dict[str, int | None]:
+    return found.maps if found else {}
 
 
 def map_sources(file: SourceImage, found: Detection) -> dict[str, MapSource]:

@@ -73,13 +73,23 @@ class _Lookup:
     opengl_words: dict[str, frozenset[str]]
 
 
-def read_name(file_name: str, table: TextureTable) -> Detection | None:
+def name_words(file_name: str, table: TextureTable) -> list[Word]:
+    """Split a file name, without its suffix, into words."""
+    lookup = _lookup(tuple(table), table.packed, table.others, table.proper_names)
+    return split_words(Path(file_name).stem, lookup.known)
+
+
+def read_name(file_name: str, table: TextureTable, skipped: int = 0) -> Detection | None:
     """Read what a file name says by its rightmost keyword, None where there is none.
 
-    Of keywords that end at one place the longest wins, so coat_roughness is no roughness.
+    Of keywords that end at one place the longest wins, so coat_roughness is no roughness. The first `skipped` words
+    are left out.
     """
     lookup = _lookup(tuple(table), table.packed, table.others, table.proper_names)
-    words = split_words(Path(file_name).stem, lookup.known)
+    words = split_words(Path(file_name).stem, lookup.known)[skipped:]
+    spelled = _spelled_channels(words, lookup)
+    if spelled:
+        return spelled
     best, found, first = (0, 0), None, 0
     for start, end, entry in _matches(words, lookup):
         if entry.anywhere:
@@ -118,6 +128,28 @@ def _matches(words: Sequence[Word], lookup: _Lookup) -> Iterator[tuple[int, int,
             fits &= not word.separated or letters in entry.breaks
         if fits:
             yield start, end, entry
+
+
+def _spelled_channels(words: Sequence[Word], lookup: _Lookup) -> Detection | None:
+    """Read names that spell what each channel is, as R_rough_G_ao_B_height; None where fewer than two are."""
+    ends = {start: (end, entry) for start, end, entry in _matches(words, lookup)}  # the longest of each start is last
+    for start in range(len(words)):
+        contents, at = [], start
+        for letter in "rgba":
+            if at >= len(words) or words[at].text != letter or not words[at].separated or at + 1 not in ends:
+                break
+            at, entry = ends[at + 1]
+            contents.append(entry)
+        if len(contents) > 1:
+            meanings = [entry.meaning for entry in contents]
+            maps = {name: channel for channel, found in enumerate(meanings) for name in found.maps}
+            channels = [
+                entry.keyword if found.inverted else " and ".join(found.maps) or found.other
+                for entry, found in zip(contents, meanings)
+            ]
+            inverted = frozenset(name for found in meanings for name in found.inverted)
+            return Detection("R_G_B", {**maps}, packed=tuple(channels), inverted=inverted)
+    return None
 
 
 def _suffix(words: Sequence[Word], lookup: _Lookup) -> tuple[int, Detection | None]:

@@ -15,6 +15,8 @@ _SURE_JOINED = 6
 and names of places make shorter ones (yarborough)."""
 _SHORTEST_WORD = 3
 """Letters of the shortest word of the dictionary that is looked for within joined words."""
+_ENDINGS = frozenset(("able", "ably", "ability", "ing", "less", "like", "man", "men", "ness", "some", "wise"))
+"""Words that are none of their own behind another: depthless is no depth map."""
 _LONGEST_JOINED = 40
 """Letters of the longest run that is looked into."""
 QUALIFIERS = ("opengl", "ogl", "gl", "directx", "dx", "texture", "tex", "maps", "map")
@@ -95,7 +97,7 @@ def _joined_words(text: str, keywords: frozenset[str]) -> tuple[str, ...]:
         if _QUALIFIED.fullmatch(before) and _QUALIFIED.fullmatch(after):
             return (*_qualifiers(before), keyword, *_qualifiers(after))
     long = frozenset(one for one in keywords if len(one) >= SHORTEST_JOINED and one in text)
-    if not long or len(text) > _LONGEST_JOINED or text in _dictionary():
+    if not long or len(text) > _LONGEST_JOINED or _is_english(text):
         return (text,)
     parts = _fewest_words(text, long)
     for index, part in enumerate(parts):
@@ -120,25 +122,37 @@ def _qualifiers(text: str) -> list[str]:
 
 
 def _is_known(part: str, keywords: Container[str]) -> bool:
-    return part in keywords or part in QUALIFIERS or (len(part) >= _SHORTEST_WORD and part in _dictionary())
+    if part in keywords or part in QUALIFIERS:
+        return True
+    return len(part) >= _SHORTEST_WORD and part not in _ENDINGS and _is_english(part)
+
+
+def _is_english(text: str) -> bool:
+    return text.replace("colour", "color") in _dictionary()
 
 
 def _fewest_words(text: str, keywords: Container[str]) -> tuple[str, ...]:
-    """Words whose joining is `text`: each known one costs 1, letters between them one each and 1."""
-    best: list[tuple[int, tuple[str, ...]]] = [(0, ())]
+    """Words whose joining is `text`: each known one costs 1, letters between them one each and 1.
+
+    Of equal ones, that with a keyword at the end is taken before that without, and this before that with a keyword
+    elsewhere: what a name is about stands last in English, and coloradored is Colorado red.
+    """
+    best: list[tuple[float, tuple[str, ...]]] = [(0, ())]
     for end in range(1, len(text) + 1):
-        best.append(
-            min(
-                (cost + 1 + (0 if _is_known(text[start:end], keywords) else end - start), (*parts, text[start:end]))
-                for start, (cost, parts) in enumerate(best)
-            )
-        )
+        readings = []
+        for start, (cost, parts) in enumerate(best):
+            part = text[start:end]
+            own = 1.0 if _is_known(part, keywords) else 1.0 + end - start
+            if part in keywords:
+                own += -0.25 if end == len(text) else 0.25
+            readings.append((cost + own, (*parts, part)))
+        best.append(min(readings))
     return best[-1][1]
 
 
 @cache
 def _dictionary() -> Container[str]:
-    """English words, names of places among them; read only where a name joins a keyword to other letters."""
+    """English words in American spelling, names of places among them; read where a keyword is joined to letters."""
     from spellchecker import SpellChecker
 
     return SpellChecker(language="en").word_frequency.dictionary

@@ -125,6 +125,42 @@ def test_maps_named_in_one_word_have_a_line(tmp_path: Path) -> None:
     assert "a_AlbedoRoughness.png also names diffuse; it is taken for roughness" in line
 
 
+@pytest.mark.parametrize("material", ["fur_coat", "thumb_grip", "sheen", "SpecularNormal"])
+def test_words_that_all_names_begin_with_are_the_material_and_no_other_map(tmp_path: Path, material: str) -> None:
+    names = [f"{material}_{part}.png" for part in ("albedo", "normal", "roughness")]
+    maps = found(tmp_path, *names)
+    assert list(taken(maps).values()) == names and not maps.others
+    assert all("all names here begin with" in line for line in maps.notices)
+
+
+@pytest.mark.parametrize(
+    ("names", "maps", "others"),
+    [
+        (("x_albedo.png", "x_coat_roughness.png"), {"diffuse": "x_albedo.png"}, ["x_coat_roughness.png"]),
+        (("x_specular.png", "x_specularColor.png"), {"specular": "x_specular.png"}, ["x_specularColor.png"]),
+        (("x_normal.png", "x_normal_os.png"), {"normal": "x_normal.png"}, ["x_normal_os.png"]),
+    ],
+)
+def test_words_that_are_a_part_of_a_keyword_are_not_the_material(
+    tmp_path: Path, names: tuple[str, ...], maps: dict[str, str], others: list[str]
+) -> None:
+    result = found(tmp_path, *names)
+    assert taken(result) == maps and list(result.others) == others
+
+
+def test_a_name_that_spells_its_channels_is_read_so(tmp_path: Path) -> None:
+    maps = found(tmp_path, "wall_multi_R_gloss_G_ao_B_height_A_opacity.jpg")
+    assert {name: (source.channel, source.inverted) for name, source in maps.sources.items()} == {
+        "roughness": (0, True),
+        "occlusion": (1, False),
+        "displacement": (2, False),
+    }
+    assert maps.notices == [
+        "wall_multi_R_gloss_G_ao_B_height_A_opacity.jpg is packed: R is gloss (1 - roughness), G is occlusion, "
+        "B is displacement, A is opacity (not used)"
+    ]
+
+
 @pytest.mark.parametrize(
     "names",
     [
