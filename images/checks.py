@@ -55,14 +55,17 @@ class _Checked:
         self.sources[name] = replace(self.sources[name], **values)  # type: ignore[arg-type]
 
 
-def checked_maps(maps: MaterialMaps, images: Mapping[SourceImage, DecodedImage]) -> MaterialMaps:
-    """Check the maps of a material against the pixels of their images.
+def checked_maps(maps: MaterialMaps, images: Mapping[SourceImage, DecodedImage], unchecked: str = "") -> MaterialMaps:
+    """Check the maps of a material against the pixels of their images, but for one that holds something else.
 
     May change the normals' convention, heights that a guess calls depth or not, and which channels of a packed file
     are roughness and metallic; all of these alone where neither names nor the material say it. Adds sentences.
     """
-    stored = {name: stored_values(name, source, images[source.file].texels) for name, source in maps.sources.items()}
-    stored = {name: values for name, values in stored.items() if min(values.shape[:2]) >= LEAST_SIDE}
+    stored = {}
+    for name, source in maps.sources.items():
+        image = images[source.file].texels
+        if name != unchecked and min(image.shape[:2]) >= LEAST_SIDE:
+            stored[name] = stored_values(name, source, image)
     checked = _Checked(maps, dict(maps.sources), stored, list(maps.notices))
     _swap_channels(checked, images)
     is_normal = "normal" in stored and is_normal_map(checked.sample("normal"))
@@ -124,7 +127,7 @@ def _check_convention(checked: _Checked, relief: Relief) -> None:
         checked.change("normal", directx=found.sign > 0, guess=f"{convention} by its pixels")
         checked.notices.append(f"normal: {name} is taken for {convention} (green points {points}), a guess: {why}")
     else:
-        checked.change("normal", guess="convention unknown")
+        checked.change("normal", guess="OpenGL, pixels unclear")
         checked.notices.append(
             f"normal: {name} is taken for OpenGL (green points up), a guess: its pixels do not tell; "
             "where green points down, add DX to its name, such as NormalDX"
@@ -150,14 +153,14 @@ def _check_heights(checked: _Checked, relief: Relief) -> None:
         line for line in checked.notices if not (line.startswith(named) and "guess by its name" in line)
     ]
     if found.sign < 0:
-        checked.change("displacement", inverted=True, guess="depth by its name and the pixels")
+        checked.change("displacement", inverted=True, guess="depth, pixels agree")
         text = f"{named}depth and turned to height, a guess by its name, which {by} bears out ({_shown(found)})"
     elif found.sign > 0:
         checked.change("displacement", inverted=False, guess="height by the pixels")
         text = f"{named}height, a guess by {by} ({_shown(found)}), though its name says depth"
     else:
         taken = "depth and turned to height" if source.inverted else "height"
-        checked.change("displacement", guess=f"{taken.partition(' ')[0]}, which the pixels cannot tell")
+        checked.change("displacement", guess=f"{taken.partition(' ')[0]}, pixels unclear")
         text = f"{named}{taken}, a guess by its name: the pixels do not tell"
     checked.notices.append(text)
 
