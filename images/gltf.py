@@ -146,6 +146,7 @@ def gltf_maps(path: Path, material_name: str, types: Sequence[TextureType]) -> M
             factor=slot.factor if slot.has_effect else (),
             offset=slot.offset,
             reason=reason,
+            stated=True,
         )
     used = {image.name for image in images.values()}
     return MaterialMaps(material_names(file)[index], sources, _others(file, material, used), notices)
