@@ -26,6 +26,8 @@ MOST_JSON_BYTES = 256 << 20
 """Largest JSON that is read; in a .gltf it may hold images as text."""
 MOST_IMAGE_BYTES = 1 << 30
 """Largest image within a file that is read."""
+_MOST_ENTRIES = 1 << 22
+"""Entries of all lists and objects of the JSON: each takes many times the memory that it takes in the file."""
 _MOST_CHUNKS = 64
 _JSON, _BINARY = b"JSON", b"BIN\0"
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
@@ -223,6 +225,10 @@ def open_gltf(path: Path) -> GltfFile:
         data = _read_part(path, json_start, json_bytes)
     except OSError as error:
         raise UserError(describe_os_error(error, path)) from error
+    if sum(data.count(sign) for sign in (b",", b"[", b"{")) > _MOST_ENTRIES:
+        raise UserError(
+            f"the JSON of {path} has over {_MOST_ENTRIES} entries; export fewer objects, or the materials alone"
+        )
     try:
         document = Document.model_validate_json(data.removeprefix(b"\xef\xbb\xbf"))
     except ValidationError as error:

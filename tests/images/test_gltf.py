@@ -234,6 +234,7 @@ VIEW = {"buffer": 0, "byteLength": 1 << 40}
         (b"\x89PNG\r\n\x1a\n", "no valid glTF"),
         (b"[" * 1_000_000, "no valid glTF"),
         (b'{"asset": {"version": "2.0"}, "materials": [{"extensions": ' + b'{"a":' * 100_000, "no valid glTF"),
+        (b'{"asset": {"version": "2.0", "x": [' + b"[]," * 3_000_000 + b"[]]}}", "entries"),
         (b'{"asset": {"version": "1.0"}}', "glTF '1.0'"),
         (b'{"asset": {}}', "glTF None"),
         (b'{"asset": {"version": "2.0"}, "images": 3}', "images"),
