@@ -177,6 +177,15 @@ def test_images_lie_in_buffers_files_and_text(tmp_path):
     assert sources(f"{path}#1")["diffuse"].file.name == "in a buffer"
 
 
+def test_no_two_images_of_a_file_have_one_name(tmp_path):
+    content, buffer = document([textured() | {"occlusionTexture": {"index": 1}}], [png(1), png(2), png(3)])
+    for image, name in zip(content["images"], ("a", "a", "A")):
+        image["name"] = name
+    (tmp_path / "a.glb").write_bytes(glb_bytes(content, buffer))
+    found = sources(tmp_path / "a.glb")
+    assert (found["diffuse"].file.name, found["occlusion"].file.name) == ("a", "a_2")
+
+
 def test_webp_and_jpeg_are_read(tmp_path):
     images = [png((10, 200, 30), image_format="JPEG"), png((10, 200, 30), image_format="WEBP")]
     content, buffer = document([textured(0) | {"name": "a"}, textured(1) | {"name": "b"}], images)
