@@ -19,7 +19,7 @@ from utils.errors import UserError
 
 GLTF_SUFFIXES = (".glb", ".gltf")
 _SPECULAR, _GLOSSINESS = "KHR_materials_specular", "KHR_materials_pbrSpecularGlossiness"
-_TRANSFORM = "KHR_texture_transform"
+_TRANSFORM, _UNLIT = "KHR_texture_transform", "KHR_materials_unlit"
 _ANY_SIZE = 1 << 62
 """Texels: reading an image refuses it by the limit that the user sets."""
 _GREY_BANDS = ("1", "L", "I", "F")
@@ -61,6 +61,8 @@ def _slots(file: GltfFile, material: Material) -> list[_Slot]:
     else:
         texture, colour = surface.metallicRoughnessTexture, tuple(surface.baseColorFactor[:3])
         slots.append(_Slot("diffuse", "baseColorTexture", surface.baseColorTexture, None, colour, "baseColorFactor"))
+        if _UNLIT in material.extensions:
+            return slots
         for type_name, channel, key, value in (
             ("roughness", 1, "roughnessFactor", surface.roughnessFactor),
             ("metallic", 2, "metallicFactor", surface.metallicFactor),
@@ -226,7 +228,7 @@ def _notices(material: Material, slots: Sequence[_Slot], file: GltfFile) -> list
         )
     if any(slot.type_name == "specular" for slot in slots):
         notices.append(f"specular: the weight of {_SPECULAR}, 1 is a reflectance of 0.04")
-    others = sorted(set(material.extensions) - {_SPECULAR, _GLOSSINESS})
+    others = sorted(set(material.extensions) - {_SPECULAR, _GLOSSINESS, _UNLIT})
     if others:
         notices.append(f"not among the maps: {', '.join(shown(name)[1:-1] for name in others[:10])}")
     return notices

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from images.detection import find_maps
 from images.folders import Listing, find_map_folder, largest_of_one, list_folder
-from images.gltf import gltf_maps, split_reference
+from images.gltf import GLTF_SUFFIXES, gltf_maps, split_reference
 from images.material_file import MATERIAL_FILE, described_maps, read_material_file
 from images.paths import unique_name
 from images.search import MaterialInput, Search
@@ -57,7 +57,9 @@ def _maps_by_name(listing: Listing, types: TextureTable, ignored: set[str] | fro
     if listing.holds_maps(types):
         return find_maps(folder, types, ignored)
     name = folder.resolve().name or "material"
-    within = find_map_folder(listing, types)
+    beside_gltf = any(file.lower().endswith(GLTF_SUFFIXES) for file in listing.files)
+    # The folders beside a glTF file hold the images that it names.
+    within = None if beside_gltf else find_map_folder(listing, types)
     if within:
         if within.sources:
             return MaterialMaps(name, within.sources, notices=list(within.notices))

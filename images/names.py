@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,8 +17,6 @@ PARAMETERS = (
     *("direction", "angle", "depth", "radius", "scale"),
 )
 """What names of a lobe's parameters end with: the roughness of coat_roughness."""
-_MOST_WORDS = 8
-"""Words of a name that one keyword may span."""
 _TAGS = frozenset(
     "k px bit bits bpc v ver rev var lod mip png jpg jpeg tga tif tiff exr bmp webp hdr srgb rgb linear lin raw acescg "
     "gl ogl opengl dx directx map maps tex texture tile tiled tileable tiling seamless final copy".split()
@@ -69,11 +68,13 @@ class _Lookup:
     suffixes: dict[str, _Entry]
     proper_names: frozenset[str]
     known: frozenset[str]
+    longest: int
+    """Letters of the longest keyword or proper name."""
     directx_words: dict[str, frozenset[str]]
     opengl_words: dict[str, frozenset[str]]
 
 
-def name_words(file_name: str, table: TextureTable) -> list[Word]:
+def name_words(file_name: str, table: TextureTable) -> tuple[Word, ...]:
     """Split a file name, without its suffix, into words."""
     lookup = _lookup(tuple(table), table.packed, table.others, table.proper_names)
     return split_words(Path(file_name).stem, lookup.known)
@@ -87,11 +88,12 @@ def read_name(file_name: str, table: TextureTable, skipped: int = 0) -> Detectio
     """
     lookup = _lookup(tuple(table), table.packed, table.others, table.proper_names)
     words = split_words(Path(file_name).stem, lookup.known)[skipped:]
-    spelled = _spelled_channels(words, lookup)
+    matches = _matches(words, lookup)
+    spelled = _spelled_channels(words, matches)
     if spelled:
         return spelled
     best, found, first = (0, 0), None, 0
-    for start, end, entry in _matches(words, lookup):
+    for start, end, entry in matches:
         if entry.anywhere:
             return entry.meaning
         if (end, len(entry.keyword)) > best:
@@ -103,36 +105,33 @@ def read_name(file_name: str, table: TextureTable, skipped: int = 0) -> Detectio
         end = best[0]
     if found is None or found.other:
         return found
-    found = replace(found, bits=_bits(words, end), beside=_beside(words, first, found, lookup))
+    found = replace(found, bits=_bits(words, end), beside=_beside(words, first, found, matches))
     return _with_convention(found, words, lookup)
 
 
-def _matches(words: Sequence[Word], lookup: _Lookup) -> Iterator[tuple[int, int, _Entry]]:
-    """Yield every keyword that words of the name spell, with its first word and the one after its last."""
+def _matches(words: Sequence[Word], lookup: _Lookup) -> list[tuple[int, int, _Entry]]:
+    """Every keyword that words of the name spell, with its first word and the one after its last, in this order."""
     masked: set[int] = set()
-    runs = [
-        (start, end, "".join(word.text for word in words[start:end]))
-        for start in range(len(words))
-        for end in range(start + 1, min(start + _MOST_WORDS, len(words)) + 1)
-    ]
-    for start, end, text in runs:
-        if text in lookup.proper_names:
-            masked.update(range(start, end))
-    for start, end, text in runs:
-        entry = lookup.keywords.get(text)
-        if entry is None or masked.intersection(range(start, end)):
-            continue
-        letters, fits = 0, True
-        for previous, word in zip(words[start : end - 1], words[start + 1 : end]):
-            letters += len(previous.text)
-            fits &= not word.separated or letters in entry.breaks
-        if fits:
-            yield start, end, entry
+    found: list[tuple[int, int, _Entry]] = []
+    for start in range(len(words)):
+        text, breaks = "", []
+        for end in range(start + 1, len(words) + 1):
+            if text and words[end - 1].separated:
+                breaks.append(len(text))
+            text += words[end - 1].text
+            if len(text) > lookup.longest:
+                break
+            if text in lookup.proper_names:
+                masked.update(range(start, end))
+            entry = lookup.keywords.get(text)
+            if entry and entry.breaks.issuperset(breaks):
+                found.append((start, end, entry))
+    return [match for match in found if not masked.intersection(range(*match[:2]))]
 
 
-def _spelled_channels(words: Sequence[Word], lookup: _Lookup) -> Detection | None:
+def _spelled_channels(words: Sequence[Word], matches: Sequence[tuple[int, int, _Entry]]) -> Detection | None:
     """Read names that spell what each channel is, as R_rough_G_ao_B_height; None where fewer than two are."""
-    ends = {start: (end, entry) for start, end, entry in _matches(words, lookup)}  # the longest of each start is last
+    ends = {start: (end, entry) for start, end, entry in matches}  # the longest of each start is the last
     for start in range(len(words)):
         contents, at = [], start
         for letter in "rgba":
@@ -192,11 +191,11 @@ def _bits(words: Sequence[Word], end: int) -> int:
     return 0
 
 
-def _beside(words: Sequence[Word], first: int, found: Detection, lookup: _Lookup) -> str:
+def _beside(words: Sequence[Word], first: int, found: Detection, matches: Sequence[tuple[int, int, _Entry]]) -> str:
     """Name the map that is named directly before the keyword at `first`: in AlbedoRoughness, and in wall_normal_d."""
     if first == 0 or found.packed or (words[first].separated and not found.keyword.startswith("_")):
         return ""
-    for _, end, entry in _matches(words[:first], lookup):
+    for _, end, entry in matches:
         if end == first and len(entry.keyword) >= SHORTEST_JOINED and entry.meaning.maps.keys() - found.maps.keys():
             return " and ".join(entry.meaning.maps)
     return ""
@@ -225,10 +224,12 @@ def _lookup(
     suffixes: dict[str, _Entry] = {}
 
     def add(keyword: str, meaning: Detection, anywhere: bool = False) -> None:
-        parts = keyword.split("_")
+        parts = re.split(r"[_\-. ]", keyword.lower())
         breaks = frozenset(len("".join(parts[:count])) for count in range(1, len(parts)))
         entry = _Entry(keyword, replace(meaning, keyword=keyword), breaks, anywhere)
-        keywords.setdefault("".join(parts), entry)
+        known = keywords.setdefault("".join(parts), entry)
+        if known.meaning.maps == meaning.maps and known.meaning.other == meaning.other:
+            keywords["".join(parts)] = replace(known, breaks=known.breaks | breaks)
 
     def add_suffix(suffix: str, meaning: Detection) -> None:
         suffixes.setdefault(suffix, _Entry(suffix, replace(meaning, keyword=f"_{suffix}"), frozenset()))
@@ -245,11 +246,12 @@ def _lookup(
     inverted_names = {keyword: texture.name for texture in types for keyword in texture.inverted}
     names = {texture.name for texture in types}
     for row in packed:
-        maps: dict[str, int | None] = {}
+        held: dict[str, int | None] = {}
         for channel, content in enumerate(row.channels):
             name = inverted_names.get(content, content)
             if name in names:
-                maps[name] = None if name in maps else channel
+                held[name] = None if name in held else channel
+        maps = {texture.name: held[texture.name] for texture in types if texture.name in held}
         inverted = frozenset(inverted_names[content] for content in row.channels if content in inverted_names)
         for keyword in row.keywords:
             add(keyword, Detection("", maps, packed=row.channels, inverted=inverted))
@@ -266,6 +268,7 @@ def _lookup(
         suffixes,
         proper,
         frozenset(keywords) | proper,
+        max(map(len, (*keywords, *proper)), default=0),
         {texture.name: frozenset(texture.directx_words) for texture in types},
         {texture.name: frozenset(texture.opengl_words) for texture in types},
     )

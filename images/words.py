@@ -33,7 +33,8 @@ class Word:
     """Whether a separator, or the name's beginning, stands before it, rather than a mere change of case or script."""
 
 
-def split_words(stem: str, keywords: frozenset[str]) -> list[Word]:
+@lru_cache(maxsize=4096)
+def split_words(stem: str, keywords: frozenset[str]) -> tuple[Word, ...]:
     """Split the stem of a file name into words; `keywords` are found within joined words, others are not.
 
     A run of letters is split where what remains beside a keyword are words of their own, so that through, Colorado and
@@ -49,7 +50,7 @@ def split_words(stem: str, keywords: frozenset[str]) -> list[Word]:
             continue
         for index, part in enumerate(_joined_words(text, keywords)):
             words.append(Word(part, separated and index == 0))
-    return words
+    return tuple(words)
 
 
 def _pieces(stem: str) -> list[tuple[str, bool]]:

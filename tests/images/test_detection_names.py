@@ -433,13 +433,15 @@ def test_words_end_at_separators_digits_case_and_script() -> None:
 def test_a_user_adds_a_keyword_a_suffix_and_a_proper_name() -> None:
     table = get_texture_config()
     types = [
-        TextureType(one.name, (*one.keywords, "farbe"), (*one.suffixes, "fb")) if one.name == "diffuse" else one
+        TextureType(one.name, (*one.keywords, "Farbe", "farbkarte", "farb-karte"), (*one.suffixes, "fb"))
+        if one.name == "diffuse"
+        else one
         for one in table
     ]
     mine = TextureTable(types, table.packed, table.others, ("normalfabrik",))
-    names = ("wand_Farbe", "wandfarbe", "wand_fb_2k", "NormalFabrik_wand", "wand_emissive")
-    assert [meaning(name, mine) for name in names] == ["diffuse", "diffuse", "diffuse", "unknown", "known as emissive"]
-    assert [meaning(name) for name in names[:4]] == ["unknown", "unknown", "unknown", "normal"]
+    names = ("wand_Farbe", "wandfarbe", "Farb_Karte", "wand_fb_2k", "NormalFabrik_wand", "wand_emissive")
+    assert [meaning(name, mine) for name in names] == [*(["diffuse"] * 4), "unknown", "known as emissive"]
+    assert [meaning(name) for name in names[:5]] == [*(["unknown"] * 4), "normal"]
 
 
 def test_two_maps_named_in_one_word_are_noticed() -> None:

@@ -219,6 +219,9 @@ def test_materials_of_gltf_files_are_groups_and_their_images_no_others(tmp_path)
     }
     for one in material_inputs(library, TYPES):
         assert load_texture_set(one.data_dir).present["diffuse"], one
+    assert load_texture_set(library / "chair").present["metallic"]
+    make(library / "chair" / "textures", "leg_albedo.png")
+    assert {"chair/chair/seat", "chair/textures"} <= set(found(library))
 
 
 def test_gltf_files_without_images_are_left_out_with_a_line_and_damaged_ones_listed(tmp_path):
