@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,8 @@ from images.sources import MapSource, MaterialMaps, SourceImage
 from images.texture_types import UNUSED, TextureTable
 from utils.errors import UserError, describe_os_error
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tga", ".bmp", ".tif", ".tiff", ".webp", ".exr")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tga", ".bmp", ".tif", ".tiff", ".webp", ".exr", ".hdr")
 OTHER_IMAGE_SUFFIXES = (
-    ".hdr",
     ".dds",
     ".ktx",
     ".ktx2",
@@ -87,12 +86,12 @@ def _file_names(folder: Path) -> list[str]:
         raise UserError(describe_os_error(error, folder)) from error
 
 
-def find_maps(folder: Path, types: TextureTable) -> MaterialMaps:
-    """Decide which file of a folder gives which map.
+def find_maps(folder: Path, types: TextureTable, ignored: Collection[str] = ()) -> MaterialMaps:
+    """Decide which file of a folder gives which map; files of the names `ignored` are as if they were not there.
 
     Raises `UserError` where no file, or two equal ones, could give a map, and for the tiles of a UDIM set.
     """
-    names, others = _file_names(folder), {}
+    names, others = [name for name in _file_names(folder) if name not in ignored], {}
     notices: list[str] = []
     read = _read_names([name for name in names if name.lower().endswith(IMAGE_SUFFIXES)], types, notices)
     candidates: dict[str, list[_Candidate]] = {texture.name: [] for texture in types}
