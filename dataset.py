@@ -383,7 +383,7 @@ def main() -> int:
     found = material_inputs(folder, get_texture_config(), (), notices) if folder.is_dir() else []
     inputs = {one.name: one.data_dir for one in found} or {folder.name: str(folder)}
     sheet = sheet_path(folder, options.out) if options.inspect else None
-    return inspect_materials(inputs, load_texture_set, notices, sheet)
+    return inspect_materials(inputs, load_texture_set, notices, sheet, f"Maps of {folder.resolve().name}")
 
 
 if __name__ == "__main__":

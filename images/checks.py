@@ -19,6 +19,7 @@ from images.samples import BLOCKS, thinned
 from images.sources import MapSource, MaterialMaps, SourceImage
 from images.two_channel import completed_normals
 from images.value_checks import (
+    GRAIN_LEAST,
     carries_grain,
     diffuse_notices,
     displacement_notices,
@@ -28,6 +29,7 @@ from images.value_checks import (
     metallic_notices,
     normal_notices,
     shown_value,
+    span,
     the_value,
 )
 
@@ -177,7 +179,7 @@ def _swap_channels(checked: _Checked, images: Mapping[SourceImage, DecodedImage]
     rough, letters = checked.sample("roughness")[..., 0], "RGBA"
     if metallic and metallic.file == source.file and metallic.channel is not None:
         metal = checked.sample("metallic")[..., 0]
-        if is_mask(rough) and is_no_mask(metal) and carries_grain(metal, rough):
+        if is_mask(rough) and is_no_mask(metal) and span(metal) >= GRAIN_LEAST:
             own, other = letters[source.channel], letters[metallic.channel]
             looks = f"{other} of {source.file.name} carries the grain and {own} is 0 or 1 as metal is"
             if source.stated or metallic.stated or source.inverted or metallic.inverted:

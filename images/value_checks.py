@@ -11,7 +11,7 @@ from images.colour import srgb_to_linear
 from images.depth import bits_of, coarse_codes, peak
 
 LENGTH_ERROR = 0.1
-"""How far from 1 a vector's length may be: rounding to 8 bits leaves 0.01, and JPEG about 0.05."""
+"""How far from 1 a vector's length may be: rounding to 8 bits leaves 0.01, and JPEG 0.05 but for fine detail."""
 LEAST_PART = 0.05
 """Parts of a map below it, such as the gaps of an atlas, are not worth a line."""
 LEAST_STEPS = 16

@@ -150,22 +150,27 @@ def _section(found: Inspection, row: Image.Image) -> Section:
     return Section(found.name, blocks + [f"{line[0].upper()}{line[1:]}." for line in found.lines])
 
 
-def _write(sheet: Path, number: int, page: bool, shown: Sequence[tuple[Inspection, Image.Image]]) -> list[Path]:
-    """Write a contact sheet, and the page of the same materials where there is to be one; returns the files."""
+def _write(sheet: Path, number: int, page: str, shown: Sequence[tuple[Inspection, Image.Image]]) -> list[Path]:
+    """Write a contact sheet, and the page of this title and the same materials where it has one; returns the files."""
     path = sheet if number == 1 else sheet.with_name(f"{sheet.stem}_{number}{sheet.suffix}")
     write_bytes(path, png_bytes(draw_sheet([row for _, row in shown])))
     if not page:
         return [path]
     html = path.with_suffix(".html")
-    write_report(html, f"Maps of {sheet.stem.removesuffix('_maps')}", [_section(found, row) for found, row in shown])
+    write_report(html, page, [_section(found, row) for found, row in shown])
     return [path, html]
 
 
 def inspect_materials(
-    inputs: Mapping[str, str], load: Callable[[str], TextureSet], notices: Sequence[str] = (), sheet: Path | None = None
+    inputs: Mapping[str, str],
+    load: Callable[[str], TextureSet],
+    notices: Sequence[str] = (),
+    sheet: Path | None = None,
+    title: str = "Maps",
 ) -> int:
     """Print the table of each material (name -> `data_dir`), and draw them where `sheet` is given; the exit code.
 
+    Of several materials there is a page of that title beside the contact sheet.
     A material that cannot be read costs its one line and the exit code 1. Raises `UserError` where there is only one
     and it cannot be read.
     """
@@ -188,7 +193,7 @@ def inspect_materials(
                 facts.picture.close()
             if len(shown) == MATERIALS_A_SHEET or index == len(inputs):
                 number = -(-index // MATERIALS_A_SHEET)
-                written += _write(sheet, number, len(inputs) > 1, shown)
+                written += _write(sheet, number, title if len(inputs) > 1 else "", shown)
                 shown.clear()
     for line in notices:
         console.print(f"note: {line}", markup=False)
