@@ -159,7 +159,8 @@ class Search:
             self.named.append(MaterialInput(stem, str(path)))
             return
         if not found:
-            self.notices.append(f"left out {name}: none of its materials has an image")
+            cause = "none of its materials has an image" if file.document.materials else "it has no material"
+            self.notices.append(f"left out {name}: {cause}")
             self.accounted.add(name.partition("/")[0])
         self.named += [MaterialInput(f"{stem}/{material}", f"{path}#{material}") for material in found]
         for index in range(len(file.document.images)):
