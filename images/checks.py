@@ -15,7 +15,7 @@ import numpy as np
 from images.maps import VECTOR_MEAN
 from images.reading import DecodedImage
 from images.relief import Agreement, Relief, read_relief
-from images.samples import BLOCKS, thinned
+from images.samples import BLOCKS, finite, thinned
 from images.sources import MapSource, MaterialMaps, SourceImage
 from images.two_channel import completed_normals
 from images.value_checks import (
@@ -44,14 +44,13 @@ _DEPTH = "depth"
 class _Checked:
     """The maps of a material on the way through the checks."""
 
-    maps: MaterialMaps
     sources: dict[str, MapSource]
     stored: dict[str, np.ndarray]
     """Of every map that is large enough: its values as the file has them, `[H, W, C]`."""
     notices: list[str]
 
     def sample(self, name: str) -> np.ndarray:
-        return thinned(self.stored[name], SAMPLE_SIDE)
+        return finite(thinned(self.stored[name], SAMPLE_SIDE))
 
     def change(self, name: str, **values: object) -> None:
         self.sources[name] = replace(self.sources[name], **values)  # type: ignore[arg-type]
@@ -63,12 +62,19 @@ def checked_maps(maps: MaterialMaps, images: Mapping[SourceImage, DecodedImage],
     May change the normals' convention, heights that a guess calls depth or not, and which channels of a packed file
     are roughness and metallic; all of these alone where neither names nor the material say it. Adds sentences.
     """
+    # Floating point may hold anything; what overflows tells nothing, and needs no warning.
+    with np.errstate(all="ignore"):
+        return _run_checks(maps, images, unchecked)
+
+
+def _run_checks(maps: MaterialMaps, images: Mapping[SourceImage, DecodedImage], unchecked: str) -> MaterialMaps:
     stored = {}
     for name, source in maps.sources.items():
         image = images[source.file].texels
-        if name != unchecked and min(image.shape[:2]) >= LEAST_SIDE:
+        # Normals of one channel are refused later.
+        if name != unchecked and min(image.shape[:2]) >= LEAST_SIDE and (name != "normal" or source.channel is None):
             stored[name] = stored_values(name, source, image)
-    checked = _Checked(maps, dict(maps.sources), stored, list(maps.notices))
+    checked = _Checked(dict(maps.sources), stored, list(maps.notices))
     _swap_channels(checked, images)
     is_normal = "normal" in stored and is_normal_map(checked.sample("normal"))
     relief = read_relief(stored["normal"] if is_normal else None, stored.get("displacement"), stored.get("occlusion"))
@@ -87,10 +93,10 @@ def stored_values(name: str, source: MapSource, image: np.ndarray) -> np.ndarray
     that varies most.
     """
     if name == "normal" and source.channel is None:
-        if image.dtype == np.float32 and abs(float(thinned(image, SAMPLE_SIDE)[..., :2].mean())) < VECTOR_MEAN:
+        if image.dtype == np.float32 and abs(float(finite(thinned(image, SAMPLE_SIDE))[..., :2].mean())) < VECTOR_MEAN:
             image = image * np.float32(0.5) + np.float32(0.5)
         completed = completed_normals(image, "") if image.shape[2] > 1 else None
-        return completed[0] if completed else np.broadcast_to(image[..., :3], (*image.shape[:2], 3))
+        return completed.texels if completed else np.broadcast_to(image[..., :3], (*image.shape[:2], 3))
     if source.channel is not None:
         channel = min(source.channel, image.shape[2] - 1)
         return image[..., channel : channel + 1]
@@ -98,7 +104,7 @@ def stored_values(name: str, source: MapSource, image: np.ndarray) -> np.ndarray
         return image[..., :3] if image.shape[2] > 2 else image[..., :1]
     channel = 0
     if image.shape[2] > 2:
-        deviation = thinned(image, SAMPLE_SIDE)[..., :3].std((0, 1))
+        deviation = finite(thinned(image, SAMPLE_SIDE))[..., :3].std((0, 1))
         # Green of a grey file, as it is read.
         channel = 1 if deviation[1] == deviation.max() else int(deviation.argmax())
     return image[..., channel : channel + 1]
@@ -200,7 +206,7 @@ def _swap_channels(checked: _Checked, images: Mapping[SourceImage, DecodedImage]
             stored["roughness"], stored["metallic"] = stored["metallic"], stored["roughness"]
             return
     used = {one.channel for one in checked.sources.values() if one.file == source.file}
-    image = thinned(images[source.file].texels, SAMPLE_SIDE)
+    image = finite(thinned(images[source.file].texels, SAMPLE_SIDE))
     for channel in set(range(min(image.shape[2], 3))) - used:
         if carries_grain(image[..., channel], rough):
             checked.notices.append(

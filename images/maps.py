@@ -34,6 +34,8 @@ class MapTexels:
     """The heights that 0 and 1 stand for, where the file's were scaled."""
     channels: str = ""
     """The file's channels that were taken: letters of RGBA, or grey."""
+    uses_alpha: bool = False
+    """Whether the image's alpha is a part of the map."""
 
 
 def map_texels(image: np.ndarray, texture: TextureType, source: MapSource, flip_green: bool = False) -> MapTexels:
@@ -44,7 +46,7 @@ def map_texels(image: np.ndarray, texture: TextureType, source: MapSource, flip_
     image, narrow = _without_padding(image)
     name, whole_normal = source.file.name, texture.coding == "normal" and source.channel is None
     taken = _channels(image, texture, source)
-    found = MapTexels(image if whole_normal else taken)
+    found = MapTexels(image if whole_normal else taken, uses_alpha=source.channel == 3)
     found.channels = "RGBA"[source.channel] if source.channel is not None else "RGB" if image.shape[2] > 2 else "grey"
     if narrow:
         found.notices.append(f"{texture.name}: {name} has 16 bits per value, but 8-bit values in them")
@@ -52,8 +54,9 @@ def map_texels(image: np.ndarray, texture: TextureType, source: MapSource, flip_
         _fit_floats(found, texture, source)
     if whole_normal:
         completed = completed_normals(found.texels, f"normal: {name}")
-        found.texels = completed[0] if completed else found.texels[..., :3]
-        found.notices += completed[1] if completed else []
+        found.texels = completed.texels if completed else found.texels[..., :3]
+        found.notices += [completed.notice] if completed else []
+        found.uses_alpha = completed is not None and completed.uses_alpha
     if texture.count == 3 and found.texels.shape[2] == 1:
         found.notices.append(f"{texture.name}: {name} is grey, repeated for red, green and blue")
         found.texels = np.repeat(found.texels, 3, axis=2)
@@ -176,9 +179,9 @@ def _multiplied(texels: np.ndarray, texture: TextureType, factor: Sequence[float
     return np.stack(parts, 2)
 
 
-def unused_alpha(image: DecodedImage, sources: Sequence[MapSource], name: str) -> list[str]:
-    """Say that an image's alpha is not used, where no map is read from it."""
-    if not image.has_alpha or any(source.channel == 3 for source in sources):
+def unused_alpha(image: DecodedImage, name: str) -> list[str]:
+    """Say that an image's alpha is not used, where it has one."""
+    if not image.has_alpha:
         return []
     alpha = image.texels[..., -1]
     return [f"alpha of {name} is not used" + (", it is opaque everywhere" if alpha.min() == peak(alpha) else "")]

@@ -33,10 +33,17 @@ class Level:
     blocks: list[np.ndarray]
 
 
+def finite(texels: np.ndarray) -> np.ndarray:
+    """Stored values with 0 for what is no number, or no finite one."""
+    if texels.dtype.kind != "f":
+        return texels
+    return np.nan_to_num(texels, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32, copy=False)
+
+
 def unit_values(texels: np.ndarray) -> np.ndarray:
     """Stored values of any shape as float32: codes of integers over the largest code, floating point as it is."""
     if texels.dtype.kind == "f":
-        return np.nan_to_num(texels, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32, copy=False)
+        return finite(texels)
     return texels.astype(np.float32) / np.float32(np.iinfo(texels.dtype).max)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from images.depth import peak
@@ -11,8 +13,18 @@ _SAMPLES = 64
 """Rows and columns that are looked at first: enough to rule a constant channel out."""
 
 
-def completed_normals(image: np.ndarray, label: str) -> tuple[np.ndarray, list[str]] | None:
-    """Complete a normal map `[H, W, 2 to 4]` that has two components: its three channels, and a notice.
+@dataclass(frozen=True)
+class CompletedNormals:
+    """A normal map whose third component was worked out."""
+
+    texels: np.ndarray
+    """`[H, W, 3]`, of the image's type."""
+    notice: str
+    uses_alpha: bool
+
+
+def completed_normals(image: np.ndarray, label: str) -> CompletedNormals | None:
+    """Complete a normal map `[H, W, 2 to 4]` that has two components: all three channels.
 
     Two components are grey and alpha; red and green beside a blue that is 0 or full everywhere (BC5); or alpha and
     green, where red holds nothing (Unity's DXT5nm). None where the image has three.
@@ -36,7 +48,8 @@ def completed_normals(image: np.ndarray, label: str) -> tuple[np.ndarray, list[s
         changed = changed or not np.array_equal(completed[rows, :, 2], image[rows, :, 2])
     if not changed:
         return None
-    return completed, [f"{label} has its x and y {where}, completed with z = sqrt(1 - x^2 - y^2)"]
+    notice = f"{label} has its x and y {where}, completed with z = sqrt(1 - x^2 - y^2)"
+    return CompletedNormals(completed, notice, channels == 2 or x == 3)
 
 
 def _is_constant(channel: np.ndarray) -> bool:

@@ -98,8 +98,10 @@ def metallic_notices(sample: np.ndarray, name: str) -> list[str]:
 
 def displacement_notices(sample: np.ndarray, name: str) -> list[str]:
     """Say where heights `[H, W, 1]` of 8 bits have so few steps that these show."""
+    if bits_of(sample) > 8:
+        return []
     steps = round(span(sample) * 255)
-    if bits_of(sample) > 8 or not 0 < steps < LEAST_STEPS:
+    if not 0 < steps < LEAST_STEPS:
         return []
     return [
         f"displacement: 98 % of {name} lie within {steps} of the 255 steps of 8 bits; save it in 16 bits if it can be"
