@@ -32,6 +32,8 @@ class LoadedMaps:
     """What 8 bits leave out of maps that are deeper, one array a mip (see `images.depth`)."""
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     """The values that 0 and 1 stand for, of maps that had to be scaled."""
+    channels: dict[str, str] = field(default_factory=dict)
+    """Channels of its file that each map was taken from: letters of RGBA, or grey."""
     notices: list[str] = field(default_factory=list)
 
     def add(self, other: LoadedMaps) -> None:
@@ -39,6 +41,7 @@ class LoadedMaps:
         self.depths |= other.depths
         self.fine |= other.fine
         self.ranges |= other.ranges
+        self.channels |= other.channels
         self.notices += other.notices
 
 
@@ -82,6 +85,7 @@ def fill_maps(
         loaded.notices += found.notices
         uses_alpha |= found.uses_alpha
         loaded.depths[name] = bits_of(found.texels)
+        loaded.channels[name] = found.channels
         if found.range:
             loaded.ranges[name] = found.range
         texels = found.texels
