@@ -96,7 +96,7 @@ def stored_values(name: str, source: MapSource, image: np.ndarray) -> np.ndarray
         if image.dtype == np.float32 and abs(float(finite(thinned(image, SAMPLE_SIDE))[..., :2].mean())) < VECTOR_MEAN:
             image = image * np.float32(0.5) + np.float32(0.5)
         completed = completed_normals(image, "") if image.shape[2] > 1 else None
-        return completed[0] if completed else np.broadcast_to(image[..., :3], (*image.shape[:2], 3))
+        return completed.texels if completed else np.broadcast_to(image[..., :3], (*image.shape[:2], 3))
     if source.channel is not None:
         channel = min(source.channel, image.shape[2] - 1)
         return image[..., channel : channel + 1]

@@ -79,10 +79,11 @@ def fill_maps(
     """
     height, width = mips[0].shape[:2]
     loaded = LoadedMaps(notices=list(image.notices))
-    loaded.notices += unused_alpha(image, [source for _, source in maps.values()], file.name)
+    uses_alpha = False
     for name, (texture, source) in maps.items():
         found = map_texels(image.texels, texture, source, flip_green and texture.coding == "normal")
         loaded.notices += found.notices
+        uses_alpha |= found.uses_alpha
         loaded.depths[name] = bits_of(found.texels)
         loaded.channels[name] = found.channels
         if found.range:
@@ -99,4 +100,6 @@ def fill_maps(
         fine = fill_mips([mip[..., texture.channels] for mip in mips], texels, texture.coding)
         if fine:
             loaded.fine[name] = fine
+    if not uses_alpha:
+        loaded.notices += unused_alpha(image, file.name)
     return loaded

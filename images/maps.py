@@ -33,7 +33,12 @@ class MapTexels:
     range: tuple[float, float] | None = None
     """The heights that 0 and 1 stand for, where the file's were scaled."""
     channels: str = ""
-    """The file's channels that were taken: letters of RGBA, or grey."""
+    """The file's channels that were taken: letters of RGBA, LA, or grey."""
+
+    @property
+    def uses_alpha(self) -> bool:
+        """Whether the image's alpha is a part of the map."""
+        return "A" in self.channels
 
 
 def map_texels(image: np.ndarray, texture: TextureType, source: MapSource, flip_green: bool = False) -> MapTexels:
@@ -52,8 +57,11 @@ def map_texels(image: np.ndarray, texture: TextureType, source: MapSource, flip_
         _fit_floats(found, texture, source)
     if whole_normal:
         completed = completed_normals(found.texels, f"normal: {name}")
-        found.texels = completed[0] if completed else found.texels[..., :3]
-        found.notices += completed[1] if completed else []
+        if completed:
+            found.texels, found.channels = completed.texels, completed.channels
+            found.notices.append(completed.notice)
+        else:
+            found.texels = found.texels[..., :3]
     if texture.count == 3 and found.texels.shape[2] == 1:
         found.notices.append(f"{texture.name}: {name} is grey, repeated for red, green and blue")
         found.texels = np.repeat(found.texels, 3, axis=2)
@@ -176,9 +184,9 @@ def _multiplied(texels: np.ndarray, texture: TextureType, factor: Sequence[float
     return np.stack(parts, 2)
 
 
-def unused_alpha(image: DecodedImage, sources: Sequence[MapSource], name: str) -> list[str]:
-    """Say that an image's alpha is not used, where no map is read from it."""
-    if not image.has_alpha or any(source.channel == 3 for source in sources):
+def unused_alpha(image: DecodedImage, name: str) -> list[str]:
+    """Say that an image's alpha is not used, where it has one."""
+    if not image.has_alpha:
         return []
     alpha = image.texels[..., -1]
     return [f"alpha of {name} is not used" + (", it is opaque everywhere" if alpha.min() == peak(alpha) else "")]
