@@ -248,6 +248,11 @@ class TextureSet:
         return np.repeat([self.present[name] for name in TEXTURE_CHANNELS], list(TEXTURE_CHANNELS.values()))
 
     @property
+    def shading_maps(self) -> dict[str, bool]:
+        """`present`, without maps that hold something else than a material's shading takes them for."""
+        return {name: there and name not in self.holds for name, there in self.present.items()}
+
+    @property
     def map_facts(self) -> dict[str, dict[str, object]]:
         """What a manifest says of the maps that are present: `depth`, and `range` and `holds` where they apply."""
         return {
