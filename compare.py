@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         **similarity_figures(references, decoded, textures.present),
     }
     shown = {crop_label(ours): decoded[0], **others}
-    rendered = render_beside(textures.mips[0], shown, textures.present, textures.normal_convention)
+    rendered = render_beside(textures.mips[0], shown, textures.shading_maps, textures.normal_convention)
     sections = run_sections(
         manifest,
         references,

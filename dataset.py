@@ -9,6 +9,7 @@ import argparse
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from configs import N_CHANNELS, TEXTURE_CHANNELS, ImageConfig
 from images.checks import checked_maps
 from images.depth import deep_codes, deep_values
 from images.detection import Detection, detect_maps
+from images.flags import add_image_flags, image_config
 from images.inputs import material_inputs, material_maps
 from images.loading import LoadedMaps, fill_maps, in_parallel, read_images
 from images.mips import mip_count, mip_size
@@ -246,6 +248,11 @@ class TextureSet:
         return np.repeat([self.present[name] for name in TEXTURE_CHANNELS], list(TEXTURE_CHANNELS.values()))
 
     @property
+    def shading_maps(self) -> dict[str, bool]:
+        """`present`, without maps that hold something else than a material's shading takes them for."""
+        return {name: there and name not in self.holds for name, there in self.present.items()}
+
+    @property
     def map_facts(self) -> dict[str, dict[str, object]]:
         """What a manifest says of the maps that are present: `depth`, and `range` and `holds` where they apply."""
         return {
@@ -364,6 +371,7 @@ def _parse() -> argparse.Namespace:
         metavar="PATH",
         help="where the contact sheet goes: FILE.png, or a folder; default: DIR's name with _maps.png, here",
     )
+    add_image_flags(parser)
     options = parser.parse_args()
     if (options.folder is None) == (options.inspect is None):
         raise UsageError("name one folder: DIR for a table alone, or --inspect DIR for a contact sheet as well")
@@ -383,7 +391,8 @@ def main() -> int:
     found = material_inputs(folder, get_texture_config(), (), notices) if folder.is_dir() else []
     inputs = {one.name: one.data_dir for one in found} or {folder.name: str(folder)}
     sheet = sheet_path(folder, options.out) if options.inspect else None
-    return inspect_materials(inputs, load_texture_set, notices, sheet, f"Maps of {folder.resolve().name}")
+    load = partial(load_texture_set, images=image_config(options))
+    return inspect_materials(inputs, load, notices, sheet, f"Maps of {folder.resolve().name}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import os
 import sys
 from pathlib import Path
 
+from PIL import Image
 from tqdm import tqdm
 
 import utils.threads  # noqa: F401, before torch
@@ -42,18 +43,25 @@ from utils.files import require_writable_folder, write_bytes
 def decode_to_pngs(folder: str | os.PathLike, out: str | os.PathLike, mip: int = 0) -> list[Path]:
     """Decode an export to one PNG per present map (`<map>.png`, `<map>_mip<m>.png` for m > 0) and return the paths.
 
+    One-channel maps that were trained beyond 8 bits become PNG of 16 bits.
     `mip` -1 decodes every stored mip. Raises `UserError` where the export is damaged or has no such mip.
     """
     reader = NeuralTextureReader(folder)
     out = require_writable_folder(out)
     mips, written = reader.stored_mips if mip == -1 else [mip], []
+    # Grey alone: Pillow writes no colour of 16 bits.
+    deep = [
+        entry["name"]
+        for entry in reader.manifest["channels"]
+        if entry["present"] and entry["count"] == 1 and (entry.get("depth") or 8) > 8
+    ]
     rows = sum(reader.mip_size(m)[1] for m in mips)
     with tqdm(total=rows, desc="decoding", unit="row", file=sys.stderr, disable=None) as bar:
         for m in mips:
-            decoded = reader.decode_uint8(m, bar.update)
+            decoded, wide = reader.decode_codes(m, deep, bar.update)
             for name, image in map_images(decoded, reader.present):
                 path = out / f"{name}{f'_mip{m}' if m else ''}.png"
-                write_bytes(path, png_bytes(image))
+                write_bytes(path, png_bytes(Image.fromarray(wide[name][..., 0]) if name in wide else image))
                 written.append(path)
     return written
 

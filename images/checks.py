@@ -116,10 +116,14 @@ def _shown(found: Agreement) -> str:
 
 def _check_convention(checked: _Checked, relief: Relief) -> None:
     """Decide which way green points where no name says it, and contradict a name that the pixels contradict."""
-    source, found = checked.sources["normal"], relief.directx
-    name = source.file.name
-    if relief.by_height:
-        height = checked.sources["displacement"].file.name
+    source, found, by_height = checked.sources["normal"], relief.directx, relief.by_height
+    name, heights = source.file.name, checked.sources.get("displacement")
+    if not (relief.curl.sign or relief.along.sign) and heights and _DEPTH not in heights.reason:
+        # Grooves that all run along x: green alone can be compared, with heights that go up as they are said to.
+        by_height = True
+        found = replace(relief.down, sign=-relief.down.sign) if heights.inverted else relief.down
+    if by_height and heights:
+        height = heights.file.name
         why = f"only so do its slopes go with those of {height} ({_shown(found)})"
     else:
         why = f"only so are its slopes those of one surface ({_shown(found)})"

@@ -33,9 +33,12 @@ class MapTexels:
     range: tuple[float, float] | None = None
     """The heights that 0 and 1 stand for, where the file's were scaled."""
     channels: str = ""
-    """The file's channels that were taken: letters of RGBA, or grey."""
-    uses_alpha: bool = False
-    """Whether the image's alpha is a part of the map."""
+    """The file's channels that were taken: letters of RGBA, LA, or grey."""
+
+    @property
+    def uses_alpha(self) -> bool:
+        """Whether the image's alpha is a part of the map."""
+        return "A" in self.channels
 
 
 def map_texels(image: np.ndarray, texture: TextureType, source: MapSource, flip_green: bool = False) -> MapTexels:
@@ -46,7 +49,7 @@ def map_texels(image: np.ndarray, texture: TextureType, source: MapSource, flip_
     image, narrow = _without_padding(image)
     name, whole_normal = source.file.name, texture.coding == "normal" and source.channel is None
     taken = _channels(image, texture, source)
-    found = MapTexels(image if whole_normal else taken, uses_alpha=source.channel == 3)
+    found = MapTexels(image if whole_normal else taken)
     found.channels = "RGBA"[source.channel] if source.channel is not None else "RGB" if image.shape[2] > 2 else "grey"
     if narrow:
         found.notices.append(f"{texture.name}: {name} has 16 bits per value, but 8-bit values in them")
@@ -54,9 +57,11 @@ def map_texels(image: np.ndarray, texture: TextureType, source: MapSource, flip_
         _fit_floats(found, texture, source)
     if whole_normal:
         completed = completed_normals(found.texels, f"normal: {name}")
-        found.texels = completed.texels if completed else found.texels[..., :3]
-        found.notices += [completed.notice] if completed else []
-        found.uses_alpha = completed is not None and completed.uses_alpha
+        if completed:
+            found.texels, found.channels = completed.texels, completed.channels
+            found.notices.append(completed.notice)
+        else:
+            found.texels = found.texels[..., :3]
     if texture.count == 3 and found.texels.shape[2] == 1:
         found.notices.append(f"{texture.name}: {name} is grey, repeated for red, green and blue")
         found.texels = np.repeat(found.texels, 3, axis=2)

@@ -20,7 +20,8 @@ class CompletedNormals:
     texels: np.ndarray
     """`[H, W, 3]`, of the image's type."""
     notice: str
-    uses_alpha: bool
+    channels: str
+    """The two channels that hold x and y: LA, AG or RG."""
 
 
 def completed_normals(image: np.ndarray, label: str) -> CompletedNormals | None:
@@ -31,12 +32,12 @@ def completed_normals(image: np.ndarray, label: str) -> CompletedNormals | None:
     """
     channels = image.shape[2]
     if channels == 2:
-        x, y, where = 0, 1, "in grey and alpha"
+        x, y, held, where = 0, 1, "LA", "in grey and alpha"
     elif channels == 4 and not _is_constant(image[..., 3]) and _red_is_unused(image):
-        x, y, where = 3, 1, "in alpha and green (DXT5nm)"
+        x, y, held, where = 3, 1, "AG", "in alpha and green (DXT5nm)"
     elif channels >= 3 and _is_constant(image[..., 2]) and image[0, 0, 2] in (0, peak(image)):
         # A flat map has a full blue as well, and keeps it.
-        x, y, where = 0, 1, "in red and green alone"
+        x, y, held, where = 0, 1, "RG", "in red and green alone"
     else:
         return None
     completed = np.empty((*image.shape[:2], 3), image.dtype)
@@ -49,7 +50,7 @@ def completed_normals(image: np.ndarray, label: str) -> CompletedNormals | None:
     if not changed:
         return None
     notice = f"{label} has its x and y {where}, completed with z = sqrt(1 - x^2 - y^2)"
-    return CompletedNormals(completed, notice, channels == 2 or x == 3)
+    return CompletedNormals(completed, notice, held)
 
 
 def _is_constant(channel: np.ndarray) -> bool:

@@ -50,7 +50,10 @@ def write_run_report(
     for mip, png in sheets.items():
         write_bytes(out / "media" / f"iteration_{iteration}_mip{mip}.png", png)
     rendered = render_beside(
-        texture_set.mips[0], {"neural texture": export.decoded[0]}, texture_set.present, texture_set.normal_convention
+        texture_set.mips[0],
+        {"neural texture": export.decoded[0]},
+        texture_set.shading_maps,
+        texture_set.normal_convention,
     )
     write_bytes(out / "media" / f"iteration_{iteration}_rendered.png", rendered.picture)
     path = out / "report.html"

@@ -10,6 +10,9 @@ import pytest
 
 from configs import ImageConfig
 from dataset import TextureSet, load_texture_set
+from images.checks import checked_maps
+from images.reading import DecodedImage
+from images.sources import MapSource, MaterialMaps, SourceImage
 from tests.images.surfaces import as_jpeg, coded, heights, normals, write
 
 
@@ -73,6 +76,30 @@ def test_material_json_stands_against_the_pixels(tmp_path: Path) -> None:
     assert textures.normal_convention == "opengl" and not textures.sources["displacement"].inverted
     assert len(lines(textures, "normal", "DirectX", "kept as it is said")) == 1
     assert len(lines(textures, "displacement", "goes down where a.png says up")) == 1
+
+
+@pytest.mark.parametrize("directx", [False, True])
+def test_grooves_along_x_tell_by_heights_that_are_said_to_go_up(tmp_path: Path, directx: bool) -> None:
+    rows = np.repeat(heights(seed=4)[:, :1], 256, 1)
+    write(tmp_path / "a_normal.png", coded(normals(rows, directx=directx)))
+    write(tmp_path / "a_height.png", coded(rows))
+    assert load_texture_set(tmp_path).normal_convention == ("directx" if directx else "opengl")
+    (tmp_path / "a_height.png").rename(tmp_path / "a_depth.png")
+    textures = load_texture_set(tmp_path)
+    assert textures.normal_convention == "opengl" and len(lines(textures, "normal", "pixels do not tell")) == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_that_are_not_finite_do_no_harm() -> None:
+    rng = np.random.default_rng(0)
+    images, sources = {}, {}
+    for name, channels in (("normal", 3), ("displacement", 1), ("occlusion", 1), ("diffuse", 3), ("metallic", 4)):
+        texels = rng.standard_normal((64, 80, channels)).astype(np.float32)
+        texels[rng.random(texels.shape) < 0.2] = rng.choice([np.nan, np.inf, -np.inf, 3e38])
+        file = SourceImage(Path(f"{name}.exr"))
+        images[file], sources[name] = DecodedImage(texels), MapSource(file, reason="keyword depth, a guess")
+    maps = checked_maps(MaterialMaps("wall", sources), images)
+    assert list(maps.sources) == list(sources) and not maps.sources["normal"].directx
 
 
 def test_noise_does_not_tell_and_says_so(tmp_path: Path) -> None:

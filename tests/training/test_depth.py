@@ -10,9 +10,11 @@ import imagecodecs
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from configs import Config, ImageConfig, config_from_dict
 from dataset import TextureSet, load_texture_set
+from export import decode_to_pngs
 from formats.manifest import image_settings
 from formats.reader import NeuralTextureReader
 from model.decoder.canonical import canonical_weights
@@ -167,6 +169,14 @@ def test_the_manifest_says_depth_and_opacity_and_reads_the_images_alike(run: tup
     assert load_texture_set(data_dir, images=image_settings(manifest)).fingerprint == manifest["fingerprint"]
     reader = NeuralTextureReader(run_dir / "models" / "train_result_40")
     assert reader.holds == {"specular": "opacity"} and reader.ranges == {}
+
+
+def test_deep_heights_are_decoded_to_png_of_16_bits(run: tuple[Path, Path, str], tmp_path: Path) -> None:
+    folder = run[1] / "models" / "train_result_40"
+    decode_to_pngs(folder, tmp_path, 1)
+    _, deep = NeuralTextureReader(folder).decode_codes(1, ["displacement"])
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "displacement_mip1.png")), deep["displacement"][..., 0])
+    assert Image.open(tmp_path / "specular_mip1.png").mode == "L"
 
 
 def test_a_checkpoint_remembers_what_its_maps_hold(run: tuple[Path, Path, str], tmp_path: Path) -> None:
