@@ -38,14 +38,14 @@ fn point_light(
 fn lit(
     material: Material, position: vec3f, normal: vec3f, tangent: vec3f, bitangent: vec3f, view: vec3f
 ) -> vec3f {
-    var bump = select(vec3f(0.0, 0.0, 1.0), material.normal * 2.0 - 1.0, HAS_NORMAL == 1);
+    var bump = select(vec3f(0.0, 0.0, 1.0), material.normal * 2.0 - 1.0, SHADES_NORMAL == 1);
     bump.y *= select(1.0, -1.0, IS_DIRECTX);
     let n = normalize(tangent * bump.x + bitangent * bump.y + normal * max(bump.z, 0.05));
-    let base = select(vec3f(1.0), material.diffuse, HAS_DIFFUSE == 1);
-    let metallic = select(0.0, material.metallic, HAS_METALLIC == 1);
-    let occlusion = select(1.0, material.occlusion, HAS_OCCLUSION == 1);
-    let specular = select(0.5, material.specular, HAS_SPECULAR == 1);
-    let roughness = clamp(select(1.0, material.roughness, HAS_ROUGHNESS == 1), 0.05, 1.0);
+    let base = select(vec3f(1.0), material.diffuse, SHADES_DIFFUSE == 1);
+    let metallic = select(0.0, material.metallic, SHADES_METALLIC == 1);
+    let occlusion = select(1.0, material.occlusion, SHADES_OCCLUSION == 1);
+    let specular = select(0.5, material.specular, SHADES_SPECULAR == 1);
+    let roughness = clamp(select(1.0, material.roughness, SHADES_ROUGHNESS == 1), 0.05, 1.0);
     let diffuse = base * (1.0 - metallic);
     let f0 = mix(vec3f(0.08 * specular), base, metallic);
 

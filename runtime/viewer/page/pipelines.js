@@ -12,7 +12,11 @@ const PARTS = ["frame.wgsl", "colour.wgsl", "sampling.wgsl", "lighting.wgsl", "s
 /** Constants of a material that its shaders are specialised by. */
 function header(material) {
   const channels = material.channels.filter((channel) => channel.present);
-  const has = material.channels.map((channel) => `const HAS_${channel.name.toUpperCase()} = ${channel.present ? 1 : 0};`);
+  // What holds something else than its name says, such as opacity, is shown as a map, but is no part of the shading.
+  const has = material.channels.flatMap((channel) => [
+    `const HAS_${channel.name.toUpperCase()} = ${channel.present ? 1 : 0};`,
+    `const SHADES_${channel.name.toUpperCase()} = ${channel.present && !channel.holds ? 1 : 0};`,
+  ]);
   return [
     `const SIZE = vec2f(${material.width}.0, ${material.height}.0);`,
     `const MIPS = ${material.stored_mips};`,
@@ -167,7 +171,7 @@ export class Pipelines {
   /** A source's heights in a small texture with mips, decoded once: the bind group that parallax reads. */
   heights(key, material, source, isNeeded) {
     return this.once(`${key}/heights/${isNeeded}`, async () => {
-      const present = isNeeded && material.channels.some((channel) => channel.name === "displacement" && channel.present);
+      const present = isNeeded && material.channels.some((channel) => channel.name === "displacement" && channel.present && !channel.holds);
       let first = 0;
       while (first < material.stored_mips - 1 && Math.max(material.width, material.height) >> first > HEIGHT_SIDE) first++;
       const size = present ? [Math.max(material.width >> first, 1), Math.max(material.height >> first, 1)] : [1, 1];

@@ -112,7 +112,7 @@ fn heat(value: f32) -> vec3f {
     let view = normalize(frame.eye.xyz - input.position);
     var uv = input.uv;
     // A single texel: heights have not been decoded yet.
-    if HAS_DISPLACEMENT == 1 && frame.surface.y > 0.0 && textureDimensions(heights).x > 1u {
+    if SHADES_DISPLACEMENT == 1 && frame.surface.y > 0.0 && textureDimensions(heights).x > 1u {
         uv = parallax(uv, vec3f(dot(view, tangent), dot(view, bitangent), dot(view, normal)), footprint);
     }
     let noise = pixel_noise(input.pixel.xy);
