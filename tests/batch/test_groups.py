@@ -11,10 +11,12 @@ from urllib.parse import unquote
 
 import pytest
 
+from formats.manifest import read_manifest
 from tests.batch.running import GROUPS, QUICK, by_name, read_record, read_summary
 from tests.helpers import assert_one_line, make_material, run_folder, run_train
 
 NAMES = ("a_wall", "c_石", "deep/er/aux")
+OUTPUTS = ("a_wall", "c_石", "deep/er/aux_")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def test_what_can_be_trained_is_and_what_failed_is_named_once_with_its_cause(end
     assert_one_line(process.stderr, "d_poisoned", "wall_normal.png")
     assert "Traceback" not in process.stdout and "3 of 4 materials" in process.stdout
     assert re.search(r"^failed: +d_poisoned: .*wall_normal.png", process.stdout, re.M)
-    for name in ("a_wall", "c_石", "deep/er/aux_"):
+    for name in OUTPUTS:
         run = run_folder(folder / "outputs_batch" / name)
         assert (run / "models" / "train_result_40" / "manifest.json").is_file()
 
@@ -104,7 +106,7 @@ def test_the_summary_has_every_group_and_the_failed_first(ended):
 def test_the_page_of_a_summary_holds_everything_itself(ended):
     folder, _ = ended
     page = (folder / "outputs_batch" / "summary.html").read_text("utf-8")
-    assert page.index("d_poisoned") < page.index("a_wall</td>") and page.count("data:image/jpeg;base64,") == 3
+    assert page.index("d_poisoned") < page.index("a_wall\n<div") and page.count("data:image/jpeg;base64,") == 3
     assert "c_石" in page and "b_empty" in page and "wall_normal.png" in page
     assert not re.search(r"(?:src|href)=\"(?:https?:)?//", page)
     for link in re.findall(r'href="([^"]+)"', page):
@@ -145,6 +147,14 @@ def test_a_later_batch_keeps_what_is_finished_and_trains_what_has_changed(ended)
         assert len(re.findall(rf"^{name}: +iteration \d+:", process.stdout, re.M)) == 4
 
 
+def test_a_process_that_has_trained_others_trains_the_same_to_the_last_bit(ended):
+    """All three are the same images, and two processes train them."""
+    folder, _ = ended
+    exports = [next((folder / "outputs_batch" / name).glob("*/models/train_result_40")) for name in OUTPUTS]
+    files = [[(entry["name"], entry["sha256"]) for entry in read_manifest(export)["files"]] for export in exports]
+    assert files[0] == files[1] == files[2]
+
+
 def test_processes_share_the_threads(ended):
     folder, _ = ended
     alone = subprocess.run(
@@ -153,7 +163,7 @@ def test_processes_share_the_threads(ended):
         capture_output=True,
         env={**os.environ, "OMP_NUM_THREADS": "4"},
     ).stdout
-    for name in ("a_wall", "c_石", "deep/er/aux_"):
+    for name in OUTPUTS:
         log = (folder / "outputs_batch" / name / "log.txt").read_text("utf-8")
         assert re.search(rf"^training on: .* {max(1, int(alone) // 2)} threads", log, re.M)
 
