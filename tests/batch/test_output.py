@@ -132,7 +132,7 @@ def test_a_summary_of_a_batch_that_runs_escapes_names_and_survives_a_full_disk(t
 def test_each_process_has_a_gpu_of_its_own_where_there_are_several(monkeypatch):
     import torch
 
-    from batch.sharing import share
+    from batch.sharing import share, use_threads
 
     threads = torch.get_num_threads()
     monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
@@ -146,4 +146,4 @@ def test_each_process_has_a_gpu_of_its_own_where_there_are_several(monkeypatch):
             asked = replace(config, train=replace(config.train, device=device))
             assert share(asked, 2, 3).train.device == device
     finally:
-        torch.set_num_threads(threads)
+        use_threads(threads)

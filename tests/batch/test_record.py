@@ -119,10 +119,8 @@ def test_a_group_goes_on_from_the_newest_checkpoint_of_the_same_content(wall, tm
     assert (anew.checkpoints, anew.note, anew.earlier) == ([], "", names)
     changed = begin(out, content(wall, train={"seed": 5, "mip_floor": 0.02, "tile_size": 8, "batch_size": 64}), True)
     assert (changed.checkpoints, changed.earlier) == ([], names)
-    assert (
-        changed.note
-        == "trained anew: batch_size is 64, was 16384, mip_floor is 0.02, was 0.01, seed is 5, was 0 and 1 more"
-    )
+    named = "batch_size is 64, was 16384, mip_floor is 0.02, was 0.01, seed is 5, was 0"
+    assert changed.note == f"trained anew: {named} and 1 more"
 
 
 def test_runs_without_a_record_or_with_a_damaged_one_are_trained_anew_and_said(wall, tmp_path):
