@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batch.names import RUN_FOLDER
+from images.detection import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES
 from images.folders import Listing, list_folder
+from images.gltf import GLTF_SUFFIXES
 from images.inputs import MaterialInput, material_inputs
+from images.material_file import MATERIAL_FILE
 from images.texture_types import TextureTable
 from utils.errors import UsageError, UserError
 
@@ -32,7 +35,8 @@ def find_materials(batch_dir: Path, save_dir: Path, types: TextureTable) -> Foun
     if not batch_dir.is_dir():
         raise UsageError(f"groups_batch_dir {batch_dir} is no folder; give a folder with one sub-folder per material")
     notices: list[str] = []
-    materials = material_inputs(batch_dir, types, [save_dir], notices)
+    # Folders that hold nothing of a material are no failures; those with images that cannot be read are.
+    materials = [one for one in material_inputs(batch_dir, types, [save_dir], notices) if _holds_images(one)]
     if not materials:
         raise UsageError(
             f"groups_batch_dir {batch_dir} has no sub-folder with images; give a folder with one sub-folder per material"
@@ -43,6 +47,15 @@ def find_materials(batch_dir: Path, save_dir: Path, types: TextureTable) -> Foun
     skipped: dict[str, str] = {}
     _skipped_below(root, root, homes, around, os.path.realpath(save_dir), skipped)
     return Found(materials, notices, skipped)
+
+
+def _holds_images(material: MaterialInput) -> bool:
+    """Return whether a material is a file, or a folder with anything of a material in it or below."""
+    path = Path(material.data_dir)
+    if not path.is_dir():
+        return True
+    kinds = (*IMAGE_SUFFIXES, *OTHER_IMAGE_SUFFIXES, *GLTF_SUFFIXES, MATERIAL_FILE)
+    return any(name.lower().endswith(kinds) for _, _, names in os.walk(path) for name in names)
 
 
 def _home(material: MaterialInput) -> Path:

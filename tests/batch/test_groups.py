@@ -35,7 +35,7 @@ def ended(tmp_path_factory):
     (data / "notes" / "readme.txt").write_text("")
     (data / ".hidden").mkdir()
     process = run_train(
-        *GROUPS, "--groups_max_workers", 2, *QUICK, cwd=folder, PYTHONIOENCODING="ascii", OMP_NUM_THREADS="4"
+        *GROUPS, "--groups_max_workers", 2, *QUICK, cwd=folder, PYTHONIOENCODING="ascii", OMP_NUM_THREADS="2"
     )
     return folder, process
 
@@ -53,17 +53,12 @@ def test_what_can_be_trained_is_and_what_failed_is_named_once_with_its_cause(end
 
 def test_a_group_has_a_line_when_it_begins_and_one_when_it_ends(ended):
     _, process = ended
-    ends = re.findall(
-        r"^\d of 4: +(\S+) done in .* [\d.]+ dB at [\d.]+ bits per texel(, 1 notice)?,", process.stdout, re.M
-    )
+    end = r"^\d of 4: +(\S+) done in .* [\d.]+ dB at [\d.]+ bits per texel(?:, (\d+) notices?)?,"
+    ends = dict(re.findall(end, process.stdout, re.M))
     # The terminal of this command shows ASCII alone.
-    assert sorted(ends) == [("a_wall", ", 1 notice"), ("c_?", ""), ("deep/er/aux", "")]
-    assert sorted(re.findall(r"^\d of 4: +(\S+)$", process.stdout, re.M)) == [
-        "a_wall",
-        "c_?",
-        "d_poisoned",
-        "deep/er/aux",
-    ]
+    names = ["a_wall", "c_?", "d_poisoned", "deep/er/aux"]
+    assert sorted(ends) == [name for name in names if name != "d_poisoned"] and int(ends["a_wall"]) >= 1
+    assert sorted(re.findall(r"^\d of 4: +(\S+)$", process.stdout, re.M)) == names
     assert "iteration 10" not in process.stdout and process.stdout.count("python view.py --load_dir") == 1
 
 
@@ -148,11 +143,11 @@ def test_a_later_batch_keeps_what_is_finished_and_trains_what_has_changed(ended)
 
 
 def test_a_process_that_has_trained_others_trains_the_same_to_the_last_bit(ended):
-    """All three are the same images, and two processes train them."""
+    """Two processes train four groups; the last one is the same images as the first."""
     folder, _ = ended
-    exports = [next((folder / "outputs_batch" / name).glob("*/models/train_result_40")) for name in OUTPUTS]
-    files = [[(entry["name"], entry["sha256"]) for entry in read_manifest(export)["files"]] for export in exports]
-    assert files[0] == files[1] == files[2]
+    exports = [next((folder / "outputs_batch" / name).glob("*/models/train_result_40")) for name in OUTPUTS[::2]]
+    first, last = ([(entry["name"], entry["sha256"]) for entry in read_manifest(one)["files"]] for one in exports)
+    assert first == last
 
 
 def test_processes_share_the_threads(ended):
@@ -161,7 +156,7 @@ def test_processes_share_the_threads(ended):
         [sys.executable, "-c", "import torch; print(torch.get_num_threads())"],
         text=True,
         capture_output=True,
-        env={**os.environ, "OMP_NUM_THREADS": "4"},
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
     ).stdout
     for name in OUTPUTS:
         log = (folder / "outputs_batch" / name / "log.txt").read_text("utf-8")
