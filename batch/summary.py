@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
-
-from jinja2 import Environment, FileSystemLoader, Template
 
 from batch.board import STATES, Board, Group
 from batch.live import duration
@@ -22,6 +21,9 @@ from configs import VERSION as TOOLKIT
 from reporting.console import decibels, say
 from utils.errors import UserError
 from utils.files import write_bytes, write_json
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 FORMAT, VERSION = "neural-texture-batch", 1
 COLUMNS = (
@@ -151,6 +153,9 @@ def _list(value: object) -> list[object]:
 
 @cache
 def _template() -> Template:
+    # Not at the top: a batch has begun by the time that it is needed.
+    from jinja2 import Environment, FileSystemLoader
+
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
     environment.filters |= {
         "link": lambda path: quote(str(path)),
