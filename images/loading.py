@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from images.reading import DecodedImage, read_image
 from images.resampling import fill_mips, resize
 from images.sources import MapSource, MaterialMaps, SourceImage
 from images.texture_types import TextureType
+from utils.threads import processors
 
 TEXELS_AT_ONCE = 4 * 4096**2
 """Most texels of images that are worked on at the same time: the working copies take about 10 bytes each."""
@@ -49,7 +49,7 @@ def in_parallel(
     function: Callable[[SourceImage], _T], files: Sequence[SourceImage], size: tuple[int, int]
 ) -> Iterable[_T]:
     """Yield a function of each file in order, several at once as far as images of `size` allow."""
-    workers = min(len(files), os.cpu_count() or 1, max(1, TEXELS_AT_ONCE // (size[0] * size[1])))
+    workers = min(len(files), processors(), max(1, TEXELS_AT_ONCE // (size[0] * size[1])))
     with ThreadPoolExecutor(workers) as pool:
         yield from pool.map(function, files)
 
