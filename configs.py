@@ -268,6 +268,10 @@ class RunConfig:
     """Materials trained at once."""
     groups_verbose: bool = False
     """Show every material's full output."""
+    groups_engine: Literal["local", "ray"] = "local"
+    """Where groups are trained: local, on this machine; ray, as tasks of a Ray cluster."""
+    groups_ray_address: OptionalText = None
+    """Ray cluster, such as 10.0.0.1:6379; none: RAY_ADDRESS, or without it Ray on this machine alone."""
 
 
 @dataclass(config=_STRICT)
