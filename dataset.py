@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from configs import N_CHANNELS, TEXTURE_CHANNELS
-from images.detection import Detection, detect_maps, find_maps
+from images.detection import Detection, detect_maps
+from images.inputs import material_maps
 from images.maps import map_texels
 from images.mips import mip_count, mip_size
 from images.reading import image_size, read_image
@@ -110,8 +111,8 @@ def load_texture_set(data_dir: str | Path, *, max_size: int | None = None) -> Te
     """
     if max_size is not None and max_size < 1:
         raise UsageError(f"max_size {max_size} is not a size; choose at least 1")
-    folder, types = Path(data_dir), {texture.name: texture for texture in get_texture_config()}
-    found = find_maps(folder, list(types.values()))
+    types = {texture.name: texture for texture in get_texture_config()}
+    found = material_maps(data_dir, list(types.values()))
     chosen, notices = found.sources, list(found.notices)
     first = next(iter(chosen.values())).file
     width, height = file_size = image_size(first)
