@@ -39,8 +39,10 @@ class Share:
 
 def import_ray() -> ModuleType:
     """Return Ray; raises `UsageError` with the line that installs it."""
-    # A batch tells nobody outside that it runs; Ray reads this when it is imported.
+    # Ray reads these when it is imported: it tells nobody outside that it runs, and prints no reports of what is lost
+    # between the lines of the batch, which says it in a line of its own.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
     try:
         import ray
     except ImportError as error:

@@ -19,9 +19,11 @@ from types import ModuleType
 from typing import Any
 
 from batch.engines.ray_cluster import Share, alive_nodes, connected, fits, group_share, resources
+from batch.engines.local import MOST_JOBS
 from batch.jobs import ENDS, Job, Progress, Tell
 from reporting.console import say
 from utils.errors import UserError
+from utils.interrupt import Interrupted, deferred_interrupt
 
 GRACE_S = 60.0
 """Time that tasks have to save their checkpoints where the batch is interrupted, seconds."""
@@ -59,11 +61,19 @@ def _remote(ray: ModuleType) -> tuple[Any, Any]:
     """
 
     def train_group(
-        root: str, data: bytes, shared: list[str], mailbox: Any, index: int, attempt: int, *arguments: Any
+        root: str,
+        data: bytes,
+        shared: list[str],
+        mailbox: Any,
+        interval_s: float,
+        index: int,
+        attempt: int,
+        *arguments: Any,
     ) -> tuple[str, str, str, str]:
         """Return how it went (ended, unseen, foreign), what is not seen or imported, and the node's id and address."""
         import pickle
         import sys
+        import time
 
         import ray
 
@@ -85,9 +95,12 @@ def _remote(ray: ModuleType) -> tuple[Any, Any]:
             told[:] = [mailbox.put.remote(pickle.dumps((index, attempt, what, value)))]
 
         tell("started", (node, address))
-        train_here(data, *arguments, tell)
+        worked = train_here(data, *arguments, tell)
         # The driver has it all before the task has ended.
         ray.get(told)
+        if not worked:
+            # A failure may have left anything behind in the process.
+            sys.exit(1)
         return "ended", "", node, address
 
     class Mailbox:
@@ -103,8 +116,8 @@ def _remote(ray: ModuleType) -> tuple[Any, Any]:
             messages, self.messages = self.messages, []
             return messages
 
-    # A process for each group, as on one machine. What is retried and from where is decided here.
-    task = ray.remote(max_calls=1, max_retries=0)(train_group)
+    # What is retried and from where is decided here.
+    task = ray.remote(max_calls=MOST_JOBS, max_retries=0)(train_group)
     return task, ray.remote(num_cpus=0)(Mailbox)
 
 
@@ -142,6 +155,7 @@ class _Batch:
             pickle.dumps(group.job),
             here,
             self.mailbox,
+            POLL_S,
             group.job.index,
             group.attempt,
             self.share.cpus,
@@ -160,16 +174,23 @@ class _Batch:
     def look(self, timeout_s: float) -> None:
         """Tell what the tasks have told, and take out those that have ended."""
         ended, _ = self.ray.wait(list(self.running), timeout=timeout_s)
-        for index, attempt, what, value in map(pickle.loads, self.ray.get(self.mailbox.take.remote())):
-            group = self.groups[index]
-            # A worker that is taken for lost may still speak.
-            if attempt == group.attempt and not group.ended:
-                self.told(group, what, value)
-        for task in ended:
-            self.ended(self.running.pop(task), task)
+        # What has been taken from the mailbox is told, whatever comes.
+        with deferred_interrupt() as signalled:
+            for index, attempt, what, value in map(pickle.loads, self.ray.get(self.mailbox.take.remote())):
+                group = self.groups[index]
+                # A worker that is taken for lost may still speak.
+                if attempt == group.attempt and not group.ended:
+                    self.told(group, what, value)
+            for task in ended:
+                self.ended(self.running.pop(task), task)
+        if signalled():
+            raise Interrupted(signalled())
 
     def told(self, group: _Group, what: Any, value: Any) -> None:
         """Pass on what a group's task tells."""
+        if what == "interrupted" and not self.stopping:
+            # By whoever ends the worker; what becomes of the group is decided when its task ends.
+            return
         if what == "started":
             group.node, value = value
         elif isinstance(value, Progress):
@@ -205,12 +226,14 @@ class _Batch:
                 self.leave_out(node, address, how, what)
                 self.waiting.appendleft(group)
             elif not group.ended:
-                self.tell(index, "failed", "its task ended without a result, see its log")
+                self.lost(group, None)
 
-    def lost(self, group: _Group, error: Exception) -> None:
+    def lost(self, group: _Group, error: Exception | None) -> None:
         """Let a group begin again whose worker or node is gone, unless that happens at the same place again."""
         errors, node = self.ray.exceptions, alive_nodes(self.ray).get(group.node)
-        if isinstance(error, errors.OutOfMemoryError):
+        if error is None:
+            cause = "its worker was told to end"
+        elif isinstance(error, errors.OutOfMemoryError):
             cause = "memory ran out on its node"
         elif node is None or isinstance(error, (errors.NodeDiedError, errors.LocalRayletDiedError)):
             cause = "its node was lost"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from batch.jobs import JobTell
 from batch.worker import run_job
+from configs import Config
 from utils.interrupt import signals_raise
 
 VISIBLE_S = 5.0
@@ -28,9 +29,22 @@ def unseen(paths: list[str], wait_s: float = VISIBLE_S) -> str | None:
     return None
 
 
-def train_here(data: bytes, threads: int, verbose: bool, tell: JobTell) -> None:
-    """Train a pickled `Job` and tell what happens, as `batch.worker.run_job` does; asked to stop, it saves and returns."""
+def train_here(data: bytes, threads: int, verbose: bool, tell: JobTell) -> bool:
+    """Train a pickled `Job` on `threads` threads and tell what happens, as `batch.worker.run_job` does.
+
+    Returns whether the process is fit for another one; asked to stop, it saves and returns.
+    """
+
+    def prepare(config: Config) -> Config:
+        from batch.sharing import use_threads
+
+        use_threads(threads)
+        return config
+
     job = pickle.loads(data)
+    # The log is no terminal, whatever the environment of the node says.
+    os.environ.pop("FORCE_COLOR", None)
     # Ray asks as Ctrl-C does.
     with signals_raise(once=True), contextlib.suppress(KeyboardInterrupt):
-        run_job(job, threads, verbose, tell)
+        return run_job(job, verbose, tell, prepare)
+    return True
