@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 
-import torch
-
 from utils.errors import UsageError, UserError
 from utils.interrupt import SIGNALS
 
@@ -65,7 +63,10 @@ def connected(address: str | None, workers: int) -> Iterator[ModuleType]:
         if address:
             ray.init(address=address, **{name: options[name] for name in ("log_to_driver", "logging_level")})
         else:
-            # As many as the local engine runs at once, with as many threads.
+            # Here alone, since a batch has no use for PyTorch itself.
+            import torch
+
+            # As many groups at a time as the local engine has, with as many threads.
             cpus = max(torch.get_num_threads(), workers)
             ray.init(address="local", num_cpus=cpus, object_store_memory=OBJECT_STORE_BYTES, **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
