@@ -13,7 +13,7 @@ RUN_FOLDER = re.compile(r"\d{4}-\d\d-\d\d-\d\d-\d\d-\d\d")
 """Names of run folders."""
 _DEVICE = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])(?=\.|$)", re.IGNORECASE)
 """Names that Windows keeps for devices, with any suffix."""
-_OWN = {"tensorboard", "group.json", "group.lock", "log.txt", "thumbnail.jpg"}
+_OWN = {"tensorboard", "group.json", "log.txt", "thumbnail.jpg"}
 _OWN |= {"summary.json", "summary.csv", "summary.html"}
 """What a batch writes beside or below a group's folder."""
 

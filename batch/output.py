@@ -79,7 +79,7 @@ def output_to_log(path: Path, tell_line: Callable[[str], None] | None) -> Iterat
                 stack.callback(os.close, kept)
                 os.dup2(log.fileno(), number)
                 stack.callback(os.dup2, kept, number)
-        sys.stdout = sys.stderr = _Lines(log, tell_line)  # type: ignore[assignment]
+        sys.stdout = sys.stderr = _Lines(log, tell_line)
         faulthandler.enable(log)
         try:
             yield

@@ -18,7 +18,6 @@ from formats.manifest import check_files, read_manifest
 from utils.errors import UserError
 from utils.files import read_json, write_json
 
-FORMAT, VERSION = "neural-texture-group", 1
 RECORD_NAME = "group.json"
 MOST_CHANGES = 3
 """Differences that are named; more are counted."""
@@ -47,8 +46,8 @@ class GroupRecord:
     time_s: Annotated[float, Field(ge=0)] = 0.0
     """Time it has taken so far, over all batches."""
     toolkit: str = TOOLKIT
-    format: Literal["neural-texture-group"] = FORMAT
-    version: Literal[1] = VERSION
+    format: Literal["neural-texture-group"] = "neural-texture-group"
+    version: Literal[1] = 1
 
     @property
     def content(self) -> Content:
