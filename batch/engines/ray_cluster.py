@@ -124,9 +124,13 @@ def group_share(nodes: list[tuple[int, float]], workers: int, device: str) -> Sh
     """
     total_gpus = math.floor(sum(gpus for _, gpus in nodes))
     if re.fullmatch(r"cuda:\d+", device):
-        raise UsageError(f"--device {device} is a GPU of one machine; on Ray give --device cuda, groups are placed by Ray")
+        raise UsageError(
+            f"--device {device} is a GPU of one machine; on Ray give --device cuda, groups are placed by Ray"
+        )
     if device == "cuda" and not total_gpus:
-        raise UsageError("--device cuda: no node of the Ray cluster has a GPU; look at `ray status`, or use --device cpu")
+        raise UsageError(
+            "--device cuda: no node of the Ray cluster has a GPU; look at `ray status`, or use --device cpu"
+        )
     gpus = 1 / math.ceil(max(workers / total_gpus, 1)) if device in ("auto", "cuda") and total_gpus else 0.0
     # Ray counts in ten-thousandths.
     gpus = math.floor(gpus * 10_000) / 10_000

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from batch.engines.ray_cluster import Share, alive_nodes, connected, fits, group_share, resources
 from batch.engines.local import MOST_JOBS
+from batch.engines.ray_cluster import Share, alive_nodes, connected, fits, group_share, resources
 from batch.jobs import ENDS, Job, Progress, Tell
 from reporting.console import say
 from utils.errors import UserError
@@ -60,20 +60,9 @@ def _remote(ray: ModuleType) -> tuple[Any, Any]:
     nothing of this file may be used in them.
     """
 
-    def train_group(
-        root: str,
-        data: bytes,
-        shared: list[str],
-        mailbox: Any,
-        interval_s: float,
-        index: int,
-        attempt: int,
-        *arguments: Any,
-    ) -> tuple[str, str, str, str]:
+    def train_group(root: str, shared: list[str], *arguments: Any) -> tuple[str, str, str, str]:
         """Return how it went (ended, unseen, foreign), what is not seen or imported, and the node's id and address."""
-        import pickle
         import sys
-        import time
 
         import ray
 
@@ -87,20 +76,7 @@ def _remote(ray: ModuleType) -> tuple[Any, Any]:
         missing = unseen(shared)
         if missing:
             return "unseen", missing, node, address
-        told = []
-
-        def tell(what: str, value: object) -> None:
-            # Not waited for: Ray gives the CPU of a task that waits to another one.
-            # As bytes, which the mailbox's process needs no toolkit to hold.
-            told[:] = [mailbox.put.remote(pickle.dumps((index, attempt, what, value)))]
-
-        tell("started", (node, address))
-        worked = train_here(data, *arguments, tell)
-        # The driver has it all before the task has ended.
-        ray.get(told)
-        if not worked:
-            # A failure may have left anything behind in the process.
-            sys.exit(1)
+        train_here(node, address, *arguments)
         return "ended", "", node, address
 
     class Mailbox:
@@ -151,15 +127,7 @@ class _Batch:
         # What is not there for anyone is the group's own failure.
         here = [path for path in (group.job.config.run.data_dir.split("#")[0], *shared) if os.path.exists(path)]
         task = self.task.options(**options).remote(
-            str(ROOT),
-            pickle.dumps(group.job),
-            here,
-            self.mailbox,
-            POLL_S,
-            group.job.index,
-            group.attempt,
-            self.share.cpus,
-            self.verbose,
+            str(ROOT), here, self.mailbox, group.attempt, pickle.dumps(group.job), self.share.cpus, self.verbose
         )
         self.running[task] = group
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import pytest
 from batch.engines.ray_cluster import Share, group_share
 from batch.engines.ray_task import unseen
 from tests.helpers import OFFLINE, ROOT, SHORT, assert_one_line, make_material, run_folder, run_train
-from training.checkpoint import load_checkpoint, saved_iterations
+from training.checkpoint import saved_iterations
 from utils.errors import UsageError, UserError
 
 NAMES = ["bark", "石", "wall"]
@@ -174,7 +173,7 @@ def test_groups_whose_worker_is_killed_or_whose_node_is_lost_go_on_and_end_as_on
     assert process.returncode == 0, out + err
     assert "Traceback" not in out + err and "(raylet)" not in out + err
     assert re.search(rf"{NAMES[0]}.*worker was ended", out), out
-    assert "goes on from iteration" in out
+    assert "goes on from iteration" in out, out
     alone = run_train(*GROUPS, *SHORT, *settings, "--groups_save_dir", "alone", cwd=tmp_path)
     assert alone.returncode == 0, alone.stderr
     assert exported(tmp_path / "save_batch") == exported(tmp_path / "alone")
