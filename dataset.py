@@ -6,7 +6,6 @@ if __name__ == "__main__":
     import utils.start  # noqa: F401, before all that takes time
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from images.sources import MapSource, SourceImage
 from images.texture_types import TextureType
 from utils.arguments import OneLineParser
 from utils.errors import UsageError, run_command
+from utils.threads import processors
 
 ORM = ("arm", "orm", "occlusionroughnessmetallic", "occlusion_roughness_metallic")
 METAL_ROUGHNESS = ("metalroughness", "metallicroughness", "metallic_roughness")
@@ -130,7 +130,7 @@ def load_texture_set(data_dir: str | Path, *, max_size: int | None = None) -> Te
     def load(file: SourceImage) -> list[str]:
         return _load_file(file, maps_of_file[file], mips, file_size, first.name)
 
-    workers = min(len(maps_of_file), os.cpu_count() or 1, max(1, TEXELS_AT_ONCE // (file_size[0] * file_size[1])))
+    workers = min(len(maps_of_file), processors(), max(1, TEXELS_AT_ONCE // (file_size[0] * file_size[1])))
     with ThreadPoolExecutor(workers) as pool:
         for file_notices in pool.map(load, maps_of_file):
             notices += file_notices

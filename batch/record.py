@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from batch.content import Content, differences
@@ -18,6 +18,7 @@ from formats.manifest import check_files, read_manifest
 from utils.errors import UserError
 from utils.files import read_json, write_json
 
+FORMAT, VERSION = "neural-texture-group", 1
 RECORD_NAME = "group.json"
 MOST_CHANGES = 3
 """Differences that are named; more are counted."""
@@ -46,15 +47,12 @@ class GroupRecord:
     time_s: Annotated[float, Field(ge=0)] = 0.0
     """Time it has taken so far, over all batches."""
     toolkit: str = TOOLKIT
-    format: Literal["neural-texture-group"] = "neural-texture-group"
-    version: Literal[1] = 1
+    format: str = FORMAT
+    version: int = VERSION
 
     @property
     def content(self) -> Content:
         return Content(self.files, self.maps, self.settings)
-
-
-_RECORD = TypeAdapter(GroupRecord)
 
 
 @dataclass(frozen=True)
@@ -79,8 +77,11 @@ def read_record(folder: Path) -> GroupRecord | None:
     if not path.is_file():
         return None
     try:
-        return _RECORD.validate_python(read_json(path))
-    except (ValidationError, RecursionError) as error:
+        values = read_json(path)
+        if not isinstance(values, dict) or values.get("format") != FORMAT or values.get("version") != VERSION:
+            raise ValueError("another format")
+        return GroupRecord(**values)
+    except (ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is no record of a group that this toolkit knows") from error
 
 
