@@ -281,7 +281,8 @@ class RunConfig:
     groups_engine: Literal["local", "ray"] = "local"
     """Where materials are trained: local, on this machine; ray, as tasks of a Ray cluster."""
     groups_ray_address: OptionalText = None
-    """Ray cluster, such as 10.0.0.1:6379; none: RAY_ADDRESS, or without it Ray on this machine alone."""
+    """Ray cluster, such as 10.0.0.1:6379; none: RAY_ADDRESS, or without it, as with local, Ray on this
+    machine alone."""
     groups_shard: Annotated[OptionalText, AfterValidator(_checked_shard)] = None
     """K/N: train every N-th material alone, from the K-th on, for N commands that share a batch; none: all."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from batch.board import Board
 from batch.engines.local import run_local
-from batch.engines.ray_cluster import import_ray
+from batch.engines.ray_cluster import require_cluster
 from batch.engines.ray_engine import run_ray
 from batch.jobs import ENDS, LOG_NAME, Engine, Job, What
 from batch.lines import BatchLines
@@ -17,7 +17,7 @@ from batch.materials import Found, find_materials
 from batch.names import output_folders
 from batch.shards import shard_of, summary_stem
 from batch.summary import Summary
-from configs import Config
+from configs import Config, RunConfig
 from dataset import get_texture_config
 from reporting.console import console
 from utils.arguments import command_path
@@ -39,10 +39,10 @@ def group_jobs(config: Config, found: Found, save_dir: Path) -> list[Job]:
     return jobs
 
 
-def engine_named(name: str) -> Engine:
-    """Return an engine; raises `UsageError` where what it needs is missing."""
-    if name == "ray":
-        import_ray()
+def chosen_engine(run: RunConfig) -> Engine:
+    """Return the engine that the settings name; raises `UserError` where what it needs is missing."""
+    if run.groups_engine == "ray":
+        require_cluster(run.groups_ray_address)
         return run_ray
     return run_local
 
@@ -53,7 +53,7 @@ def train_groups(config: Config) -> int:
     A material that fails is reported and costs itself alone; the summary is in `groups_save_dir` however the batch ends.
     """
     run = config.run
-    engine = engine_named(run.groups_engine)
+    engine = chosen_engine(run)
     # Absolute, as the processes' own working folders may be others.
     save_dir = Path(run.groups_save_dir).absolute()
     found = find_materials(Path(run.groups_batch_dir), save_dir, get_texture_config())

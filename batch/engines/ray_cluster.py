@@ -7,6 +7,7 @@ import math
 import os
 import re
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ from utils.interrupt import SIGNALS
 
 OBJECT_STORE_BYTES = 80 << 20
 """Least that Ray takes, since images and results go through the shared folder."""
+
+
+ANSWER_S = 10.0
+"""Time that a cluster has to answer, seconds."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +53,49 @@ def import_ray() -> ModuleType:
     return ray
 
 
+def require_cluster(address: str | None) -> str | None:
+    """Return where the cluster is, None for one of this machine alone, before any work starts.
+
+    `address`: that of the settings; without it `RAY_ADDRESS` counts. Raises `UsageError` where Ray is missing, and
+    `UserError` where nobody answers.
+    """
+    import_ray()
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    if address == "local":
+        return None
+    if address.startswith("ray://"):
+        raise UsageError(
+            f"{address} is an address for Ray Client; run this command on a node of the cluster and give HOST:PORT "
+            "of its head, such as 10.0.0.1:6379"
+        )
+    found = re.fullmatch(r"\[?([^\[\]/]+?)\]?:(\d+)", address)
+    if found:
+        # Ray itself tries for two minutes.
+        try:
+            socket.create_connection((found[1], int(found[2])), ANSWER_S).close()
+        except (OSError, OverflowError) as error:
+            raise UserError(_no_cluster(address, error)) from error
+    return address
+
+
+def _no_cluster(address: str | None, error: Exception) -> str:
+    cause = (getattr(error, "strerror", None) or str(error)).strip().split("\n")[0]
+    if not address:
+        return f"Ray did not start on this machine: {cause}"
+    return (
+        f"no Ray cluster at {address} ({cause}); look at `ray status` there, or leave out --groups_ray_address and "
+        "RAY_ADDRESS to use this machine alone"
+    )
+
+
 @contextmanager
 def connected(address: str | None, workers: int) -> Iterator[ModuleType]:
-    """Connect to the cluster at `address`, or at `RAY_ADDRESS`, or start one of this machine alone, until left.
+    """Connect to the cluster as `require_cluster` finds it, or start one of this machine alone, until left.
 
     Yields Ray. Raises `UserError` where no cluster answers.
     """
+    address = require_cluster(address)
     ray = import_ray()
-    address = address or os.environ.get("RAY_ADDRESS") or None
     # Ray sets a handler of its own for SIGTERM, which would lose what is trained.
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     options = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
@@ -70,13 +110,7 @@ def connected(address: str | None, workers: int) -> Iterator[ModuleType]:
             cpus = max(torch.get_num_threads(), workers)
             ray.init(address="local", num_cpus=cpus, object_store_memory=OBJECT_STORE_BYTES, **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        cause = str(error).strip().split("\n")[0]
-        raise UserError(
-            f"no Ray cluster at {address}: {cause}; look at `ray status` there, or leave out --groups_ray_address and "
-            "RAY_ADDRESS to use this machine alone"
-            if address
-            else f"Ray did not start on this machine: {cause}"
-        ) from error
+        raise UserError(_no_cluster(address, error)) from error
     try:
         for number, handler in handlers.items():
             signal.signal(number, handler)

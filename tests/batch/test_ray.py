@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import signal
@@ -19,7 +20,7 @@ from tests.helpers import OFFLINE, ROOT, SHORT, assert_one_line, make_material, 
 from training.checkpoint import saved_iterations
 from utils.errors import UsageError, UserError
 
-NAMES = ["bark", "石", "wall"]
+NAMES = ["bark", "wall", "石"]
 GROUPS = "--groups_batching --groups_batch_dir data_batch --groups_max_workers 2 --device cpu --no-report".split()
 LONG = ["--max_iter", "1000000", "--save_interval", "1000000"]
 SHORT = [*SHORT, "--no-early_stop"]
@@ -78,6 +79,39 @@ def test_without_ray_one_line_says_what_to_install(tmp_path):
     assert_one_line(process.stderr, "pip install ray")
 
 
+@pytest.mark.parametrize(
+    "address, code, word", [("127.0.0.1:1", 1, "127.0.0.1:1"), ("ray://10.0.0.1:10001", 2, "6379")]
+)
+def test_a_cluster_that_does_not_answer_is_named_before_any_work(address, code, word, call, tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="needs Ray: pip install ray")
+    monkeypatch.chdir(make_batch(tmp_path, ["bark"]))
+    found, out, err = call(*GROUPS, "--groups_engine", "ray", "--groups_ray_address", address)
+    assert (found, out) == (code, "")
+    assert_one_line(err, word)
+    assert not (tmp_path / "save_batch").exists()
+
+
+@pytest.mark.parametrize("shard", ["0/3", "4/3", "3", "1/3/5", "a/b"])
+def test_a_shard_that_is_none_is_refused(shard, call):
+    code, _, err = call("--groups_batching", "--groups_shard", shard)
+    assert code == 2
+    assert_one_line(err, "3/16")
+
+
+def test_shards_train_every_material_once_and_a_later_batch_sums_them_up(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(make_batch(tmp_path))
+    flags = ["--groups_batching", *SHORT, "--no-report", "--max_iter", 10]
+    for part in (1, 2):
+        assert call(*flags, "--groups_shard", f"{part}/2")[0] == 0
+    parts = [json.loads((tmp_path / "save_batch" / f"summary-{part}-of-2.json").read_text("utf-8")) for part in (1, 2)]
+    assert [[group["name"] for group in part["groups"]] for part in parts] == [["bark", "石"], ["wall"]]
+    assert not (tmp_path / "save_batch" / "summary.json").exists()
+    code, out, _ = call(*flags, "--groups_resume")
+    assert code == 0 and "3 of 3 materials" in out
+    whole = json.loads((tmp_path / "save_batch" / "summary.json").read_text("utf-8"))
+    assert {group["name"]: group["state"] for group in whole["groups"]} == dict.fromkeys(NAMES, "kept")
+
+
 # On a cluster.
 
 
@@ -104,12 +138,13 @@ def cluster(tmp_path_factory):
 
 
 def start(folder, *flags):
-    """Start a batch on the cluster."""
+    """Start a batch on Ray."""
     return subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), *GROUPS, "--groups_engine", "ray", *SHORT, *map(str, flags)],
         cwd=folder,
         text=True,
         encoding="utf-8",
+        start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "TORCH_HOME": str(folder)},
@@ -178,3 +213,51 @@ def test_groups_whose_worker_is_killed_or_whose_node_is_lost_go_on_and_end_as_on
     assert alone.returncode == 0, alone.stderr
     assert exported(tmp_path / "save_batch") == exported(tmp_path / "alone")
     assert not list((tmp_path / "save_batch").glob(".ray-*"))
+
+
+@pytest.fixture
+def blind_node(cluster, tmp_path):
+    """A further node, on which the folder of the batch is empty."""
+    ray = str(Path(sys.executable).with_name("ray"))
+    hide = f"mount -t tmpfs none '{tmp_path}' && "
+    if subprocess.run(["unshare", "-m", "sh", "-c", f"{hide} true"], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a folder for a process alone")
+    join = f"exec '{ray}' start --address={cluster.address} --num-cpus=1 --object-store-memory={80 << 20} --block"
+    process = subprocess.Popen(["unshare", "-m", "sh", "-c", hide + join], stdout=subprocess.PIPE, text=True)
+    # It is on the list of nodes then.
+    assert process.stdout and any("runtime started" in line for line in process.stdout)
+    yield process
+    process.terminate()
+    process.wait(60)
+
+
+def test_a_node_without_the_folder_is_left_out_and_a_failure_of_a_group_is_not_retried(blind_node, tmp_path):
+    make_batch(tmp_path)
+    (tmp_path / "data_batch" / "wall" / "wall_albedo.png").write_bytes(b"no image")
+    process = start(tmp_path, "--groups_max_workers", len(NAMES))
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 1, out + err
+    assert re.search(rf"^note: +node .* is left out: it does not see {tmp_path}", out, re.M), out
+    assert "begins again" not in out and "2 of 3 materials" in out
+    assert_one_line(err, "wall failed", "wall_albedo.png")
+
+
+def test_an_interrupted_batch_on_ray_saves_what_its_tasks_have(cluster, tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS")
+    make_batch(tmp_path)
+    process = start(tmp_path, *LONG)
+
+    def trained():
+        logs = [tmp_path / "save_batch" / name / "log.txt" for name in NAMES[:2]]
+        return all(log.exists() and "iteration 20:" in log.read_text("utf-8") for log in logs)
+
+    wait_for(trained, process)
+    # As a terminal does it: every process of the command gets it.
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 130 and "Traceback" not in out + err, out + err
+    assert err.splitlines()[-1] == "interrupted" and "0 of 3 materials" in out
+    for name in NAMES[:2]:
+        (iteration,) = checkpoints(tmp_path, name)
+        assert iteration >= 20
+        assert re.search(rf"^interrupted: +{name}, saved .*train_result_{iteration}$", out, re.M), out
