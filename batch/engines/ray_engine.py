@@ -110,6 +110,8 @@ class _Batch:
         """Ids of nodes that lack the toolkit or the shared folder."""
         self.no_node_since: float | None = None
         self.stopping = False
+        self.address = ray.util.get_node_ip_address()
+        """Of this machine, which goes without saying."""
         self.task, mailbox = _remote(ray)
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
@@ -160,7 +162,8 @@ class _Batch:
             # By whoever ends the worker; what becomes of the group is decided when its task ends.
             return
         if what == "started":
-            group.node, value = value
+            group.node, address = value
+            value = "" if address == self.address else address
         elif isinstance(value, Progress):
             group.reached = max(group.reached, value.iteration)
         group.ended = what in ENDS
