@@ -201,19 +201,22 @@ class _Batch:
 
     def lost(self, group: _Group, error: Exception | None) -> None:
         """Let a group begin again whose worker or node is gone, unless that happens at the same place again."""
-        errors, node = self.ray.exceptions, alive_nodes(self.ray).get(group.node)
-        if error is None:
+        errors = self.ray.exceptions
+        node_lost = isinstance(error, (errors.NodeDiedError, errors.LocalRayletDiedError)) or (
+            group.node and group.node not in alive_nodes(self.ray)
+        )
+        if node_lost:
+            cause = "its node was lost"
+        elif error is None:
             cause = "its worker was told to end"
         elif isinstance(error, errors.OutOfMemoryError):
             cause = "memory ran out on its node"
-        elif node is None or isinstance(error, (errors.NodeDiedError, errors.LocalRayletDiedError)):
-            cause = "its node was lost"
         else:
             cause = "its worker was ended, which is what happens where memory runs out or someone kills it"
         group.losses = 1 if group.reached > group.furthest else group.losses + 1
         group.furthest = group.reached
         # A lost node is no fault of the group.
-        if group.losses >= LOSSES and cause != "its node was lost":
+        if group.losses >= LOSSES and not node_lost:
             group.ended = True
             self.tell(group.job.index, "failed", f"{cause}, {group.losses} times at the same place")
             return
