@@ -21,6 +21,7 @@ from typing import Any
 from batch.engines.local import MOST_JOBS
 from batch.engines.ray_cluster import Share, alive_nodes, connected, fits, group_share, resources
 from batch.jobs import ENDS, Job, Progress, Tell
+from batch.output import append_to_log
 from reporting.console import say
 from utils.errors import UserError
 from utils.interrupt import Interrupted, deferred_interrupt
@@ -191,6 +192,7 @@ class _Batch:
                 self.lost(group, error)
         except errors.RayError as error:
             if not group.ended:
+                append_to_log(group.job.log_path, f"{error}\n")
                 self.tell(index, "failed", f"Ray: {str(error).strip().splitlines()[-1]}")
         else:
             if how != "ended":
@@ -213,6 +215,7 @@ class _Batch:
             cause = "memory ran out on its node"
         else:
             cause = "its worker was ended, which is what happens where memory runs out or someone kills it"
+        append_to_log(group.job.log_path, f"{cause}\n")
         group.losses = 1 if group.reached > group.furthest else group.losses + 1
         group.furthest = group.reached
         # A lost node is no fault of the group.
