@@ -128,7 +128,8 @@ class _Batch:
         if self.left_out:
             options["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(self.left_out))})"}
         # What is not there for anyone is the group's own failure.
-        here = [path for path in (group.job.config.run.data_dir.split("#")[0], *shared) if os.path.exists(path)]
+        inputs = group.job.config.run.data_dir
+        here = [path for path in (inputs, inputs.rpartition("#")[0], *shared) if os.path.exists(path)]
         task = self.task.options(**options).remote(
             str(ROOT), here, self.mailbox, group.attempt, pickle.dumps(group.job), self.share.cpus, self.verbose
         )
@@ -198,6 +199,8 @@ class _Batch:
             if how != "ended":
                 self.leave_out(node, address, how, what)
                 self.waiting.appendleft(group)
+            elif not group.ended and self.stopping:
+                self.tell(index, "interrupted", "")
             elif not group.ended:
                 self.lost(group, None)
 
@@ -259,7 +262,9 @@ class _Batch:
     def stop(self) -> None:
         """Have the tasks save their checkpoints, and tell so."""
         self.stopping = True
-        for task in self.running:
+        for task, group in self.running.items():
+            if group.node:
+                self.tell(group.job.index, "note", "is being saved; a second Ctrl-C ends at once")
             self.ray.cancel(task, recursive=False)
         end = time.monotonic() + GRACE_S
         while self.running and time.monotonic() < end:

@@ -15,8 +15,8 @@ from batch.worker import run_job
 from configs import Config
 from utils.interrupt import signals_raise
 
-VISIBLE_S = 5.0
-"""Time that a shared folder has to show a file that another node has just written, seconds."""
+VISIBLE_S = 60.0
+"""Time that a shared folder has to show a file that another node has just written, seconds; NFS takes up to a minute."""
 
 PROGRESS_S = 0.3
 """Least time between two tellings of progress, seconds."""
