@@ -205,15 +205,21 @@ def test_groups_whose_worker_is_killed_or_whose_node_is_lost_go_on_and_end_as_on
     (node,) = cluster.worker_nodes
     raylet = node.all_processes["raylet"][0].process.pid
 
+    def furthest(name):
+        return max(checkpoints(tmp_path, name), default=0)
+
     def on_node():
-        """A group that is trained on the second node and has a checkpoint."""
-        found = [name for name in NAMES if checkpoints(tmp_path, name) and parent(worker_of(name)) == raylet]
+        """A group that is trained on the second node and has come further since the kill."""
+        found = [name for name in NAMES if furthest(name) > before[name] and parent(worker_of(name)) == raylet]
         return found[0] if found else None
 
     process = start(tmp_path, *settings)
     try:
-        wait_for(lambda: checkpoints(tmp_path, NAMES[0]), process)
+        wait_for(lambda: furthest(NAMES[0]), process)
         os.kill(worker_of(NAMES[0]), signal.SIGKILL)
+        log = tmp_path / "save_batch" / NAMES[0] / "log.txt"
+        wait_for(lambda: "its worker was ended" in log.read_text("utf-8"), process)
+        before = {name: furthest(name) for name in NAMES}
         name = wait_for(on_node, process)
         cluster.remove_node(node, allow_graceful=False)
         out, err = process.communicate(timeout=400)
