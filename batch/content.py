@@ -18,6 +18,7 @@ _ELSEWHERE = {
     "run": {"mode", "config", "data_dir", "save_dir", "load_dir", "load_iter"},
     "train": {"device", "save_interval", "keep_checkpoints"},
     "export": {"report", "compare_astc"},
+    "images": {"max_pixels"},
 }
 """Settings that leave the exported files as they are, besides those of batches: where, on what, and how often saved."""
 
@@ -80,7 +81,7 @@ def _reading(source: MapSource, data_dir: Path) -> dict[str, object]:
     reading: dict[str, object] = {"file": _file_name(source.file, data_dir)}
     for entry in dataclasses.fields(source):
         value = getattr(source, entry.name)
-        if entry.name not in ("file", "reason") and value != entry.default:
+        if entry.name not in ("file", "reason", "guess") and value != entry.default:
             reading[entry.name] = list(value) if isinstance(value, tuple) else value
     return reading
 

@@ -25,6 +25,7 @@ from batch.thumbnail import write_thumbnail
 from configs import Config, config_from_dict, early_stop_acts, effective_early_stop_interval
 from dataset import TextureSet, get_texture_config, load_texture_set
 from images.inputs import material_maps
+from images.options import with_opacity
 from utils.errors import UserError, describe_os_error
 from utils.files import require_writable_folder
 from utils.interrupt import Interrupted
@@ -71,7 +72,8 @@ def _run(job: Job, tell: JobTell, prepare: Prepare | None, began: float) -> bool
                 write_record(job.folder, replace(record, state=state, time_s=taken_s, **fields))  # type: ignore[arg-type]
 
     try:
-        maps = material_maps(job.config.run.data_dir, list(get_texture_config()))
+        data_dir, images = job.config.run.data_dir, job.config.images
+        maps = with_opacity(material_maps(data_dir, get_texture_config()), images.opacity_as, Path(data_dir))
         content = group_content(job.config, maps)
         beginning = begin(job.folder, content, job.resume)
         if beginning.note:
@@ -82,7 +84,7 @@ def _run(job: Job, tell: JobTell, prepare: Prepare | None, began: float) -> bool
             return True
         record = GroupRecord(
             job.name,
-            job.config.run.data_dir,
+            data_dir,
             "running",
             content.files,
             content.maps,
@@ -91,7 +93,7 @@ def _run(job: Job, tell: JobTell, prepare: Prepare | None, began: float) -> bool
             time_s=beginning.time_s,
         )
         write_record(job.folder, record)
-        texture_set = load_texture_set(job.config.run.data_dir)
+        texture_set = load_texture_set(data_dir, images=images)
         record = replace(record, notices=list(texture_set.notices))
         write_record(job.folder, record)
         write_thumbnail(job.folder, texture_set)

@@ -37,39 +37,41 @@ def batch(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_process_costs_its_group_alone_and_another_takes_its_place(workers, batch):
-    process = start_batch(batch, workers)
+def test_a_killed_process_costs_its_group_alone_and_another_takes_its_place(batch):
+    make_material(batch / "data_batch" / "d_third", 32, 32)
+    process = start_batch(batch, 2)
     try:
-        # Each is killed at its group: the batch, with one process at a time too, is another process.
-        children = worker_processes(process)
-        assert len(children) == workers
-        os.kill(children[0], signal.SIGKILL)
+        first, second = worker_processes(process)
+        os.kill(first, signal.SIGKILL)
         wait_for(lambda: "failed" in output_of(batch))
-        if workers == 1:
-            wait_for(lambda: worker_processes(process) not in ([], children), process, batch)
-        else:
-            assert worker_processes(process) == children[1:]
-        os.kill(worker_processes(process)[0], signal.SIGKILL)
+        wait_for(lambda: len(worker_processes(process)) == 2, process, batch)
+        third = (set(worker_processes(process)) - {first, second}).pop()
+        assert is_alive(second) and re.search("^3 of 3: +d_third$", output_of(batch), re.M)
+        for pid in (second, third):
+            os.kill(pid, signal.SIGKILL)
         assert process.wait(60) == 1
     finally:
         process.kill()
     errors = re.findall(r"^error: (\S+) failed: its process was ended by signal 9, .* memory", output_of(batch), re.M)
-    assert sorted(errors) == list(NAMES) and "0 of 2 materials" in output_of(batch)
-    assert read_summary(batch)["counts"]["failed"] == 2
-    for name in NAMES:
+    assert sorted(errors) == [*NAMES, "d_third"] and "0 of 3 materials" in output_of(batch)
+    assert read_summary(batch)["counts"]["failed"] == 3
+    for name in errors:
         assert "ended by signal 9" in (batch / "outputs_batch" / name / "log.txt").read_text("utf-8")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows delivers no SIGINT to a single process")
 @pytest.mark.parametrize(
-    "number, code, word", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    "number, whole, code, word",
+    [
+        # A terminal sends it to every process of the command, a service manager often to the first alone.
+        (signal.SIGINT, True, 130, "interrupted"),
+        (signal.SIGTERM, False, 143, "terminated"),
+    ],
 )
-def test_an_interrupted_batch_saves_what_its_processes_have(number, code, word, batch):
+def test_an_interrupted_batch_saves_what_its_processes_have(number, whole, code, word, batch):
     process = start_batch(batch, 2)
     try:
-        # As a terminal does it: every process of the command gets it.
-        os.killpg(process.pid, number)
+        (os.killpg if whole else os.kill)(process.pid, number)
         assert process.wait(100) == code
     finally:
         process.kill()

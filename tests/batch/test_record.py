@@ -26,7 +26,7 @@ def wall(tmp_path):
 
 def content(folder, **sections):
     config = config_from_dict({"run": {"data_dir": str(folder)}, **sections})
-    return group_content(config, material_maps(str(folder), list(get_texture_config())))
+    return group_content(config, material_maps(str(folder), get_texture_config()))
 
 
 def record_of(content, **fields):
@@ -48,7 +48,7 @@ def test_bytes_and_names_of_what_is_read_count_and_other_files_do_not(wall):
 def test_the_folder_may_move_and_how_a_map_is_read_counts(wall, tmp_path):
     before = content(wall)
     assert differences(before, content(wall.rename(tmp_path / "elsewhere"))) == []
-    maps = material_maps(str(tmp_path / "elsewhere"), list(get_texture_config()))
+    maps = material_maps(str(tmp_path / "elsewhere"), get_texture_config())
     source = maps.sources["roughness"]
     config = config_from_dict({"run": {"data_dir": str(tmp_path / "elsewhere")}})
     for changed in (replace(source, inverted=True), replace(source, channel=1), replace(source, factor=(0.5,))):
@@ -76,7 +76,7 @@ def test_settings_count_where_the_exported_files_depend_on_them(sections, expect
 
 
 def test_what_was_given_by_hand_counts_beside_a_target_alone(wall):
-    maps = material_maps(str(wall), list(get_texture_config()))
+    maps = material_maps(str(wall), get_texture_config())
     config = Config(run=replace(Config().run, data_dir=str(wall)))
     by_hand = replace(config, given=frozenset({"quantize_bits", "groups_resume"}))
     assert group_content(config, maps) == group_content(by_hand, maps)
