@@ -81,6 +81,13 @@ def _checked_device(name: str) -> str:
     return name
 
 
+def _checked_shard(shard: str | None) -> str | None:
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", shard or "1/1", re.ASCII)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise ValueError("give K/N, the K-th of N parts, such as 3/16; K is from 1 to N")
+    return shard
+
+
 _STRICT = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False)
 Count = Annotated[int, Field(strict=True, ge=1)]
 NotNegative = Annotated[float, Field(strict=True, ge=0)]
@@ -273,6 +280,13 @@ class RunConfig:
     groups_resume: bool = False
     """Keep the materials that an earlier batch has finished and go on with the others from their checkpoints; those whose
     images or settings have changed are trained anew."""
+    groups_engine: Literal["local", "ray"] = "local"
+    """Where materials are trained: local, on this machine; ray, as tasks of a Ray cluster."""
+    groups_ray_address: OptionalText = None
+    """Ray cluster, such as 10.0.0.1:6379; none: RAY_ADDRESS, or without it, as with local, Ray on this
+    machine alone."""
+    groups_shard: Annotated[OptionalText, AfterValidator(_checked_shard)] = None
+    """K/N: train every N-th material alone, from the K-th on, for N commands that share a batch; none: all."""
 
 
 @dataclass(config=_STRICT)

@@ -99,7 +99,9 @@ class Board:
             # Of the moment alone.
             pass
         elif what in ("note", "retried"):
-            group.notes.append(str(value) if what == "note" else f"begun again: {value}")
+            group.notes.append(str(value) if what == "note" else f"begins again: {value}")
+            if what == "retried":
+                group.state = "waiting"
         elif what in ("done", "kept"):
             self._end(group, what)
             group.folder = Path(str(value))

@@ -8,13 +8,16 @@ from pathlib import Path
 
 from batch.board import Board
 from batch.engines.local import run_local
-from batch.jobs import ENDS, LOG_NAME, Job, What
+from batch.engines.ray_cluster import require_cluster
+from batch.engines.ray_engine import run_ray
+from batch.jobs import ENDS, LOG_NAME, Engine, Job, What
 from batch.lines import BatchLines
 from batch.live import LiveTable
 from batch.materials import Found, find_materials
 from batch.names import output_folders
+from batch.shards import shard_of, summary_stem
 from batch.summary import Summary
-from configs import Config
+from configs import Config, RunConfig
 from dataset import get_texture_config
 from reporting.console import console
 from utils.arguments import command_path
@@ -22,10 +25,12 @@ from utils.files import require_writable_folder
 
 
 def group_jobs(config: Config, found: Found, save_dir: Path) -> list[Job]:
-    """Return a job for each material that was found."""
+    """Return a job for each material that was found, or for each of a part of them."""
+    # Named among all, so that parts never share a folder.
     folders = output_folders([material.name for material in found.materials])
     jobs = []
-    for index, (material, name) in enumerate(zip(found.materials, folders, strict=True)):
+    pairs = shard_of(list(zip(found.materials, folders, strict=True)), config.run.groups_shard)
+    for index, (material, name) in enumerate(pairs):
         folder = save_dir / name
         # The folders are not given by hand, so that no material calls them without effect.
         run = replace(config.run, data_dir=material.data_dir, save_dir=str(folder))
@@ -34,12 +39,21 @@ def group_jobs(config: Config, found: Found, save_dir: Path) -> list[Job]:
     return jobs
 
 
+def chosen_engine(run: RunConfig) -> Engine:
+    """Return the engine that the settings name; raises `UserError` where what it needs is missing."""
+    if run.groups_engine == "ray":
+        require_cluster(run.groups_ray_address)
+        return run_ray
+    return run_local
+
+
 def train_groups(config: Config) -> int:
     """Train all materials below `groups_batch_dir`, `groups_max_workers` at a time; returns 1 where any failed, else 0.
 
     A material that fails is reported and costs itself alone; the summary is in `groups_save_dir` however the batch ends.
     """
     run = config.run
+    engine = chosen_engine(run)
     # Absolute, as the processes' own working folders may be others.
     save_dir = Path(run.groups_save_dir).absolute()
     found = find_materials(Path(run.groups_batch_dir), save_dir, get_texture_config())
@@ -47,7 +61,8 @@ def train_groups(config: Config) -> int:
     jobs = group_jobs(config, found, save_dir)
     board = Board(jobs, run.groups_max_workers)
     lines = BatchLines(board, run.groups_resume)
-    summary = Summary(board, found, save_dir, " ".join(["python", *map(command_path, sys.argv)]))
+    command = " ".join(["python", *map(command_path, sys.argv)])
+    summary = Summary(board, found, save_dir, command, summary_stem(run.groups_shard))
     renamed = {job.name: str(job.folder) for job in jobs if job.folder != save_dir / job.name}
     lines.found(found, renamed)
 
@@ -59,7 +74,7 @@ def train_groups(config: Config) -> int:
     state = "interrupted"
     try:
         with LiveTable(board, console):
-            run_local(jobs, run.groups_max_workers, run.groups_verbose, tell)
+            engine(jobs, run.groups_max_workers, run.groups_verbose, tell)
         state = "ended"
     finally:
         lines.summary(Path(run.groups_save_dir), found, summary.page if summary.write(state) else None)

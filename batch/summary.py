@@ -37,10 +37,11 @@ INTERVAL_S, INTERVAL_WRITES = 2.0, 20
 class Summary:
     """Keeps the summary of a batch up to date, so that one that is killed has one too."""
 
-    def __init__(self, board: Board, found: Found, save_dir: Path, command: str) -> None:
+    def __init__(self, board: Board, found: Found, save_dir: Path, command: str, stem: str = "summary") -> None:
+        """`stem`: name of the three files without their suffixes."""
         self.board, self.found, self.save_dir, self.command = board, found, save_dir, command
         self.started = datetime.now().astimezone()
-        self.page = save_dir / "summary.html"
+        self.stem, self.page = stem, save_dir / f"{stem}.html"
         self._changed, self._next_s = True, 0.0
         self._thumbnails: dict[int, str] = {}
         self._problem = ""
@@ -61,8 +62,8 @@ class Summary:
         entries = [group_entry(group, self.save_dir) for group in groups]
         content = self._content(state) | {"groups": entries}
         try:
-            write_json(self.save_dir / "summary.json", content)
-            write_bytes(self.save_dir / "summary.csv", csv_bytes(entries))
+            write_json(self.save_dir / f"{self.stem}.json", content)
+            write_bytes(self.save_dir / f"{self.stem}.csv", csv_bytes(entries))
             thumbnails = [self._thumbnail(group) for group in groups]
             write_bytes(self.page, page_html(content, thumbnails).encode("utf-8", "replace"))
             self._problem = ""

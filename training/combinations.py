@@ -48,8 +48,11 @@ def ineffective(config: Config) -> list[str]:
             lines.append(f"{', '.join(found)} {'has' if len(found) == 1 else 'have'} no effect {reason}")
 
     batch = {"groups_batch_dir", "groups_save_dir", "groups_max_workers", "groups_verbose", "groups_resume"}
+    batch |= {"groups_engine", "groups_ray_address", "groups_shard"}
     if run.groups_batching:
         idle({"data_dir", "save_dir"}, "with groups_batching: see groups_batch_dir and groups_save_dir")
+        if run.groups_engine != "ray":
+            idle({"groups_ray_address"}, "without groups_engine ray")
     else:
         idle(batch, "without groups_batching")
     if config.export.storage == "true_rate" and all(grid.quantize_bits != 4 for grid in model.hash_grid_configs):
