@@ -210,6 +210,8 @@ class TrainConfig:
     """Weight of a map in the loss, by type, 1 where not named; as JSON: {"normal": 2}."""
     seed: Annotated[int, Field(ge=0, lt=1 << 64)] = 0
     """Seed of everything random."""
+    deterministic: bool = False
+    """Same seed, machine and threads, same bytes, or an error; excludes time_budget and backend tcnn."""
     backend: Literal["auto", "torch", "tcnn"] = "auto"
     """auto, torch or tcnn."""
     device: Annotated[str, AfterValidator(_checked_device)] = "auto"
@@ -453,6 +455,11 @@ def compares_with_astc(config: Config) -> bool:
 def validate(config: Config) -> None:
     """Check fields that depend on each other; raises `ConfigError` with one line that names both."""
     model, train = config.model, config.train
+    if train.deterministic and train.time_budget:
+        raise ConfigError(
+            f"deterministic excludes time_budget {train.time_budget:g}, since how far a run gets in a time is never the "
+            "same; give --max_iter in its place"
+        )
     if model.target_bpp and model.target_psnr:
         raise ConfigError("target_bpp and target_psnr exclude each other; leave one out")
     for index, grid in enumerate(model.hash_grid_configs):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,8 @@ class ExportSource:
     """rgba8, true_rate, packed or packed_rgba8."""
     dds_mips: bool = True
     """All levels in the DDS files; False: the finest alone."""
+    notices: list[str] = field(default_factory=list)
+    """What whoever uses the export should know of the training."""
 
 
 def checkpoint_source(saved: Checkpoint) -> ExportSource:

@@ -62,6 +62,7 @@ def finish(session: Session, folder: Path, log: RunLog, watch: Stopwatch) -> dic
             texture_set.normal_convention,
             config.export.storage,
             config.export.dds_mips,
+            session.notices,
         ),
         folder,
         texture_set,
