@@ -177,10 +177,11 @@ class Cage:
     def _ready(self) -> Connection:
         if self._pipe is None:
             context = multiprocessing.get_context("spawn")
-            self._pipe, theirs = context.Pipe()
-            self._process = context.Process(target=serve, args=(theirs, *self._arguments), daemon=True)
-            self._process.start()
+            ours, theirs = context.Pipe()
+            process = context.Process(target=serve, args=(theirs, *self._arguments), daemon=True)
+            process.start()
             theirs.close()
+            self._process, self._pipe = process, ours
             if not self._pipe.poll(START_S):
                 raise RuntimeError(f"no process began within {START_S:g} s")
             self._pipe.recv()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import statistics
 import sys
 from collections import Counter
 
-from benchmarks.reliability import image_kinds, samples
+from benchmarks.reliability import export_kinds, image_kinds, run_kinds, samples
 from benchmarks.reliability.caged import GOOD, LIMIT_MIB, LIMIT_S, Kind, Outcome, run_cases
 from benchmarks.reliability.parts import Options
 
@@ -17,9 +19,12 @@ SHORT_CASES = 24
 
 def run(options: Options) -> dict:
     """Run all cases; a row for each kind of input, a fault for each case that ended as no case may."""
-    kinds = [*image_kinds.KINDS]
+    kinds = [*image_kinds.KINDS, *export_kinds.KINDS, *run_kinds.KINDS]
     folder = options.work / "samples"
     samples.write_samples(folder)
+    export_kinds.write_exports(folder / "exports")
+    with contextlib.redirect_stdout(io.StringIO()):
+        run_kinds.write_run(folder / "run")
     cases = [
         (kind.name, number)
         for kind in kinds
