@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import reprlib
 import typing
 from dataclasses import field
 from typing import Annotated, Literal
@@ -70,7 +71,7 @@ LEARNING_RATES = {"muon": 0.03, "adam": 0.005}
 
 def _none_for_zero(value: object) -> object:
     """Read the 0 and "" of older settings and command lines as none."""
-    return None if value in (0, "") and not isinstance(value, bool) else value
+    return None if isinstance(value, (int, float, str)) and value in (0, "") and value is not False else value
 
 
 def _checked_device(name: str) -> str:
@@ -355,6 +356,15 @@ _EXPECTED = {
 """What a value should have been, by pydantic's name of the error."""
 
 
+_shortened = reprlib.Repr()
+_shortened.maxstring = _shortened.maxother = 80
+
+
+def _shown(value: object) -> str:
+    """Write a wrong value as Python would, cut where it is too long for a message."""
+    return _shortened.repr(value)
+
+
 def describe_invalid(error: ValidationError, section: str) -> str:
     """Return one line on the first thing wrong in a section: the setting, what was found, what is expected."""
     first = error.errors(include_url=False)[0]
@@ -363,25 +373,25 @@ def describe_invalid(error: ValidationError, section: str) -> str:
     name, owner = _dotted(path), _dotted(path[:-1])
     if kind == "unexpected_keyword_argument":
         known = ", ".join(entry.name for entry in dataclasses.fields(HashGridConfig if owner else SECTIONS[section]))
-        return f"unknown setting {path[-1]!r} in {owner or section}; known are {known}"
+        return f"unknown setting {_shown(path[-1])} in {owner or section}; known are {known}"
     if kind == "literal_error":
         choices = limits["expected"].replace("'", "")
         return (
-            f"{owner} has {found!r}; known are {choices}"
+            f"{owner} has {_shown(found)}; known are {choices}"
             if first["loc"][-1] == "[key]"
-            else f"{name} is {found!r}; choose {choices}"
+            else f"{name} is {_shown(found)}; choose {choices}"
         )
     if kind == "value_error":
-        return f"{name} is {found!r}; {limits['error']}"
+        return f"{name} is {_shown(found)}; {limits['error']}"
     if kind == "too_short":
         return f"{name} is empty; give at least one"
     if kind == "finite_number":
         return f"{name} is {found}; give a finite number"
     for bound, words in (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than")):
         if bound in limits:
-            return f"{name} is {found}, expected {words} {limits[bound]}".removesuffix(".0")
+            return f"{name} is {_shown(found)}, expected {words} {limits[bound]}".removesuffix(".0")
     return (
-        f"{name} is {found!r}, expected {_EXPECTED.get(kind, first['msg'])}; correct it in the command line or the "
+        f"{name} is {_shown(found)}, expected {_EXPECTED.get(kind, first['msg'])}; correct it in the command line or the "
         "config file"
     )
 
@@ -404,9 +414,9 @@ def config_from_dict(values: dict[str, dict[str, object]], base: Config | None =
     merged = config_to_dict(base) if base else {}
     for section, fields in values.items():
         if section not in SECTIONS:
-            raise ConfigError(f"unknown section {section!r}; known are {', '.join(SECTIONS)}")
+            raise ConfigError(f"unknown section {_shown(section)}; known are {', '.join(SECTIONS)}")
         if not isinstance(fields, dict):
-            raise ConfigError(f"section {section} is {fields!r}, expected an object of settings")
+            raise ConfigError(f"section {section} is {_shown(fields)}, expected an object of settings")
         merged[section] = {**merged.get(section, {}), **fields}
     sections: dict[str, typing.Any] = {name: section_from_dict(name, fields) for name, fields in merged.items()}
     return Config(**sections)

@@ -83,6 +83,7 @@ def serve(pipe: Connection, kinds: Sequence[Kind], samples: Path, folder: Path, 
     watch.install()
     limit_address_space(SAFETY_BYTES)
     pipe.send("ready")
+    warm: set[str] = set()
     while (case := pipe.recv()) is not None:
         name, number = case
         place, out = folder / "case", folder / "out"
@@ -91,10 +92,16 @@ def serve(pipe: Connection, kinds: Sequence[Kind], samples: Path, folder: Path, 
             path.mkdir()
         tempfile.tempdir = str(out)
         kind = by_name[name]
-        if number < 0:
-            assert kind.whole
+        if kind.whole and (number < 0 or name not in warm):
             kind.whole(samples, place)
-        else:
+            if name not in warm:
+                # What a kind loads once is no part of a case.
+                kind.read(place, out)
+                warm.add(name)
+        if number >= 0:
+            for path in (place, out):
+                shutil.rmtree(path)
+                path.mkdir()
             kind.make(samples, place, case_chance(name, number, seed))
         printed.seek(0)
         printed.truncate()
