@@ -58,6 +58,8 @@ STORAGES = typing.get_args(Storage)
 DiffuseSpace = Literal["linear", "srgb"]
 DIFFUSE_SPACES = typing.get_args(DiffuseSpace)
 """Codings of the network's diffuse output."""
+NormalConvention = Literal["keep", "opengl", "directx"]
+OpacityMap = Literal["none", "roughness", "occlusion", "metallic", "specular", "displacement"]
 GRID_FLAGS = {
     "quantize_bits": "quantize_bits",
     "save_bits": "save_bits",
@@ -272,6 +274,19 @@ class RunConfig:
 
 
 @dataclass(config=_STRICT)
+class ImageConfig:
+    """How the images of a material are read."""
+
+    normal_convention: NormalConvention = "keep"
+    """opengl or directx: green of a normal map of the other convention is turned over; keep: as in the file."""
+    opacity_as: OpacityMap = "none"
+    """The map, missing in the material, in whose place opacity is trained: roughness, occlusion, metallic, specular or
+    displacement; it comes from an opacity file or the alpha of diffuse; none: alpha is ignored."""
+    max_pixels: Count = 16384**2
+    """Most pixels of an image that is read; larger ones are refused by their header."""
+
+
+@dataclass(config=_STRICT)
 class Config:
     """All settings of a run, as `config.json` holds them."""
 
@@ -280,6 +295,7 @@ class Config:
     quantize: QuantizeConfig = field(default_factory=QuantizeConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
+    images: ImageConfig = field(default_factory=ImageConfig)
     given: frozenset[str] = field(default=frozenset(), compare=False)
     """Names of the flags, and of the fields of a config file written by hand, that were given; not recorded."""
 
@@ -290,6 +306,7 @@ SECTIONS: dict[str, typing.Any] = {
     "quantize": QuantizeConfig,
     "train": TrainConfig,
     "export": ExportConfig,
+    "images": ImageConfig,
 }
 """The sections of `Config` by name."""
 

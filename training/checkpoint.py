@@ -60,6 +60,8 @@ class Checkpoint:
     """`TextureSet.fingerprint` of the material; empty in files of version 1."""
     schedule: dict[str, Any] = field(default_factory=dict)
     """Fields of `training.schedule.Schedule`; empty in files of version 1."""
+    map_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """`TextureSet.map_facts` of the material; empty in files of earlier releases."""
 
 
 def checkpoint_folder(run_dir: Path, iteration: int) -> Path:
@@ -196,7 +198,7 @@ def damaged(path: Path, problem: str) -> str:
 
 
 _FIELDS: dict[str, Any] = {
-    name: (hint, None if name in ("fingerprint", "schedule") else ...)
+    name: (hint, None if name in ("fingerprint", "schedule", "map_facts") else ...)
     for name, hint in typing.get_type_hints(Checkpoint).items()
 }
 _Fields = create_model(

@@ -72,6 +72,7 @@ def session_checkpoint(session: Session, schedule: Schedule) -> Checkpoint:
                 "history": session.history,
                 "lineage": session.lineage,
                 "schedule": plain_values(schedule),
+                "map_facts": session.texture_set.map_facts,
             }
         )
     )
