@@ -15,10 +15,11 @@ from baselines.codecs import choose_codecs
 from baselines.results import measure_baselines, measure_export
 from baselines.summary import crop_label, rate_distortion_chart, shown_beside, summary_table
 from dataset import load_texture_set
-from formats.manifest import find_export
+from formats.manifest import find_export, image_settings
 from formats.reader import NeuralTextureReader
 from reporting.console import say
-from reporting.quality import error_figures, similarity_figures
+from reporting.decoding import decode_and_measure
+from reporting.quality import deep_figures, error_figures, similarity_figures
 from reporting.rendered import render_beside
 from reporting.report import Picture, Section, write_report
 from reporting.sections import RunRecord, run_sections
@@ -56,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = Path(options.out) if options.out else run_dir / "compare.html"
     export = find_export(run_dir, options.load_iter)
     require_writable_folder(out.parent)
-    reader, textures = NeuralTextureReader(export), load_texture_set(options.data_dir)
+    reader = NeuralTextureReader(export)
+    textures = load_texture_set(options.data_dir, images=image_settings(reader.manifest))
     for notice in textures.notices:
         say("note", notice)
 
@@ -73,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run.config, run.lineage, run.history = checkpoint.config, checkpoint.lineage, checkpoint.history
         time_s = checkpoint.training_time_s
         run.times = {"training": time_s}
-    decoded = {mip: reader.decode_uint8(mip) for mip in reader.stored_mips}
+    decoded, deep_errors = decode_and_measure(reader, textures)
     ours = measure_export(textures, reader, decoded[0], time_s=time_s)
     references = {mip: textures.mips[mip] for mip in decoded}
     with tempfile.TemporaryDirectory() as folder:
@@ -83,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     manifest = {
         **reader.manifest,
         **error_figures(references, decoded, textures.present),
+        **deep_figures(deep_errors),
         **similarity_figures(references, decoded, textures.present),
     }
     shown = {crop_label(ours): decoded[0], **others}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import reprlib
 import typing
 from dataclasses import field
 from typing import Annotated, Literal
@@ -57,6 +58,8 @@ STORAGES = typing.get_args(Storage)
 DiffuseSpace = Literal["linear", "srgb"]
 DIFFUSE_SPACES = typing.get_args(DiffuseSpace)
 """Codings of the network's diffuse output."""
+NormalConvention = Literal["keep", "opengl", "directx"]
+OpacityMap = Literal["none", "roughness", "occlusion", "metallic", "specular", "displacement"]
 GRID_FLAGS = {
     "quantize_bits": "quantize_bits",
     "save_bits": "save_bits",
@@ -70,7 +73,7 @@ LEARNING_RATES = {"muon": 0.03, "adam": 0.005}
 
 def _none_for_zero(value: object) -> object:
     """Read the 0 and "" of older settings and command lines as none."""
-    return None if value in (0, "") and not isinstance(value, bool) else value
+    return None if isinstance(value, (int, float, str)) and value in (0, "") and value is not False else value
 
 
 def _checked_device(name: str) -> str:
@@ -273,6 +276,19 @@ class RunConfig:
 
 
 @dataclass(config=_STRICT)
+class ImageConfig:
+    """How the images of a material are read."""
+
+    normal_convention: NormalConvention = "keep"
+    """opengl or directx: green of a normal map of the other convention is turned over; keep: as in the file."""
+    opacity_as: OpacityMap = "none"
+    """The map, missing in the material, in whose place opacity is trained: roughness, occlusion, metallic, specular or
+    displacement; it comes from an opacity file or the alpha of diffuse; none: alpha is ignored."""
+    max_pixels: Count = 16384**2
+    """Most pixels of an image that is read; larger ones are refused by their header."""
+
+
+@dataclass(config=_STRICT)
 class Config:
     """All settings of a run, as `config.json` holds them."""
 
@@ -281,6 +297,7 @@ class Config:
     quantize: QuantizeConfig = field(default_factory=QuantizeConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
+    images: ImageConfig = field(default_factory=ImageConfig)
     given: frozenset[str] = field(default=frozenset(), compare=False)
     """Names of the flags, and of the fields of a config file written by hand, that were given; not recorded."""
 
@@ -291,6 +308,7 @@ SECTIONS: dict[str, typing.Any] = {
     "quantize": QuantizeConfig,
     "train": TrainConfig,
     "export": ExportConfig,
+    "images": ImageConfig,
 }
 """The sections of `Config` by name."""
 
@@ -357,6 +375,15 @@ _EXPECTED = {
 """What a value should have been, by pydantic's name of the error."""
 
 
+_shortened = reprlib.Repr()
+_shortened.maxstring = _shortened.maxother = 80
+
+
+def _shown(value: object) -> str:
+    """Write a wrong value as Python would, cut where it is too long for a message."""
+    return _shortened.repr(value)
+
+
 def describe_invalid(error: ValidationError, section: str) -> str:
     """Return one line on the first thing wrong in a section: the setting, what was found, what is expected."""
     first = error.errors(include_url=False)[0]
@@ -365,25 +392,25 @@ def describe_invalid(error: ValidationError, section: str) -> str:
     name, owner = _dotted(path), _dotted(path[:-1])
     if kind == "unexpected_keyword_argument":
         known = ", ".join(entry.name for entry in dataclasses.fields(HashGridConfig if owner else SECTIONS[section]))
-        return f"unknown setting {path[-1]!r} in {owner or section}; known are {known}"
+        return f"unknown setting {_shown(path[-1])} in {owner or section}; known are {known}"
     if kind == "literal_error":
         choices = limits["expected"].replace("'", "")
         return (
-            f"{owner} has {found!r}; known are {choices}"
+            f"{owner} has {_shown(found)}; known are {choices}"
             if first["loc"][-1] == "[key]"
-            else f"{name} is {found!r}; choose {choices}"
+            else f"{name} is {_shown(found)}; choose {choices}"
         )
     if kind == "value_error":
-        return f"{name} is {found!r}; {limits['error']}"
+        return f"{name} is {_shown(found)}; {limits['error']}"
     if kind == "too_short":
         return f"{name} is empty; give at least one"
     if kind == "finite_number":
         return f"{name} is {found}; give a finite number"
     for bound, words in (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than")):
         if bound in limits:
-            return f"{name} is {found}, expected {words} {limits[bound]}".removesuffix(".0")
+            return f"{name} is {_shown(found)}, expected {words} {limits[bound]}".removesuffix(".0")
     return (
-        f"{name} is {found!r}, expected {_EXPECTED.get(kind, first['msg'])}; correct it in the command line or the "
+        f"{name} is {_shown(found)}, expected {_EXPECTED.get(kind, first['msg'])}; correct it in the command line or the "
         "config file"
     )
 
@@ -406,9 +433,9 @@ def config_from_dict(values: dict[str, dict[str, object]], base: Config | None =
     merged = config_to_dict(base) if base else {}
     for section, fields in values.items():
         if section not in SECTIONS:
-            raise ConfigError(f"unknown section {section!r}; known are {', '.join(SECTIONS)}")
+            raise ConfigError(f"unknown section {_shown(section)}; known are {', '.join(SECTIONS)}")
         if not isinstance(fields, dict):
-            raise ConfigError(f"section {section} is {fields!r}, expected an object of settings")
+            raise ConfigError(f"section {section} is {_shown(fields)}, expected an object of settings")
         merged[section] = {**merged.get(section, {}), **fields}
     sections: dict[str, typing.Any] = {name: section_from_dict(name, fields) for name, fields in merged.items()}
     return Config(**sections)

@@ -6,29 +6,26 @@ if __name__ == "__main__":
     import utils.start  # noqa: F401, before all that takes time
 
 import hashlib
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from configs import N_CHANNELS, TEXTURE_CHANNELS
+from configs import N_CHANNELS, TEXTURE_CHANNELS, ImageConfig
+from images.depth import deep_codes, deep_values
 from images.detection import Detection, detect_maps, find_maps
-from images.maps import map_texels
+from images.loading import LoadedMaps, fill_maps, in_parallel, read_images
 from images.mips import mip_count, mip_size
-from images.reading import image_size, read_image
-from images.resampling import fill_mips, resize
-from images.sources import MapSource, SourceImage
+from images.options import with_convention, with_opacity
+from images.reading import DecodedImage, image_size
+from images.sources import MaterialMaps, SourceImage
 from images.texture_types import TextureType
 from utils.arguments import OneLineParser
 from utils.errors import UsageError, run_command
 
 ORM = ("arm", "orm", "occlusionroughnessmetallic", "occlusion_roughness_metallic")
 METAL_ROUGHNESS = ("metalroughness", "metallicroughness", "metallic_roughness")
-TEXELS_AT_ONCE = 4 * 4096**2
-"""Most texels of maps that are read at the same time: they and their mips take about 10 bytes each."""
 
 
 def get_texture_config() -> tuple[TextureType, ...]:
@@ -89,12 +86,23 @@ class TextureSet:
     """File name of every map that is present."""
     notices: list[str]
     """Sentences on what was skipped, resized, averaged or converted."""
+    depths: dict[str, int] = field(default_factory=dict)
+    """Bits of the values of each map that is present, as they are kept: 8, 16, or 32 for floating point."""
+    fine: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    """What `mips` leaves out of each map deeper than 8 bits: int16 `[H_m, W_m, count]` for each mip (`images.depth`)."""
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """The values that 0 and 1 stand for, of maps that were scaled to fit."""
+    holds: dict[str, str] = field(default_factory=dict)
+    """What a map holds in place of what its name says: opacity, where that was asked for."""
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the finest mip and of which maps are present: what tells materials of equal size apart."""
+        """SHA-256 of the finest mip at its depth and of which maps are present: what tells materials of equal size apart."""
         digest = hashlib.sha256(np.ascontiguousarray(self.mips[0]).data)
         digest.update(",".join(name for name, present in self.present.items() if present).encode())
+        for name, levels in self.fine.items():
+            digest.update(f";{name}".encode())
+            digest.update(np.ascontiguousarray(levels[0]).data)
         return digest.hexdigest()
 
     @property
@@ -102,19 +110,67 @@ class TextureSet:
         """Bool `[11]`, true for the channels of maps that are present."""
         return np.repeat([self.present[name] for name in TEXTURE_CHANNELS], list(TEXTURE_CHANNELS.values()))
 
+    @property
+    def map_facts(self) -> dict[str, dict[str, object]]:
+        """What a manifest says of the maps that are present: `depth`, and `range` and `holds` where they apply."""
+        return {
+            name: {
+                "depth": self.depths.get(name, 8),
+                **({"range": list(self.ranges[name])} if name in self.ranges else {}),
+                **({"holds": self.holds[name]} if name in self.holds else {}),
+            }
+            for name, present in self.present.items()
+            if present
+        }
 
-def load_texture_set(data_dir: str | Path, *, max_size: int | None = None) -> TextureSet:
+    def codes_16bit(self, name: str, mip: int) -> np.ndarray:
+        """A map deeper than 8 bits in file coding, rounded to 16 bits: uint16 `[H_m, W_m, count]`."""
+        return deep_codes(self.mips[mip][..., channel_slice(name)], self.fine[name][mip])
+
+    def map_values(self, name: str, mip: int) -> np.ndarray:
+        """A map in file coding at its depth: float32 `[H_m, W_m, count]` in [0, 1]."""
+        code = self.mips[mip][..., channel_slice(name)]
+        return deep_values(code, self.fine[name][mip]) if name in self.fine else code / np.float32(255)
+
+
+def channel_slice(name: str) -> slice:
+    """The channels of a map in the canonical layout."""
+    first = sum(TEXTURE_CHANNELS[other] for other in list(TEXTURE_CHANNELS)[: list(TEXTURE_CHANNELS).index(name)])
+    return slice(first, first + TEXTURE_CHANNELS[name])
+
+
+def load_texture_set(
+    data_dir: str | Path, *, max_size: int | None = None, images: ImageConfig | None = None
+) -> TextureSet:
     """Load a folder of images as one texture set; `max_size` limits the longer side, in texels.
 
     Files are read in parallel. Raises `UserError` where the folder, a name or an image cannot be used.
     """
     if max_size is not None and max_size < 1:
         raise UsageError(f"max_size {max_size} is not a size; choose at least 1")
-    folder, types = Path(data_dir), {texture.name: texture for texture in get_texture_config()}
-    found = find_maps(folder, list(types.values()))
-    chosen, notices = found.sources, list(found.notices)
-    first = next(iter(chosen.values())).file
-    width, height = file_size = image_size(first)
+    settings, types = images or ImageConfig(), get_texture_config()
+    maps = find_maps(Path(data_dir), types)
+    maps = with_opacity(maps, settings.opacity_as, Path(data_dir))
+    first = next(iter(maps.sources.values())).file
+    file_size = image_size(first, settings.max_pixels)
+    decoded = read_images(maps, file_size, settings.max_pixels)
+    # Pixels may change what names said; it is settled from here on.
+    maps, flips = with_convention(maps, settings.normal_convention)
+    return _texture_set(maps, decoded, types, file_size, max_size, flips, settings)
+
+
+def _texture_set(
+    maps: MaterialMaps,
+    decoded: dict[SourceImage, DecodedImage],
+    types: Sequence[TextureType],
+    file_size: tuple[int, int],
+    max_size: int | None,
+    flip_green: bool,
+    settings: ImageConfig,
+) -> TextureSet:
+    """Make the texture set of maps whose images are decoded; each of `decoded` is let go of as soon as it is done."""
+    width, height = file_size
+    notices = list(maps.notices)
     if max_size is not None and max(file_size) > max_size:
         width, height = (max(1, round(side * max_size / max(file_size))) for side in file_size)
         notices.append(f"all maps reduced from {file_size[0]} x {file_size[1]} to {width} x {height}")
@@ -122,59 +178,34 @@ def load_texture_set(data_dir: str | Path, *, max_size: int | None = None) -> Te
         np.zeros((h, w, N_CHANNELS), np.uint8)
         for w, h in (mip_size(width, height, mip) for mip in range(mip_count(width, height)))
     ]
-    maps_of_file: dict[SourceImage, list[tuple[TextureType, MapSource]]] = {}
-    for type_name, source in chosen.items():
-        maps_of_file.setdefault(source.file, []).append((types[type_name], source))
+    first, loaded = next(iter(maps.sources.values())).file, LoadedMaps(notices=notices)
 
-    def load(file: SourceImage) -> list[str]:
-        return _load_file(file, maps_of_file[file], mips, file_size, first.name)
+    def fill(file: SourceImage) -> LoadedMaps:
+        of_file = {
+            texture.name: (texture, maps.sources[texture.name])
+            for texture in types
+            if texture.name in maps.sources and maps.sources[texture.name].file == file
+        }
+        return fill_maps(file, decoded.pop(file), of_file, mips, file_size, first.name, flip_green)
 
-    workers = min(len(maps_of_file), os.cpu_count() or 1, max(1, TEXELS_AT_ONCE // (file_size[0] * file_size[1])))
-    with ThreadPoolExecutor(workers) as pool:
-        for file_notices in pool.map(load, maps_of_file):
-            notices += file_notices
-    directx = "normal" in chosen and chosen["normal"].directx
-    if directx:
-        notices.append(f"normal: {chosen['normal'].file.name} is a DirectX map (green points down), kept as it is")
+    for part in in_parallel(fill, list(decoded), file_size):
+        loaded.add(part)
+    present = [name for name in TEXTURE_CHANNELS if name in maps.sources]
+    directx = "normal" in present and maps.sources["normal"].directx
     return TextureSet(
-        found.name,
+        maps.name,
         width,
         height,
         mips,
-        {name: name in chosen for name in TEXTURE_CHANNELS},
+        {name: name in present for name in TEXTURE_CHANNELS},
         "directx" if directx else "opengl",
-        {name: source.file.name for name, source in chosen.items()},
-        notices,
+        {name: maps.sources[name].file.name for name in present},
+        loaded.notices,
+        {name: loaded.depths[name] for name in present},
+        {name: loaded.fine[name] for name in present if name in loaded.fine},
+        loaded.ranges,
+        {settings.opacity_as: "opacity"} if settings.opacity_as != "none" else {},
     )
-
-
-def _load_file(
-    file: SourceImage,
-    maps: Sequence[tuple[TextureType, MapSource]],
-    mips: Sequence[np.ndarray],
-    file_size: tuple[int, int],
-    first_name: str,
-) -> list[str]:
-    """Read one file and write its maps and their mips into `mips`; returns notices.
-
-    `file_size` is the width and height of the file that sets the size, `first_name`.
-    """
-    height, width = mips[0].shape[:2]
-    image = read_image(file)
-    notices = list(image.notices)
-    for texture, source in maps:
-        texels, map_notices = map_texels(image.texels, texture, source)
-        notices += map_notices
-        size = texels.shape[1], texels.shape[0]
-        if size != file_size:
-            notices.append(
-                f"{texture.name}: {file.name} resized from {size[0]} x {size[1]} to "
-                f"{width} x {height}, the size of {first_name}"
-            )
-        if size != (width, height):
-            texels = resize(texels, width, height, texture.coding)
-        fill_mips([mip[..., texture.channels] for mip in mips], texels, texture.coding)
-    return notices
 
 
 def main() -> None:

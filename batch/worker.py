@@ -48,7 +48,7 @@ def train_material(config: Config, output: io.TextIOBase | None, tell: Tell) -> 
     """
     try:
         started = time.perf_counter()
-        texture_set = load_texture_set(config.run.data_dir)
+        texture_set = load_texture_set(config.run.data_dir, images=config.images)
         if isinstance(output, io.StringIO):
             for notice in texture_set.notices:
                 tell("note", notice)

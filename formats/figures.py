@@ -35,8 +35,8 @@ def stored_mips(manifest: Mapping) -> list[int]:
 def figure(manifest: Mapping, metric: str, name: str, mip: int) -> float | State:
     """Return one quality figure of a manifest, or the state that it is in.
 
-    `metric` is "psnr", "ssim", "flip", "lpips" or "normal_angle_deg"; `name` is a map's name or "overall", and ignored
-    where the manifest has one list alone (normal_angle_deg). Manifests of earlier releases, whose lists hold null for
+    `metric` is "psnr", "psnr_16bit", "ssim", "flip", "lpips" or "normal_angle_deg"; `name` is a map's name or
+    "overall", and ignored where the manifest has one list alone (normal_angle_deg). Manifests of earlier releases, whose lists hold null for
     mips that are not stored or too small as well, give the same states.
     """
     if mip not in stored_mips(manifest):
@@ -48,7 +48,7 @@ def figure(manifest: Mapping, metric: str, name: str, mip: int) -> float | State
         return State.NOT_MEASURED
     if values[mip] is not None:
         return values[mip]
-    if metric == "psnr":
+    if metric in ("psnr", "psnr_16bit"):
         return State.IDENTICAL
     # Only PSNR was always written for every mip, so its null tells what another figure's null means.
     psnr = figure(manifest, "psnr", "normal" if metric == "normal_angle_deg" else name, mip)

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from configs import ImageConfig
 from formats.manifest_schema import check_manifest
 from utils.errors import UsageError, UserError, describe_os_error
 from utils.files import read_json, write_json
@@ -61,6 +62,16 @@ def read_manifest(folder: Path) -> dict:
     except ValueError as error:
         raise UserError(f"{path} is not a valid manifest: {error}; export the material again") from error
     return manifest
+
+
+def image_settings(manifest: Mapping) -> ImageConfig:
+    """How the images that an export was made of were read, so that they are read alike to compare with it."""
+    holders = [entry["name"] for entry in manifest["channels"] if entry["present"] and entry.get("holds") == "opacity"]
+    return ImageConfig(
+        normal_convention=manifest["normal_convention"],
+        opacity_as=holders[0] if holders else "none",
+        max_pixels=max(ImageConfig.max_pixels, manifest["width"] * manifest["height"]),
+    )
 
 
 def update_manifest(folder: Path, changes: Mapping[str, object]) -> dict:

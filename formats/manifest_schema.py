@@ -84,6 +84,9 @@ class Channels(_Part):
     count: Count
     present: bool
     space: str | None = None
+    depth: Literal[8, 16, 32] | None = None
+    range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    holds: Annotated[str, Field(max_length=64)] | None = None
 
     @model_validator(mode="after")
     def _diffuse_has_a_space(self) -> Channels:
@@ -282,6 +285,7 @@ class Manifest(_Part):
     bpp_mips: Annotated[float, Field(ge=0)]
     bytes_per_texel: Annotated[float, Field(ge=0)] = 0
     psnr: dict[str, Figures]
+    psnr_16bit: dict[str, Figures] = {}
     ssim: dict[str, Figures] = {}
     normal_angle_deg: Figures = []
     flip: dict[str, Figures] = {}

@@ -6,12 +6,12 @@ It shares no code with the trainer, so that what it reads is what an engine woul
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from configs import N_CHANNELS
+from configs import N_CHANNELS, TEXTURE_CHANNELS
 from formats.contents import StoredGrid, read_grid, read_layers
 from formats.manifest import check_files, read_manifest
 from formats.mip_decoding import decode_mip
@@ -95,24 +95,37 @@ class NeuralTextureReader:
 
     def decode_uint8(self, mip: int, progress: Callable[[int], None] | None = None) -> np.ndarray:
         """Decode a mip to uint8 `[H, W, 11]` as image files hold it: diffuse sRGB-coded; missing maps are 0."""
+        return self.decode_codes(mip, progress=progress)[0]
+
+    def decode_codes(
+        self, mip: int, deep: Sequence[str] = (), progress: Callable[[int], None] | None = None
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Decode a mip as image files hold it: uint8 `[H, W, 11]`, and the maps of `deep` in 16 bits as well.
+
+        Those are uint16 `[H, W, count]` by name. Diffuse is sRGB-coded; missing maps are 0.
+        """
         model = self._mip_model(mip)
-        decoded = np.empty((model.height, model.width, N_CHANNELS), np.uint8)
+        size = model.height, model.width
+        decoded = np.empty((*size, N_CHANNELS), np.uint8)
+        entries = self.manifest["channels"]
+        ranges = {entry["name"]: slice(entry["first"], entry["first"] + entry["count"]) for entry in entries}
         linear = [
-            slice(channel["first"], channel["first"] + channel["count"])
-            for channel in self.manifest["channels"]
-            if channel["name"] == "diffuse" and channel["space"] == "linear"
+            ranges[entry["name"]] for entry in entries if entry["name"] == "diffuse" and entry["space"] == "linear"
         ]
+        wide = {name: np.empty((*size, TEXTURE_CHANNELS[name]), np.uint16) for name in deep}
 
         def store(outputs: np.ndarray, rows: slice, columns: slice) -> None:
             self._limit(outputs)
             for channels in linear:
                 _code_srgb(outputs[channels])
+            for name, values in wide.items():
+                values[rows, columns] = np.rint(outputs[ranges[name]] * 65535).transpose(1, 2, 0)
             outputs *= 255
             np.rint(outputs, out=outputs)
             decoded[rows, columns] = outputs.astype(np.uint8).transpose(1, 2, 0)
 
         decode_mip(model, store, progress)
-        return decoded
+        return decoded, wide
 
     def sample(self, u: np.ndarray, v: np.ndarray, lod: np.ndarray | float) -> np.ndarray:
         """Decode single points: float32 `[N, 11]` in [0, 1], in the network's own space.

@@ -11,9 +11,8 @@ from images.sources import MapSource, MaterialMaps, SourceImage
 from images.texture_types import TextureType
 from utils.errors import UserError, describe_os_error
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tga", ".bmp", ".tif", ".tiff", ".webp", ".exr")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tga", ".bmp", ".tif", ".tiff", ".webp", ".exr", ".hdr")
 OTHER_IMAGE_SUFFIXES = (
-    ".hdr",
     ".dds",
     ".ktx",
     ".ktx2",

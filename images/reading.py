@@ -10,15 +10,17 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFile, TiffImagePlugin
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
+from images.colour_profiles import coding_notices, converted_to_srgb
+from images.float_files import FLOAT_SUFFIXES, float_size, read_float, read_tiff, tiff_size
 from images.sources import SourceImage
 from utils.errors import UserError, describe_os_error
 
-MAX_SIDE = 16384
+MAX_PIXELS = 16384**2
+"""Most texels of an image that is read, unless another limit is asked for."""
 
 _READ_ERRORS = (
     OSError,
@@ -28,6 +30,7 @@ _READ_ERRORS = (
     EOFError,
     LookupError,
     OverflowError,
+    RuntimeError,
     struct.error,
     zlib.error,
 )
@@ -43,24 +46,37 @@ class DecodedImage:
     """The texels of an image file, and what reading left out of them."""
 
     texels: np.ndarray
-    """`[H, W, C]`, C 1 or 3: uint8, uint16, or float32 as stored."""
+    """`[H, W, C]`, C 1 to 4, grey or colour, then alpha where the file has it: uint8, uint16, or float32 as stored."""
     notices: list[str] = field(default_factory=list)
-    """Sentences, such as that alpha is not used."""
+    """Sentences, such as that the first of several pictures is used."""
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the last channel is alpha."""
+        return self.texels.shape[2] in (2, 4)
+
+
+@contextmanager
+def _one_line(source: SourceImage) -> Iterator[None]:
+    """Raise what goes wrong in reading an image as one line."""
+    try:
+        yield
+    except _READ_ERRORS as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise UserError(describe_os_error(error, source.path)) from error
+        damaged = isinstance(error, UnidentifiedImageError) or not str(error)
+        cause = "it is damaged, cut short or no image" if damaged else " ".join(str(error).split())
+        raise UserError(f"could not read {_shown(source)} ({cause}); save it again as PNG, or remove it") from error
 
 
 def _open_image(source: SourceImage) -> ImageFile.ImageFile:
-    """Open an image of up to `MAX_SIDE` squared texels, for which Pillow's own limit is too low."""
+    """Open an image of any size, for which Pillow's own limit is too low."""
     with _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            image = Image.open(source.path if source.data is None else io.BytesIO(source.data))
+            return Image.open(source.path if source.data is None else io.BytesIO(source.data))
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-    if image.width * image.height > MAX_SIDE**2:
-        size = f"{image.width} x {image.height}"
-        image.close()
-        raise UserError(f"{_shown(source)} is {size}; at most {MAX_SIDE} x {MAX_SIDE} is read, save a smaller copy")
-    return image
 
 
 def _shown(source: SourceImage) -> str:
@@ -68,68 +84,76 @@ def _shown(source: SourceImage) -> str:
     return str(source.path) if source.data is None else f"{source.name} in {source.path}"
 
 
-def _unreadable(source: SourceImage, error: Exception) -> UserError:
-    """The one line for an image that cannot be read."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return UserError(describe_os_error(error, source.path))
-    cause = "it is damaged, cut short or no image" if "identify" in str(error) else error
-    return UserError(f"could not read {_shown(source)} ({cause}); save it again as PNG, or remove it")
+def _refuse_large(source: SourceImage, size: tuple[int, int], max_pixels: int) -> None:
+    """Raise `UserError` for an image of more than `max_pixels` texels, by its header, before it is decoded."""
+    if size[0] * size[1] > max_pixels:
+        raise UserError(
+            f"{_shown(source)} is {size[0]} x {size[1]}, more than the {max_pixels} pixels that are read; "
+            "save a smaller copy, or raise --max_pixels"
+        )
 
 
-def image_size(source: SourceImage) -> tuple[int, int]:
-    """Width and height from the header alone."""
-    if source.path.suffix.lower() == ".exr":
-        with _open_exr(source, header_only=True) as file:
-            low, high = file.header()["dataWindow"]
-        return int(high[0] - low[0]) + 1, int(high[1] - low[1]) + 1
-    try:
-        with _open_image(source) as image:
-            return image.size
-    except _READ_ERRORS as error:
-        raise _unreadable(source, error) from error
+def image_size(source: SourceImage, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height from the header alone; raises `UserError` where the image has more than `max_pixels` texels."""
+    with _one_line(source):
+        if source.suffix in FLOAT_SUFFIXES:
+            size = float_size(source)
+        else:
+            try:
+                with _open_image(source) as image:
+                    size = image.size
+            except UnidentifiedImageError:
+                size = tiff_size(source)
+    _refuse_large(source, size, max_pixels)
+    return size
 
 
-def read_image(source: SourceImage) -> DecodedImage:
-    """Read the colour or grey of an image; raises `UserError` where the file cannot be read."""
-    if source.path.suffix.lower() == ".exr":
-        return _read_exr(source)
-    try:
-        with _open_image(source) as image:
-            bits = _bits_per_sample(image)
-            notices = _left_out(image, source.name)
-            if bits == 16 and image.mode in ("RGB", "RGBA", "RGBX", "LA") and not _is_premultiplied(image):
-                texels = _read_16bit_colour(source, image)
-            else:
-                texels = _texels(image)
-                if texels.dtype == np.uint8 and bits > 8:
-                    notices.append(
-                        f"{source.name} is read with 8 of its {bits} bits per sample; "
-                        "save it as RGB or grey PNG to keep them"
-                    )
-    except (*_READ_ERRORS, RuntimeError) as error:
-        raise _unreadable(source, error) from error
-    return DecodedImage(texels[..., None] if texels.ndim == 2 else texels[..., :3], notices)
+def read_image(source: SourceImage, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+    """Read the colour or grey of an image, and its alpha, at the file's own depth.
+
+    Raises `UserError` where the file cannot be read or has more than `max_pixels` texels.
+    """
+    _refuse_large(source, image_size(source, max_pixels), max_pixels)
+    with _one_line(source):
+        if source.suffix in FLOAT_SUFFIXES:
+            return DecodedImage(*read_float(source))
+        try:
+            with _open_image(source) as image:
+                return _read_opened(source, image)
+        except UnidentifiedImageError:
+            # Floating point colour, which Pillow does not know.
+            return DecodedImage(*read_tiff(source))
+
+
+def _read_opened(source: SourceImage, image: ImageFile.ImageFile) -> DecodedImage:
+    """Read an image that Pillow opened: by itself, or 16-bit colour by imagecodecs."""
+    bits = _bits_per_sample(image)
+    notices = _left_out(image, source.name)
+    notices += coding_notices(image, source.name)
+    if bits == 16 and image.mode in ("RGB", "RGBA", "RGBX", "LA") and not _is_premultiplied(image):
+        texels = _read_16bit_colour(source, image)
+    else:
+        texels = _texels(image, source.name, notices)
+        if texels.dtype == np.uint8 and bits > 8:
+            notices.append(
+                f"{source.name} is read with 8 of its {bits} bits per sample; save it as RGB or grey PNG to keep them"
+            )
+    return DecodedImage(texels[..., None] if texels.ndim == 2 else texels[..., :4], notices)
 
 
 def _left_out(image: ImageFile.ImageFile, name: str) -> list[str]:
-    """What an opened image holds beside the texels that are read, or that is converted for them."""
+    """What an opened image holds beside the texels that are read."""
     notices = []
     n_frames = getattr(image, "n_frames", 1)
     if n_frames > 1:
         notices.append(f"the first of the {n_frames} pictures in {name} is used")
         image.seek(0)
-    if "transparency" in image.info:
+    if "transparency" in image.info and image.mode != "P":
         notices.append(f"transparency of {name} is not used")
-    alpha = next((band for band in image.getbands() if band in "Aa"), None)
-    if alpha:
-        opaque = image.getchannel(alpha).getextrema() == (255, 255)
-        notices.append(f"alpha of {name} is not used" + (", it is opaque everywhere" if opaque else ""))
-    if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
-        notices.append(f"{name} is {image.mode}, converted to RGB without its colour profile")
     return notices
 
 
-def _texels(image: Image.Image) -> np.ndarray:
+def _texels(image: Image.Image, name: str, notices: list[str]) -> np.ndarray:
     """The texels as Pillow reads them: `[H, W]` or `[H, W, C]`."""
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
@@ -139,10 +163,16 @@ def _texels(image: Image.Image) -> np.ndarray:
         if values.min() < 0 or values.max() > 65535:
             raise ValueError("32-bit integers")
         return values.astype(np.uint16)
-    if image.mode in ("1", "LA", "La"):
+    if image.mode == "1":
         image = image.convert("L")
-    elif image.mode not in ("L", "F", "RGB", "RGBA", "RGBX"):
-        image = image.convert("RGB")
+    elif image.mode == "La":
+        image = image.convert("LA")
+    elif image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    elif image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+        image = converted_to_srgb(image, name, notices)
+    elif image.mode == "RGBX" or image.mode not in ("L", "LA", "F", "RGB", "RGBA"):
+        image = image.convert("RGBA" if image.mode in ("RGBa", "PA") else "RGB")
     return np.asarray(image)
 
 
@@ -162,51 +192,17 @@ def _is_premultiplied(image: ImageFile.ImageFile) -> bool:
 
 
 def _read_16bit_colour(source: SourceImage, image: ImageFile.ImageFile) -> np.ndarray:
-    """Read 16-bit colour, or grey with alpha, of PNG and TIFF as uint16 `[H, W, 3]` or `[H, W]`.
+    """Read 16-bit colour, or grey with alpha, of PNG and TIFF as uint16 `[H, W, C]`.
 
     Pillow would keep the high byte of each sample alone.
     """
-    try:
-        import imagecodecs
-    except ImportError:
-        raise UserError(
-            f"reading the 16-bit colour of {source.name} needs imagecodecs: pip install -r requirements.txt"
-        ) from None
-    data = source.path.read_bytes() if source.data is None else source.data
+    import imagecodecs
+
+    data = source.content()
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         texels = imagecodecs.tiff_decode(data)
         if image.tag_v2.get(_PLANAR_CONFIGURATION) == 2:
             texels = np.moveaxis(texels, 0, 2)
-    else:
-        texels = imagecodecs.png_decode(data)
-    return texels[..., 0] if texels.shape[2] == 2 else texels
-
-
-@contextmanager
-def _open_exr(source: SourceImage, header_only: bool = False) -> Iterator[Any]:
-    """Open an OpenEXR image; raises `UserError` where it or the OpenEXR package cannot be read."""
-    try:
-        import OpenEXR
-    except ImportError:
-        raise UserError(
-            f"reading {source.path} needs the OpenEXR package: pip install OpenEXR, or save the image as 16-bit PNG"
-        ) from None
-    try:
-        with OpenEXR.File(str(source.path), header_only=header_only) as file:
-            yield file
-    except (*_READ_ERRORS, RuntimeError) as error:
-        raise _unreadable(source, error) from error
-
-
-def _read_exr(source: SourceImage) -> DecodedImage:
-    """Read an OpenEXR image as float32 `[H, W, 1 or 3]`."""
-    with _open_exr(source) as file:
-        channels = file.channels()
-        name = next((key for key in ("RGB", "RGBA", "Y", "R") if key in channels), next(iter(channels)))
-        texels = np.asarray(channels[name].pixels, np.float32)
-    notices = [f"channel {key} of {source.name} is not used" for key in channels if key != name]
-    if texels.ndim == 2:
-        return DecodedImage(texels[..., None], notices)
-    if texels.shape[2] == 4:
-        notices.append(f"alpha of {source.name} is not used")
-    return DecodedImage(texels[..., :3], notices)
+        # A fourth sample that is not said to be alpha is none.
+        return texels[..., :3] if image.mode == "RGBX" else texels
+    return imagecodecs.png_decode(data)

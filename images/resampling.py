@@ -8,29 +8,32 @@ import numpy as np
 from PIL import Image
 
 from images.colour import linear_to_srgb, srgb_to_linear
+from images.depth import coarse_codes, fine_part, peak, to_uint8
 
 STRIP_ROWS = 256
 """Rows worked on at once, so that float copies stay small."""
 
 
-def decode_table(coding: str) -> np.ndarray:
-    """What each of the 256 codes means: linear light, a vector's component in [-1, 1], or the value in [0, 1]."""
-    values = np.arange(256, dtype=np.float32) / 255
-    return {"srgb": srgb_to_linear(values), "normal": values * 2 - 1}.get(coding, values)
+def decode(values: np.ndarray, coding: str) -> np.ndarray:
+    """What values in [0, 1] mean: linear light, a vector's component in [-1, 1], or the value itself; float32."""
+    if coding == "srgb":
+        return srgb_to_linear(values)
+    values = np.asarray(values, np.float32)
+    return values * 2 - 1 if coding == "normal" else values
 
 
-def to_uint8(values: np.ndarray) -> np.ndarray:
-    """Round values in [0, 1] to 8 bits."""
-    scaled = values * 255
-    scaled += 0.5
-    return np.clip(np.floor(scaled, out=scaled), 0, 255, out=scaled).astype(np.uint8)
+def decode_table(texels: np.ndarray, coding: str) -> np.ndarray | None:
+    """What each code of uint8 or uint16 texels means; None for floating point."""
+    if texels.dtype.kind == "f":
+        return None
+    return decode(np.arange(peak(texels) + 1, dtype=np.float32) / peak(texels), coding)
 
 
 def encode(values: np.ndarray, coding: str) -> np.ndarray:
-    """Undo `decode_table`: uint8 in file coding."""
+    """Undo `decode`: float32 in file coding, not clipped."""
     if coding == "srgb":
-        return to_uint8(linear_to_srgb(np.clip(values, 0, 1)))
-    return to_uint8(values * 0.5 + 0.5 if coding == "normal" else values)
+        return linear_to_srgb(np.clip(values, 0, 1))
+    return values * 0.5 + 0.5 if coding == "normal" else values
 
 
 def normalized(vectors: np.ndarray) -> np.ndarray:
@@ -57,7 +60,7 @@ def _average_axis(texels: np.ndarray, axis: int, n: int, start: int, stop: int, 
             place = [slice(None)] * texels.ndim
             place[axis] = slice(start * step + tap, stop * step, step)
             taken, weight = texels[tuple(place)], np.float32(1 / step)
-            # The same product for each of the 256 codes as for each texel.
+            # The same product for each code as for each texel.
             part = taken * weight if table is None else (table * weight)[taken]
         else:
             overlap = np.clip(np.minimum(first + tap + 1, upper) - np.maximum(first + tap, lower), 0, None)
@@ -80,39 +83,61 @@ def area_average(texels: np.ndarray, width: int, height: int, table: np.ndarray 
     return out
 
 
+def _decoded(texels: np.ndarray, coding: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Texels and the table that decodes them on the way; floating point is decoded at once."""
+    table = decode_table(texels, coding)
+    return (decode(texels, coding), None) if table is None else (texels, table)
+
+
 def resize(texels: np.ndarray, width: int, height: int, coding: str) -> np.ndarray:
-    """Resize uint8 `[H, W, C]` in the space it is averaged in: area average where both sides shrink, else Lanczos."""
-    table = decode_table(coding)
+    """Resize `[H, W, C]` in the space it is averaged in: area average where both sides shrink, else Lanczos.
+
+    uint8 gives uint8; deeper texels give float32 in [0, 1].
+    """
+    source, table = _decoded(texels, coding)
     if width <= texels.shape[1] and height <= texels.shape[0]:
-        values = area_average(texels, width, height, table)
+        values = area_average(source, width, height, table)
     else:
         values = np.empty((height, width, texels.shape[2]), np.float32)
         for c in range(texels.shape[2]):
-            values[..., c] = Image.fromarray(table[texels[..., c]]).resize((width, height), Image.Resampling.LANCZOS)
-    coded = np.empty(values.shape, np.uint8)
+            channel = np.ascontiguousarray(source[..., c]) if table is None else table[source[..., c]]
+            values[..., c] = Image.fromarray(channel).resize((width, height), Image.Resampling.LANCZOS)
+    coded = np.empty(values.shape, np.uint8 if texels.dtype == np.uint8 else np.float32)
     for top in range(0, height, STRIP_ROWS):
         strip = values[top : top + STRIP_ROWS]
-        coded[top : top + STRIP_ROWS] = encode(normalized(strip) if coding == "normal" else strip, coding)
+        strip = encode(normalized(strip) if coding == "normal" else strip, coding)
+        coded[top : top + STRIP_ROWS] = to_uint8(strip) if coded.dtype == np.uint8 else np.clip(strip, 0, 1)
     return coded
 
 
-def fill_mips(mips: Sequence[np.ndarray], texels: np.ndarray, coding: str) -> None:
-    """Write a map, uint8 `[H, W, C]`, and its area averages into the arrays of its mips, uint8 `[H_m, W_m, C]`.
+def fill_mips(mips: Sequence[np.ndarray], texels: np.ndarray, coding: str) -> list[np.ndarray]:
+    """Write a map `[H, W, C]` and its area averages into the arrays of its mips, uint8 `[H_m, W_m, C]`.
 
-    Every mip is made from the one before in float32, so 8-bit rounding does not build up.
+    Every mip is made from the one before in float32, so rounding does not build up. Returns what the 8 bits leave out
+    of texels that are deeper, int16 arrays like the mips (`images.depth`); an empty list for uint8.
     """
-    _write_channels(mips[0], texels)
-    level = texels
-    for index, mip in enumerate(mips[1:]):
-        level = area_average(level, mip.shape[1], mip.shape[0], None if index else decode_table(coding))
+    fine = [np.empty(mip.shape, np.int16) for mip in mips] if texels.dtype != np.uint8 else []
+    for top in range(0, len(texels), STRIP_ROWS):
+        rows = slice(top, top + STRIP_ROWS)
+        _write(mips[0][rows], fine[0][rows] if fine else None, texels[rows])
+    level, table = _decoded(texels, coding)
+    for index, mip in enumerate(mips[1:], 1):
+        level = area_average(level, mip.shape[1], mip.shape[0], table if index == 1 else None)
         for top in range(0, len(mip), STRIP_ROWS):
             strip = level[top : top + STRIP_ROWS]
             if coding == "normal":
                 strip[...] = normalized(strip)
-            _write_channels(mip[top : top + STRIP_ROWS], encode(strip, coding))
+            rows = slice(top, top + STRIP_ROWS)
+            values = encode(strip, coding)
+            _write(mip[rows], fine[index][rows] if fine else None, np.clip(values, 0, 1) if fine else to_uint8(values))
+    return fine
 
 
-def _write_channels(target: np.ndarray, texels: np.ndarray) -> None:
-    """Copy `[H, W, C]` into a view of the same shape, channel by channel, which is several times faster."""
+def _write(target: np.ndarray, fine: np.ndarray | None, texels: np.ndarray) -> None:
+    """Write `[H, W, C]` into a view of 8-bit codes and what they leave out, channel by channel, several times faster."""
     for channel in range(texels.shape[2]):
-        target[..., channel] = texels[..., channel]
+        values = texels[..., channel]
+        code = coarse_codes(values)
+        target[..., channel] = code
+        if fine is not None:
+            fine[..., channel] = fine_part(values, code)

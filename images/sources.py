@@ -21,6 +21,18 @@ class SourceImage:
         if not self.name:
             object.__setattr__(self, "name", self.path.name)
 
+    @property
+    def suffix(self) -> str:
+        """Suffix of the image's file name in lower case; empty for one within another file."""
+        return self.path.suffix.lower() if self.data is None else ""
+
+    def content(self, n_bytes: int = -1) -> bytes:
+        """The image's bytes, the first `n_bytes` of them where that is given; raises `OSError`."""
+        if self.data is not None:
+            return self.data if n_bytes < 0 else self.data[:n_bytes]
+        with self.path.open("rb") as file:
+            return file.read(n_bytes)
+
 
 @dataclass(frozen=True)
 class MapSource:
@@ -34,7 +46,8 @@ class MapSource:
     inverted: bool = False
     """The file holds 1 minus the map: glossiness for roughness, depth for height."""
     factor: tuple[float, ...] = ()
-    """What values are multiplied by, one for each channel of the map, colour in linear light; empty: nothing."""
+    """What the file's values are multiplied by, before they are inverted: one for each channel of the map, colour in
+    linear light, normals as vectors; empty: nothing."""
     reason: str = ""
     """Why the file is taken for this map, such as: keyword nor_dx."""
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from formats.figures import State, figure_list
 from reporting.lpips import LPIPS_MIN_SIDE, shared_lpips
-from reporting.metrics import channel_ranges, flip, material_psnr, material_ssim, normal_angle, present_ranges
+from reporting.metrics import (
+    channel_ranges,
+    flip,
+    material_psnr,
+    material_ssim,
+    normal_angle,
+    present_ranges,
+    psnr_of_mse,
+)
 
 Mips = Mapping[int, np.ndarray]
 """Mip -> uint8 `[H, W, 11]` in file coding; without gaps from mip 0 on."""
@@ -62,6 +70,15 @@ def error_figures(references: Mips, decoded: Mips, present: Mapping[str, bool]) 
     psnr = _lists([material_psnr(references[mip], image, present) for mip, image in decoded.items()])
     angles = _of_map("normal", normal_angle, references, decoded, present)
     return {"psnr": psnr, **({"normal_angle_deg": angles} if angles else {})}
+
+
+def deep_figures(errors: Mapping[str, Sequence[float]]) -> dict[str, object]:
+    """Return `psnr_16bit` (dB) of the maps deeper than 8 bits, empty where there is none.
+
+    `errors`: each map's mean squared error of every mip, of 16-bit values, in 16-bit steps squared.
+    """
+    listed = {name: figure_list(psnr_of_mse(mse, 65535.0) for mse in mips) for name, mips in errors.items()}
+    return {"psnr_16bit": listed} if listed else {}
 
 
 def similarity_figures(references: Mips, decoded: Mips, present: Mapping[str, bool]) -> dict[str, object]:

@@ -52,6 +52,7 @@ def quality_tables(manifest: Mapping) -> list[Block]:
         ("lpips", "diffuse", "LPIPS of diffuse", 4),
     ]
     extra = [column for column in extra if manifest.get(column[0])]
+    extra = [("psnr_16bit", name, f"{name}, 16 bits", 2) for name in manifest.get("psnr_16bit", ())] + extra
     mips = range(manifest["mips"])
 
     def row(mip: int, cells: list[tuple[str, str, int]]) -> list[str]:
@@ -66,7 +67,8 @@ def quality_tables(manifest: Mapping) -> list[Block]:
             ["mip", *names, *(title for _, _, title, _ in extra)],
             [row(mip, psnr) for mip in mips],
             "PSNR in dB, 8-bit output in the file's coding, read back from the exported files. Overall: from the mean "
-            "squared error over all channels.",
+            "squared error over all channels."
+            + (" 16 bits: the same of 16-bit output, of maps that are deeper." if manifest.get("psnr_16bit") else ""),
         )
     ]
     ssim = [

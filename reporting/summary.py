@@ -25,6 +25,18 @@ def present_maps(manifest: Mapping) -> dict[str, bool]:
     return {channel["name"]: channel["present"] for channel in manifest["channels"]}
 
 
+def map_label(name: str, facts: Mapping) -> str:
+    """Name a map, with what a manifest says of it beyond the usual: its depth, and what it holds instead.
+
+    >>> map_label("displacement", {"depth": 16}), map_label("specular", {"depth": 8, "holds": "opacity"})
+    ('displacement (16 bits)', 'specular (holds opacity)')
+    """
+    depth = facts.get("depth") or 8
+    said = [f"holds {facts['holds']}"] if facts.get("holds") else []
+    said += [{16: "16 bits", 32: "floating point"}.get(depth, f"{depth} bits")] if depth > 8 else []
+    return f"{name} ({', '.join(said)})" if said else name
+
+
 def time_text(times: Mapping[str, float]) -> str:
     """Write how time was spent: the sum, then each part of it, all in seconds.
 
@@ -72,11 +84,18 @@ def summary_lines(manifest: Mapping, times: Mapping[str, float] | None = None, s
     raw_bpp = 8 * sum(channel["count"] for channel in manifest["channels"] if channel["present"])
     lines = [
         ("texels", f"{manifest['width']} x {manifest['height']}, {manifest['mips']} mips"),
-        ("maps", ", ".join(name for name, there in present_maps(manifest).items() if there)),
+        ("maps", ", ".join(map_label(entry["name"], entry) for entry in manifest["channels"] if entry["present"])),
     ]
     psnr = figure(manifest, "psnr", "overall", 0)
     if psnr is not State.NOT_MEASURED:
         lines.append(("PSNR", with_unit(psnr) + ", overall, finest mip"))
+    deep = [f"{name} {with_unit(figure(manifest, 'psnr_16bit', name, 0))}" for name in manifest.get("psnr_16bit", ())]
+    if deep:
+        lines.append(("PSNR in 16 bits", ", ".join(deep) + ", finest mip, 16-bit output"))
+    for entry in manifest["channels"]:
+        if entry.get("range"):
+            low, high = entry["range"]
+            lines.append((entry["name"], f"0 stands for {low:g} and 1 for {high:g}, the range of its file"))
     if manifest.get("beside_astc"):
         lines.append(("beside ASTC", beside_astc(manifest)))
     for title, metric, name, decimals, text in (
@@ -124,7 +143,8 @@ def quality_table(manifest: Mapping) -> Table:
     table = Table(title=f"{measured}, read back from the exported files; mip 0 is the finest", title_justify="left")
     table.add_column("mip", justify="right")
     table.add_column("texels", justify="right")
-    for name in manifest["psnr"]:
+    deep = list(manifest.get("psnr_16bit", ()))
+    for name in [*manifest["psnr"], *(f"{name}, 16 bits" for name in deep)]:
         table.add_column(name, justify="right")
     for mip in range(manifest["mips"]):
         cells = []
@@ -134,6 +154,7 @@ def quality_table(manifest: Mapping) -> Table:
                 show_db(figure(manifest, "psnr", name, mip))
                 + ("" if isinstance(similarity, State) else f" ({similarity:.4f})")
             )
+        cells += [show_db(figure(manifest, "psnr_16bit", name, mip)) for name in deep]
         table.add_row(str(mip), mip_label(manifest, mip), *cells)
     return table
 

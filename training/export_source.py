@@ -6,6 +6,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,8 @@ class ExportSource:
     """All levels in the DDS files; False: the finest alone."""
     notices: list[str] = field(default_factory=list)
     """What whoever uses the export should know of the training."""
+    map_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """`TextureSet.map_facts`: depth, range and content of the maps that are present."""
 
 
 def checkpoint_source(saved: Checkpoint) -> ExportSource:
@@ -49,6 +52,7 @@ def checkpoint_source(saved: Checkpoint) -> ExportSource:
         saved.normal_convention,
         config.export.storage,
         config.export.dds_mips,
+        saved.map_facts,
     )
 
 
@@ -62,7 +66,7 @@ def source_from_checkpoint(run_dir: str | os.PathLike, load_iter: int) -> tuple[
     source = checkpoint_source(checkpoint)
     data_dir = str(checkpoint.config["run"]["data_dir"])
     try:
-        reference = load_texture_set(data_dir)
+        reference = load_texture_set(data_dir, images=config_from_dict(checkpoint.config).images)
         if (reference.width, reference.height) != (
             source.layout.width,
             source.layout.height,

@@ -20,7 +20,8 @@ from formats.reader import NeuralTextureReader
 from model.decoder.stored_weights import pack_network
 from model.layout import ModelLayout
 from quantize import values_to_codes
-from reporting.quality import error_figures
+from reporting.decoding import decode_and_measure
+from reporting.quality import deep_figures, error_figures
 from training.export_source import ExportSource
 from training.rates import bytes_fetched, layout_storage
 from utils.errors import UserError
@@ -70,8 +71,9 @@ def export_material(
         manifest.update(stored_rates(manifest))
         write_json(aside / MANIFEST_NAME, manifest)
         if reference is not None:
-            decoded = _decode(aside, reference)
+            decoded, deep_errors = _decode(aside, reference)
             manifest.update(error_figures(dict(enumerate(reference.mips)), decoded, reference.present))
+            manifest.update(deep_figures(deep_errors))
             write_json(aside / MANIFEST_NAME, manifest)
     return Export(manifest, decoded)
 
@@ -214,6 +216,7 @@ def _manifest(source: ExportSource, offsets: list[dict], reference: TextureSet |
     obstacles = manifest_obstacles(model)
     for channel in model["channels"]:
         channel["present"] = bool(source.present[channel["name"]])
+        channel.update(source.map_facts.get(channel["name"], {}))
     for layer, offset in zip(model["network"]["layers"], offsets, strict=True):
         layer.update(offset)
     return {
@@ -235,12 +238,15 @@ def _manifest(source: ExportSource, offsets: list[dict], reference: TextureSet |
     }
 
 
-def _decode(folder: Path, reference: TextureSet) -> dict[int, np.ndarray]:
-    """Decode every mip that the files in `folder` hold: uint8 `[H, W, 11]` by mip."""
+def _decode(folder: Path, reference: TextureSet) -> tuple[dict[int, np.ndarray], dict[str, list[float]]]:
+    """Decode every mip that the files in `folder` hold: uint8 `[H, W, 11]` by mip.
+
+    Beside it, for each map deeper than 8 bits, every mip's mean squared error in 16-bit steps squared.
+    """
     reader = NeuralTextureReader(folder)
     if (reference.width, reference.height) != (reader.manifest["width"], reader.manifest["height"]):
         raise ValueError(
             f"the reference is {reference.width} x {reference.height} texels, the model "
             f"{reader.manifest['width']} x {reader.manifest['height']}"
         )
-    return {mip: reader.decode_uint8(mip) for mip in reader.stored_mips}
+    return decode_and_measure(reader, reference)

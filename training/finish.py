@@ -62,7 +62,8 @@ def finish(session: Session, folder: Path, log: RunLog, watch: Stopwatch) -> dic
             texture_set.normal_convention,
             config.export.storage,
             config.export.dds_mips,
-            session.notices,
+            notices=session.notices,
+            map_facts=texture_set.map_facts,
         ),
         folder,
         texture_set,
@@ -121,7 +122,7 @@ def infer(config: Config, saved: Checkpoint, path: Path) -> Path:
     The checkpoint is exported into a temporary folder and read back, so that figures and pictures are those of the
     files.
     """
-    texture_set = load_texture_set(config.run.data_dir)
+    texture_set = load_texture_set(config.run.data_dir, images=config.images)
     check_same_material(saved, texture_set, path)
     folder = require_writable_folder(path.parent.parent.parent / "infer")
     say("checkpoint", path)
@@ -162,7 +163,7 @@ def _mip_metrics(export: Export, texture_set: TextureSet, mip: int) -> dict[str,
     """Return one mip's entry of metrics.json; null is identical, and a mip that is not stored has no figures."""
     height, width = texture_set.mips[mip].shape[:2]
     entry: dict[str, object] = {"mip": mip, "width": width, "height": height, "stored": mip in export.decoded}
-    for metric in ("psnr", "ssim", "normal_angle_deg", "flip"):
+    for metric in ("psnr", "psnr_16bit", "ssim", "normal_angle_deg", "flip"):
         listed = export.manifest.get(metric, {})
         names = listed if isinstance(listed, Mapping) else ["normal"]
         found = {name: figure(export.manifest, metric, name, mip) for name in names}

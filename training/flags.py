@@ -280,6 +280,8 @@ def resume_config(saved: Layer, flags: dict[str, object], checkpoint: Path) -> C
             ("run", "preset"),
             ("quantize", "quantize"),
             ("train", "optimizer"),
+            ("images", "normal_convention"),
+            ("images", "opacity_as"),
             *([("train", "seed")] if config.run.mode == "train" else []),
             *(("model", field.name) for field in dataclasses.fields(ModelConfig)),
         ]

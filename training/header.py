@@ -19,6 +19,7 @@ from configs import (
 from dataset import TextureSet
 from model.layout import ModelLayout, model_layout
 from reporting.console import say
+from reporting.summary import map_label
 from training.combinations import ineffective, ineffective_on_material
 from training.exporting import plugin_obstacles
 from training.rates import NEAR, estimated_bpp
@@ -50,8 +51,15 @@ def describe(session: Session) -> None:
     say(
         "material",
         f"{texture_set.name}, {texture_set.width} x {texture_set.height}, {layout.mips} mips: "
-        + ", ".join(name for name, there in texture_set.present.items() if there),
+        + ", ".join(map_label(name, facts) for name, facts in texture_set.map_facts.items()),
     )
+    if session.sampler.fine:
+        values = session.sampler.fine.values
+        say(
+            "depth",
+            f"{', '.join(texture_set.fine)} trained beyond 8 bits, which takes "
+            f"{4 * values.numel() / 1e6:.1f} MB of memory more",
+        )
     for index, grid in enumerate(layout.grids):
         say(
             f"grid {index}",

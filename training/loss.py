@@ -49,17 +49,21 @@ def to_file_coding(values: TensorType[..., "C"], linear_diffuse: bool) -> Tensor
 
 def texture_loss(
     values: TensorType["N", "C", float],
-    target: TensorType["N", "C", torch.uint8],
+    target: TensorType["N", "C"],
     linear_diffuse: bool,
     weights: TensorType["C"] | None,
     texel_weights: TensorType["N", 1] | None = None,
 ) -> TensorType[()]:
-    """Return the mean squared error between outputs [N, C] and target texels uint8 [N, C], both in file coding.
+    """Return the mean squared error between outputs [N, C] and target texels [N, C], both in file coding.
+
+    `target`: uint8, or float32 in [0, 1] where maps are deeper.
 
     `linear_diffuse`: the first three channels are linear light. `weights` [C] weigh the channels, `texel_weights` [N, 1]
     the texels.
     """
-    error = to_file_coding(values, linear_diffuse) - target.float().mul_(1 / 255)
+    if target.dtype == torch.uint8:
+        target = target.float().mul_(1 / 255)
+    error = to_file_coding(values, linear_diffuse) - target
     squared = error.square()
     if weights is not None:
         squared = squared * weights

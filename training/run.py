@@ -56,7 +56,7 @@ def _train(
     started: float | None,
 ) -> Path:
     watch = Stopwatch("start-up", command_start() if started is None else started)
-    texture_set = texture_set or load_texture_set(config.run.data_dir)
+    texture_set = texture_set or load_texture_set(config.run.data_dir, images=config.images)
     target_psnr = None if resumed else config.model.target_psnr
     if not resumed:
         if target_psnr:

@@ -75,6 +75,7 @@ def session_checkpoint(session: Session, schedule: Schedule, to_host: bool = Tru
                 "history": session.history,
                 "lineage": session.lineage,
                 "schedule": plain_values(schedule),
+                "map_facts": session.texture_set.map_facts,
             },
             to_host,
         )

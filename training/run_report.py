@@ -9,8 +9,9 @@ from dataset import TextureSet
 from formats.manifest import update_manifest
 from formats.reader import NeuralTextureReader
 from formats.storage import storage_name
+from reporting.decoding import decode_and_measure
 from reporting.pictures import contact_sheets
-from reporting.quality import error_figures, perceptual_figures, similarity_figures
+from reporting.quality import deep_figures, error_figures, perceptual_figures, similarity_figures
 from reporting.rendered import render_beside
 from reporting.report import write_report
 from reporting.sections import RunRecord, run_sections
@@ -24,8 +25,9 @@ from utils.files import write_bytes
 def read_export(folder: Path, texture_set: TextureSet) -> Export:
     """Decode an export's mips and take PSNR and the normals' error against `texture_set` anew."""
     reader = NeuralTextureReader(folder)
-    decoded = {mip: reader.decode_uint8(mip) for mip in reader.stored_mips}
+    decoded, deep_errors = decode_and_measure(reader, texture_set)
     figures = error_figures(dict(enumerate(texture_set.mips)), decoded, texture_set.present)
+    figures |= deep_figures(deep_errors)
     return Export(update_manifest(folder, figures), decoded)
 
 

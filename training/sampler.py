@@ -11,6 +11,7 @@ import torch
 from dataset import TextureSet
 from model.grids.layout import FeatureLayout
 from model.grids.tiles import Alignment, TileGroup, cell_alignment, flat_index
+from training.fine_texels import fine_texels
 
 
 def mip_probabilities(sizes: list[tuple[int, int]], floor: float) -> np.ndarray:
@@ -77,6 +78,7 @@ class TileSampler:
             np.take(mip.reshape(-1, mip.shape[2]), channels, 1, texels[start:end], "clip")
         self.texels = torch.from_numpy(texels).to(device)
         """Texels of all mips, the finest first, uint8 [N, C]."""
+        self.fine = fine_texels(texture_set, channels, device)
         self.drawn = [0] * len(self.sizes)
         self.steps = 0
         self._rounds: dict[int, tuple[int, np.ndarray]] = {}

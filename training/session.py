@@ -94,6 +94,7 @@ class Session:
             quantize=self.config.quantize.quantize,
             linear_diffuse=self.linear_diffuse,
             loss_weights=self.loss_weights,
+            fine=self.sampler.fine,
             capture=CudaGraphs(self.device) if captures else None,
         )
 

@@ -19,6 +19,7 @@ from model.grids.feature_grids import QuantizationNoise, draw_noise, noise_sizes
 from model.grids.lookup import TileLookup, arrays_of, lookups_to_device, signature, to_device, with_arrays
 from reporting.console import say
 from training.cuda_graphs import CudaGraphs, StaticInputs
+from training.fine_texels import FineTexels
 from training.loss import texture_loss
 from training.optimizers import Optimizers
 from training.sampler import TileBatch
@@ -64,10 +65,11 @@ class TrainingStep:
         linear_diffuse: bool,
         loss_weights: torch.Tensor | None,
         capture: CudaGraphs | None = None,
+        fine: FineTexels | None = None,
     ) -> None:
         self.backend, self.optimizers, self.texels, self.generator = backend, optimizers, texels, generator
         self.quantize, self.linear_diffuse, self.loss_weights = quantize, linear_diffuse, loss_weights
-        self.capture = capture
+        self.capture, self.fine = capture, fine
         self.captured: dict[Hashable, CapturedBatch] = {}
         self.loss = torch.zeros((), device=texels.device)
 
@@ -128,9 +130,8 @@ class TrainingStep:
     ) -> torch.Tensor:
         """Make the device part of a step and return the loss."""
         values, touched = self.backend.forward(lookups, self.quantize, noise)
-        loss = texture_loss(
-            values, self.texels.index_select(0, targets), self.linear_diffuse, self.loss_weights, texel_weights
-        )
+        texels = self.fine.targets(self.texels, targets) if self.fine else self.texels.index_select(0, targets)
+        loss = texture_loss(values, texels, self.linear_diffuse, self.loss_weights, texel_weights)
         loss.backward()
         allowed = self.backend.judge(self.optimizers.gradients(touched))
         self.optimizers.apply(numbers, touched, allowed)

@@ -60,6 +60,8 @@ def read_json(path: str | os.PathLike) -> object:
         return value
     except OSError as error:
         raise UserError(describe_os_error(error, path)) from error
+    except RecursionError:
+        raise UserError(f"{path} is not valid JSON (it is nested too deeply); restore it or write it anew") from None
     except ValueError as error:
         raise UserError(f"{path} is not valid JSON ({error}); restore it or write it anew") from error
 

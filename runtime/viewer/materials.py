@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from formats.manifest import MANIFEST_NAME, check_files, find_export, read_manifest
+from formats.manifest import MANIFEST_NAME, check_files, find_export, image_settings, read_manifest
 from utils.errors import UsageError, UserError
 from utils.files import read_json
 
@@ -60,7 +60,7 @@ class OpenedMaterial:
             raise UserError(f"the images are not in {self.data_dir} any more; name their folder with --data_dir")
         from dataset import load_texture_set
 
-        textures = load_texture_set(self.data_dir)
+        textures = load_texture_set(self.data_dir, images=image_settings(self.manifest))
         if (textures.width, textures.height) != (self.manifest["width"], self.manifest["height"]) or any(
             textures.present[name] != present for name, present in self.present.items()
         ):

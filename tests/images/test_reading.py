@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from dataset import load_texture_set
+from images.depth import deep_codes
 from tests.images.files import flat, refusal, save
 from utils.errors import UserError
 
@@ -88,26 +89,33 @@ def rounded(values: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("color_type", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
-def test_16_bit_png_is_rounded_not_cut_to_8_bits(tmp_path: Path, color_type: int, channels: int) -> None:
+def test_16_bit_png_is_rounded_to_8_bits_not_cut_and_kept_beside_them(
+    tmp_path: Path, color_type: int, channels: int
+) -> None:
     values = hard_to_round(9, 6, channels)
     write_png_16bit(tmp_path / "a_albedo.png", values, color_type)
     textures = load_texture_set(tmp_path)
     texels, expected = textures.mips[0][..., :3], rounded(values[..., :3] if channels > 2 else values[..., :1])
     assert expected[0, 0, 0] == 1
     assert np.array_equal(texels, np.broadcast_to(expected, texels.shape))
-    assert any("rounded from 16 to 8 bits" in line for line in textures.notices)
+    deep = deep_codes(texels, textures.fine["diffuse"][0])
+    assert textures.depths["diffuse"] == 16
+    assert np.array_equal(deep, np.broadcast_to(values[..., :3] if channels > 2 else values[..., :1], deep.shape))
     assert any("alpha of a_albedo.png is not used" in line for line in textures.notices) == (channels in (2, 4))
 
 
 @pytest.mark.parametrize("planar", [False, True])
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("channels", [3, 4])
-def test_16_bit_tiff_is_rounded_not_cut_to_8_bits(tmp_path: Path, channels: int, order: str, planar: bool) -> None:
+def test_16_bit_tiff_is_rounded_to_8_bits_not_cut_and_kept_beside_them(
+    tmp_path: Path, channels: int, order: str, planar: bool
+) -> None:
     values = hard_to_round(9, 6, channels)
     write_tiff_16bit(tmp_path / "a_albedo.tif", values, order, planar)
     textures = load_texture_set(tmp_path)
     assert np.array_equal(textures.mips[0][..., :3], rounded(values[..., :3]))
-    assert any("rounded from 16 to 8 bits" in line for line in textures.notices)
+    assert textures.depths["diffuse"] == 16
+    assert np.array_equal(deep_codes(textures.mips[0][..., :3], textures.fine["diffuse"][0]), values[..., :3])
 
 
 @pytest.mark.parametrize(
@@ -167,7 +175,7 @@ def test_transparency_of_a_palette_or_a_colour_is_said(tmp_path: Path, mode: str
     image.save(tmp_path / "a_albedo.png", transparency=(204, 204, 204) if mode == "RGB" else 0)
     textures = load_texture_set(tmp_path)
     assert (textures.mips[0][..., :3] == 204).all()
-    assert "transparency of a_albedo.png is not used" in textures.notices
+    assert any("of a_albedo.png is not used" in notice for notice in textures.notices)
 
 
 def test_what_is_converted_or_left_out_of_a_file_is_said(tmp_path: Path) -> None:

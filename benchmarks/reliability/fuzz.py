@@ -1,0 +1,66 @@
+"""Part `fuzz`: thousands of damaged files of every kind, and the hostile ones that damage alone would not make."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import statistics
+import sys
+from collections import Counter
+
+from benchmarks.reliability import export_kinds, image_kinds, run_kinds, samples
+from benchmarks.reliability.caged import GOOD, LIMIT_MIB, LIMIT_S, Kind, Outcome, run_cases
+from benchmarks.reliability.parts import Options
+
+SHORT_CASES = 24
+"""Cases of each kind that the tests run."""
+
+
+def run(options: Options) -> dict:
+    """Run all cases; a row for each kind of input, a fault for each case that ended as no case may."""
+    kinds = [*image_kinds.KINDS, *export_kinds.KINDS, *run_kinds.KINDS]
+    folder = options.work / "samples"
+    samples.write_samples(folder)
+    export_kinds.write_exports(folder / "exports")
+    with contextlib.redirect_stdout(io.StringIO()):
+        run_kinds.write_run(folder / "run")
+    cases = [
+        (kind.name, number)
+        for kind in kinds
+        for number in range(-1 if kind.whole else 0, min(kind.share, SHORT_CASES) if options.short else kind.share)
+    ]
+    processes = max(1, min(2, os.cpu_count() or 1))
+    outcomes = run_cases(kinds, cases, folder, options.work, options.seed, processes)
+    rows = [_row(kind, [one for one in outcomes if one.kind == kind.name]) for kind in kinds]
+    damaged = [one for one in outcomes if one.number >= 0]
+    rows.append(_row(None, damaged))
+    return {
+        "limits": {"time_s": LIMIT_S, "memory_mib": LIMIT_MIB, "max_pixels": image_kinds.MAX_PIXELS},
+        "rows": rows,
+        "faults": [*map(_fault, filter(_is_fault, outcomes))],
+        "python": sys.version.split()[0],
+    }
+
+
+def _is_fault(outcome: Outcome) -> bool:
+    return outcome.what not in GOOD or (outcome.number < 0 and outcome.what != "read")
+
+
+def _fault(outcome: Outcome) -> str:
+    return f"{outcome.kind} {outcome.number}: {outcome.what}, {outcome.detail}"
+
+
+def _row(kind: Kind | None, outcomes: list[Outcome]) -> dict[str, object]:
+    damaged = [one for one in outcomes if one.number >= 0]
+    counts = Counter(one.what for one in damaged)
+    return {
+        "input": kind.name if kind else "all",
+        "cases": len(damaged),
+        "read": counts["read"],
+        "refused": counts["refused"],
+        "faults": sum(map(_is_fault, outcomes)),
+        "median ms": round(1000 * statistics.median(one.time_s for one in damaged), 1) if damaged else None,
+        "slowest s": round(max((one.time_s for one in damaged), default=0.0), 2),
+        "peak MiB": round(max((one.peak_mib for one in damaged), default=0.0), 1),
+    }
