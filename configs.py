@@ -264,15 +264,18 @@ class RunConfig:
     load_iter: int | None = None
     """The checkpoint's iteration; -1: the newest."""
     groups_batching: bool = False
-    """Train every sub-folder of groups_batch_dir."""
+    """Train every material below groups_batch_dir, at any depth."""
     groups_batch_dir: str = "data_batch"
     """Folder of material folders."""
     groups_save_dir: str = "save_batch"
-    """Folder of one output folder per material."""
+    """Folder of one output folder per material, and of the summary."""
     groups_max_workers: Count = 1
-    """Materials trained at once."""
+    """Materials trained at once, each in a process of its own."""
     groups_verbose: bool = False
-    """Show every material's full output."""
+    """Show every material's full output; its log.txt has it in any case."""
+    groups_resume: bool = False
+    """Keep the materials that an earlier batch has finished and go on with the others from their checkpoints; those whose
+    images or settings have changed are trained anew."""
 
 
 @dataclass(config=_STRICT)

@@ -14,22 +14,28 @@ def main(argv: list[str] | None = None) -> int:
     """Read the command line and do what it says; returns the exit code."""
     flags = parse_flags(argv)
     run = run_settings(flags)
+    resumes = bool(run.load_dir) or run.load_iter is not None or run.mode == "infer"
+    if run.groups_batching:
+        if resumes:
+            raise UsageError(
+                "--groups_batching trains whole materials; leave out --load_dir, --load_iter and --mode infer "
+                "(--groups_resume goes on with a batch)"
+            )
+        config = make_config(flags)
+        # Its processes load PyTorch, for which the batch itself has no use.
+        from batch.groups import train_groups
+        from reporting.console import say
+        from training.combinations import ineffective
+
+        for line in ineffective(config):
+            say("note", line)
+        return train_groups(config)
     # Not at the top, since they take a second: a signal in it ends in one line, and a wrong flag at once.
-    from batch.groups import train_groups
     from training.checkpoint import find_checkpoint, load_checkpoint
     from training.finish import infer
     from training.header import note_ineffective
     from training.run import train
 
-    resumes = bool(run.load_dir) or run.load_iter is not None or run.mode == "infer"
-    if run.groups_batching:
-        if resumes:
-            raise UsageError(
-                "--groups_batching trains every material anew; leave out --load_dir, --load_iter and --mode infer"
-            )
-        config = make_config(flags)
-        note_ineffective(config)
-        return train_groups(config)
     if not resumes:
         train(make_config(flags))
         return 0

@@ -1,109 +1,66 @@
-"""Train every material of a folder of folders, each into its own output folder, one or several at a time."""
+"""Train every material below a folder, each into its own output folder, several at a time in processes of their own."""
 
 from __future__ import annotations
 
-import io
-import os
 import sys
-import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-from batch.processes import train_in_processes
-from batch.worker import train_material
+from batch.board import Board
+from batch.engines.local import run_local
+from batch.jobs import ENDS, LOG_NAME, Job, What
+from batch.lines import BatchLines
+from batch.live import LiveTable
+from batch.materials import Found, find_materials
+from batch.names import output_folders
+from batch.summary import Summary
 from configs import Config
-from formats.manifest import read_manifest
-from reporting.console import decibels, say
-from reporting.summary import next_commands, print_lines
-from utils.errors import UsageError
+from dataset import get_texture_config
+from reporting.console import console
+from utils.arguments import command_path
 from utils.files import require_writable_folder
 
 
-def material_folders(batch_dir: Path) -> list[Path]:
-    """Return the sub-folders to train, sorted by name; raises `UsageError` where there are none."""
-    if not batch_dir.is_dir():
-        raise UsageError(f"groups_batch_dir {batch_dir} is no folder; give a folder with one sub-folder per material")
-    folders = sorted(path for path in batch_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not folders:
-        raise UsageError(
-            f"groups_batch_dir {batch_dir} has no sub-folder; give a folder with one sub-folder per material"
-        )
-    return folders
-
-
-class BatchLog:
-    """What a batch says: when a material begins, its notices, and how it ended."""
-
-    def __init__(self, names: list[str]) -> None:
-        self.names = names
-        self.started: dict[int, float] = {}
-        self.done: dict[str, Path] = {}
-        self.failed: list[str] = []
-
-    def tell(self, index: int, what: str, text: str) -> None:
-        """Say what happened to a material; `what` and `text` as in `batch.worker.Tell`, and `started`."""
-        name, title = self.names[index], f"{index + 1} of {len(self.names)}"
-        if what == "started":
-            self.started[index] = time.perf_counter()
-            say(title, name)
-        elif what == "note":
-            say("note", f"{name}: {text}")
-        elif what == "line":
-            # Several materials speak at a time.
-            say(name, text)
-        elif what == "interrupted":
-            say("interrupted", f"{name}, {f'saved {text}' if text else 'nothing to save yet'}")
-        elif what == "done":
-            self.done[name] = Path(text)
-            manifest = read_manifest(Path(text))
-            say(
-                title,
-                f"{name} done in {time.perf_counter() - self.started[index]:.0f} s, "
-                f"{decibels(manifest['psnr']['overall'][0])} dB at {manifest['bpp']:.2f} bits per texel, {text}",
-            )
-        else:
-            self.failed.append(name)
-            print(f"error: {name} failed: {text}", file=sys.stderr, flush=True)
-
-    def summary(self, save_root: Path) -> None:
-        """Say how the batch ended."""
-        failed = [name for name in self.names if name in self.failed]
-        say(
-            "summary",
-            f"{len(self.done)} of {len(self.names)} materials trained into {save_root}"
-            + (f"; failed: {', '.join(failed)}" if failed else ""),
-        )
-        if self.done:
-            name, folder = next(iter(self.done.items()))
-            say("next", f"the commands for {name}; those of the others have their folders instead")
-            # A checkpoint's folder lies in `models` of its run.
-            print_lines(next_commands(folder.parent.parent))
+def group_jobs(config: Config, found: Found, save_dir: Path) -> list[Job]:
+    """Return a job for each material that was found."""
+    folders = output_folders([material.name for material in found.materials])
+    jobs = []
+    for index, (material, name) in enumerate(zip(found.materials, folders, strict=True)):
+        folder = save_dir / name
+        # The folders are not given by hand, so that no material calls them without effect.
+        run = replace(config.run, data_dir=material.data_dir, save_dir=str(folder))
+        settings = replace(config, run=run)
+        jobs.append(Job(index, material.name, settings, folder / LOG_NAME, config.run.groups_resume))
+    return jobs
 
 
 def train_groups(config: Config) -> int:
-    """Train all sub-folders of `groups_batch_dir`, `groups_max_workers` at a time; returns 1 where any failed, else 0.
+    """Train all materials below `groups_batch_dir`, `groups_max_workers` at a time; returns 1 where any failed, else 0.
 
-    A material that fails is reported and costs itself alone. Without `groups_verbose` each has one line when it begins
-    and one when it ends. One at a time is trained in this process, several in one process each.
+    A material that fails is reported and costs itself alone; the summary is in `groups_save_dir` however the batch ends.
     """
-    folders = material_folders(Path(config.run.groups_batch_dir))
-    save_root = require_writable_folder(config.run.groups_save_dir)
-    materials = [
-        # The folders are not given by hand, so that no material calls them without effect.
-        replace(
-            config, run=replace(config.run, data_dir=os.path.abspath(folder), save_dir=str(save_root / folder.name))
-        )
-        for folder in folders
-    ]
-    log = BatchLog([folder.name for folder in folders])
+    run = config.run
+    # Absolute, as the processes' own working folders may be others.
+    save_dir = Path(run.groups_save_dir).absolute()
+    found = find_materials(Path(run.groups_batch_dir), save_dir, get_texture_config())
+    require_writable_folder(save_dir)
+    jobs = group_jobs(config, found, save_dir)
+    board = Board(jobs, run.groups_max_workers)
+    lines = BatchLines(board, run.groups_resume)
+    summary = Summary(board, found, save_dir, " ".join(["python", *map(command_path, sys.argv)]))
+    renamed = {job.name: str(job.folder) for job in jobs if job.folder != save_dir / job.name}
+    lines.found(found, renamed)
+
+    def tell(index: int, what: What, value: object) -> None:
+        group = board.take(index, what, value)
+        lines.told(group, what, value)
+        summary.told(what in ENDS)
+
+    state = "interrupted"
     try:
-        if config.run.groups_max_workers > 1 and len(materials) > 1:
-            train_in_processes(materials, config.run.groups_max_workers, config.run.groups_verbose, log.tell)
-        else:
-            for index, material in enumerate(materials):
-                log.tell(index, "started", "")
-                train_material(material, None if config.run.groups_verbose else io.StringIO(), partial(log.tell, index))
+        with LiveTable(board, console):
+            run_local(jobs, run.groups_max_workers, run.groups_verbose, tell)
+        state = "ended"
     finally:
-        log.summary(save_root)
-    return 1 if log.failed else 0
+        lines.summary(Path(run.groups_save_dir), found, summary.page if summary.write(state) else None)
+    return 1 if board.of("failed") else 0

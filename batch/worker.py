@@ -1,100 +1,261 @@
-"""One material of a batch: in this process, or as what a process of its own runs."""
+"""One group of a batch, from its images to its exports, in a process of its own.
+
+PyTorch is loaded when a group is to be trained, so that one that is kept, or has no images, waits for nothing.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import io
-import os
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
 
 import utils.threads  # noqa: F401, before torch
+from batch.content import group_content
+from batch.jobs import Job, JobTell, Progress
+from batch.output import output_to_log
+from batch.record import Beginning, GroupRecord, begin, checkpoints, write_record
+from batch.thumbnail import write_thumbnail
+from configs import Config, config_from_dict, early_stop_acts, effective_early_stop_interval
+from dataset import TextureSet, get_texture_config, load_texture_set
+from formats.manifest import read_manifest
+from images.inputs import material_maps
+from utils.errors import UserError, describe_os_error
+from utils.files import require_writable_folder
+from utils.interrupt import Interrupted
 
-# isort: split
-import torch
+if TYPE_CHECKING:
+    from training.checkpoint import Checkpoint
 
-from configs import Config
-from dataset import load_texture_set
-from reporting.console import console
-from training.run import memory_error, train
-from utils.errors import UserError
-from utils.interrupt import Interrupted, signals_raise
+Prepare = Callable[[Config], Config]
+"""Sets the process up for a training, its threads and device, and returns the settings with what that changes."""
+LOCK_NAME = ".group.lock"
+LOCK_WAIT_S = 90.0
+"""How long a group waits for a process of an earlier batch that is still saving it."""
 
-Tell = Callable[[str, str], None]
-"""Takes what happened and a text: note, line (of a run's output), done (the folder), failed (the cause) or
-interrupted (what was saved)."""
+
+def run_job(job: Job, verbose: bool, tell: JobTell, prepare: Prepare | None = None) -> bool:
+    """Train a group, or keep what is finished of it, with its output in its log; returns whether that worked.
+
+    How it ended is told in any case, and a failure's traceback goes to the log; with `verbose` the lines of its output
+    are told too. `prepare` is called before PyTorch is used. A signal has the training saved and is raised again.
+    """
+    began = time.perf_counter()
+    try:
+        require_writable_folder(job.folder)
+        with (
+            output_to_log(job.log_path, (lambda line: tell("line", line)) if verbose else None),
+            group_lock(job.folder),
+        ):
+            return _run(job, tell, prepare, began)
+    except UserError as error:
+        # No folder for it, no log, or no lock.
+        tell("failed", str(error))
+        return False
+
+
+def _run(job: Job, tell: JobTell, prepare: Prepare | None, began: float) -> bool:
+    """Do what `run_job` says where the group's folder is held."""
+    record: GroupRecord | None = None
+
+    def keep_record(state: str, **fields: object) -> None:
+        """Note how far the group is; where the disk is full a later batch finds it unfinished."""
+        if record:
+            taken_s = record.time_s + time.perf_counter() - began
+            with contextlib.suppress(UserError):
+                write_record(job.folder, replace(record, state=state, time_s=taken_s, **fields))  # type: ignore[arg-type]
+
+    try:
+        maps = material_maps(job.config.run.data_dir, list(get_texture_config()))
+        content = group_content(job.config, maps)
+        beginning = begin(job.folder, content, job.resume)
+        if beginning.note:
+            print(beginning.note)
+            tell("note", beginning.note)
+        if beginning.finished:
+            tell("kept", str(beginning.finished))
+            return True
+        record = GroupRecord(
+            job.name,
+            job.config.run.data_dir,
+            "running",
+            content.files,
+            content.maps,
+            content.settings,
+            beginning.earlier,
+            time_s=beginning.time_s,
+        )
+        write_record(job.folder, record)
+        texture_set = load_texture_set(job.config.run.data_dir, images=job.config.images)
+        record = replace(record, notices=list(texture_set.notices))
+        write_record(job.folder, record)
+        write_thumbnail(job.folder, texture_set)
+        folder = _train(job, texture_set, beginning, tell, prepare, began)
+        notices = [str(notice) for notice in read_manifest(folder).get("notices", ())]
+        for notice in notices:
+            if notice not in texture_set.notices:
+                # Of the training, such as that it diverged.
+                tell("note", notice)
+        keep_record("done", folder=folder.relative_to(job.folder).as_posix(), notices=notices)
+        tell("done", str(folder))
+        return True
+    except Interrupted as error:
+        keep_record("interrupted")
+        tell("interrupted", error.saved or _newest(job, record))
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        cause = _cause(error)
+        keep_record("failed", cause=cause)
+        tell("failed", cause)
+        return False
 
 
 @contextlib.contextmanager
-def _output_to(file: io.TextIOBase | None) -> Iterator[None]:
-    """Send what a run says to `file`; None: to the terminal, as usual."""
-    if file is None:
+def group_lock(folder: Path) -> Iterator[None]:
+    """Hold a group's folder while it is trained, so that two processes never write into it.
+
+    A process that is still saving, of a batch that was ended, is waited for. Raises `UserError` where one goes on. Network
+    drives without locks are used as they are.
+    """
+    lock = FileLock(folder / LOCK_NAME)
+    try:
+        lock.acquire(timeout=LOCK_WAIT_S, poll_interval=0.2)
+    except Timeout as error:
+        raise UserError(
+            f"another process trains into {folder}; wait until it has ended, or choose another groups_save_dir"
+        ) from error
+    except (NotImplementedError, OSError):
         yield
         return
-    console.file = file  # type: ignore[assignment]
     try:
         yield
     finally:
-        # Back to whatever stdout is.
-        console.file = None  # type: ignore[assignment]
+        lock.release()
 
 
-def train_material(config: Config, output: io.TextIOBase | None, tell: Tell) -> None:
-    """Train one material and tell how it ended; what a run says goes to `output`, or to the terminal where it is None.
+def _train(
+    job: Job, texture_set: TextureSet, beginning: Beginning, tell: JobTell, prepare: Prepare | None, began: float
+) -> Path:
+    """Train a group from its start or from a checkpoint; returns the last checkpoint's folder, with the exports."""
+    importing = time.perf_counter()
+    from training.progress import progress_told
+    from training.run import train
 
-    Notices of the material are told where the run's own lines are not to be seen. A signal is told and raised.
-    """
+    settings = prepare(job.config) if prepare else job.config
+    # A time budget is that of the group, and the first one of a process loads PyTorch for all.
+    began += time.perf_counter() - importing
+
+    def told(
+        phase: str, iteration: int, fraction: float, psnr_db: float | None = None, left_s: float | None = None
+    ) -> None:
+        tell("progress", Progress(iteration, fraction, psnr_db, left_s, phase))
+
+    with progress_told(told), _device_memory_given_back():
+        found = _usable_checkpoint(beginning, tell)
+        if found is None:
+            return train(settings, texture_set=texture_set, started=began)
+        path, saved = found
+        config = _resumed_config(settings, saved)
+        if _training_ended(config, saved):
+            tell("note", f"its training had ended with {path.parent}, which is exported now")
+            return _finish(config, path, saved, texture_set)
+        tell("note", f"goes on from iteration {saved.iteration} of {path.parent.parent.parent}")
+        return train(config, saved, path, texture_set=texture_set, started=began)
+
+
+@contextlib.contextmanager
+def _device_memory_given_back() -> Iterator[None]:
+    """Give back at the end what PyTorch keeps of a GPU's memory for later, since other processes may share it."""
+    import torch
+
     try:
-        started = time.perf_counter()
-        texture_set = load_texture_set(config.run.data_dir, images=config.images)
-        if isinstance(output, io.StringIO):
-            for notice in texture_set.notices:
-                tell("note", notice)
-        with _output_to(output):
-            folder = train(config, texture_set=texture_set, started=started)
-        tell("done", str(folder))
-    except Interrupted as error:
-        tell("interrupted", error.saved or "")
-        raise
-    except (UserError, OSError, MemoryError, RuntimeError) as error:
-        cause = str(memory_error(error) or error).strip().split("\n")[0]
-        tell("failed", cause or type(error).__name__)
-    except Exception as error:
-        # A bug keeps its traceback, and the other materials their turn.
-        traceback.print_exc()
-        tell("failed", f"{type(error).__name__}: {error}")
+        yield
+    finally:
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
 
 
-class _Lines(io.TextIOBase):
-    """A text file that tells every whole line that is written to it."""
+def _usable_checkpoint(beginning: Beginning, tell: JobTell) -> tuple[Path, Checkpoint] | None:
+    """Return the newest checkpoint that is whole."""
+    from training.checkpoint import load_checkpoint
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell_line, self._rest = tell, ""
-
-    def write(self, text: str) -> int:
-        *lines, self._rest = (self._rest + text).split("\n")
-        for line in lines:
-            self._tell_line("line", line)
-        return len(text)
+    for path in beginning.checkpoints:
+        try:
+            return path, load_checkpoint(path)
+        except UserError as error:
+            tell("note", f"{error}: an older one is tried" if path != beginning.checkpoints[-1] else str(error))
+    return None
 
 
-def work(config: Config, workers: int, verbose: bool, results: Connection) -> None:
-    """Train one material in this process, which has its share of the threads, and send what happens to `results`.
+def _resumed_config(config: Config, saved: Checkpoint) -> Config:
+    """Return a checkpoint's settings, grids found for a target among them, with what does not matter to the result."""
+    stored = config_from_dict(saved.config)
+    train = replace(
+        stored.train,
+        device=config.train.device,
+        save_interval=config.train.save_interval,
+        keep_checkpoints=config.train.keep_checkpoints,
+    )
+    export = replace(stored.export, report=config.export.report, compare_astc=config.export.compare_astc)
+    return replace(stored, run=config.run, train=train, export=export, given=config.given)
 
-    `workers`: processes that share the machine.
-    """
-    threads = max(1, torch.get_num_threads() // workers)
-    torch.set_num_threads(threads)
-    # The reader of exported files asks for it.
-    os.environ["OMP_NUM_THREADS"] = str(threads)
 
-    def tell(what: str, text: str) -> None:
-        # Whoever started this process may be gone.
-        with contextlib.suppress(OSError):
-            results.send((what, text))
+def _training_ended(config: Config, saved: Checkpoint) -> bool:
+    """Return whether a checkpoint is the end of its training, so that its exports alone are missing."""
+    from training.loop import stalled
+    from training.schedule import saved_schedule
 
-    # A terminal, a service manager and the batch itself may all send the same signal.
-    with signals_raise(once=True), contextlib.suppress(KeyboardInterrupt):
-        train_material(config, _Lines(tell) if verbose else io.StringIO(), tell)
+    if saved_schedule(saved, config.train).fraction >= 1:
+        return True
+    if not (early_stop_acts(config.train) and saved.history):
+        return False
+    at_last = saved.history[-1]["iteration"] == saved.iteration
+    interval, threshold_db = effective_early_stop_interval(config), config.train.early_stop_psnr_threshold
+    return at_last and stalled(saved.history, interval, threshold_db) is not None
+
+
+def _finish(config: Config, path: Path, saved: Checkpoint, texture_set: TextureSet) -> Path:
+    """Export a checkpoint whose training has ended, with figures, and with a report where the settings ask for one."""
+    from training.export_source import checkpoint_source
+    from training.exporting import export_material
+    from training.run_report import add_similarity, report_checkpoint
+
+    folder, run_dir = path.parent, path.parent.parent.parent
+    export = export_material(checkpoint_source(saved), folder, texture_set)
+    if config.export.report:
+        report_checkpoint(run_dir, saved, export, folder, texture_set)
+    else:
+        add_similarity(export, folder, texture_set)
+    return folder
+
+
+def _newest(job: Job, record: GroupRecord | None) -> str:
+    """Return the folder of the newest checkpoint of what is trained, empty where there is none."""
+    found = checkpoints(job.folder, record.earlier) if record else []
+    return str(found[0].parent) if found else ""
+
+
+def _cause(error: Exception) -> str:
+    """Return one line on why a group failed."""
+    if "torch" in sys.modules:
+        from training.run import memory_error
+
+        error = memory_error(error) or error
+    elif isinstance(error, MemoryError):
+        error = UserError("not enough memory; use smaller images, or lower groups_max_workers")
+    if isinstance(error, UserError):
+        text = str(error)
+    elif isinstance(error, OSError):
+        text = describe_os_error(error, error.filename or "the system")
+    elif isinstance(error, RuntimeError):
+        text = str(error)
+    else:
+        text = f"{type(error).__name__}: {error}"
+    return text.strip().split("\n")[0] or type(error).__name__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from formats.cell_decoding import plan_cells
 from formats.lattice import Store, TexelDecoding
 from formats.network import Workspace, one_matrix_thread
 from formats.taps import MipModel
+from utils.threads import processors
 
 MOST_THREADS = 8
 THREAD_TEXELS = 1 << 14
@@ -19,9 +19,7 @@ THREAD_TEXELS = 1 << 14
 
 def thread_count() -> int:
     """Return how many threads decode: the cores that this process may use, or OMP_NUM_THREADS where it is set."""
-    setting = os.environ.get("OMP_NUM_THREADS", "")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(int(setting), 1) if setting.isdecimal() else cores, MOST_THREADS)
+    return min(processors(), MOST_THREADS)
 
 
 def decode_mip(model: MipModel, store: Store, progress: Callable[[int], None] | None = None) -> None:

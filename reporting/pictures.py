@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from reporting.metrics import present_ranges
+from utils.threads import processors
 
 BACKGROUND = (28, 28, 30)
 INK = (235, 235, 235)
@@ -115,7 +115,7 @@ def contact_sheets(
     def draw(mip: int) -> bytes:
         return png_bytes(contact_sheet(references[mip], decoded[mip], present))
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(processors()) as pool:
         return dict(zip(decoded, pool.map(draw, decoded)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from reporting.metrics import flip, psnr
 from reporting.pictures import amplified_error, image_grid, png_bytes
 from reporting.rendering import render_plane, render_sphere
 from reporting.report import Picture, Section, Table
+from utils.threads import processors
 
 WINDOW = 400
 """Side of the shown part of a wall, texels and pixels."""
@@ -49,7 +49,7 @@ def render_beside(
         wall = render_plane(texels, present, normal_convention, rows=rows, columns=columns)
         return wall, render_sphere(texels, present, normal_convention, side=SPHERE, samples=2)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(processors()) as pool:
         renders = list(pool.map(render, (reference, *decoded.values())))
     names = ["reference", *decoded]
     figures = {

@@ -47,7 +47,7 @@ def ineffective(config: Config) -> list[str]:
         if found:
             lines.append(f"{', '.join(found)} {'has' if len(found) == 1 else 'have'} no effect {reason}")
 
-    batch = {"groups_batch_dir", "groups_save_dir", "groups_max_workers", "groups_verbose"}
+    batch = {"groups_batch_dir", "groups_save_dir", "groups_max_workers", "groups_verbose", "groups_resume"}
     if run.groups_batching:
         idle({"data_dir", "save_dir"}, "with groups_batching: see groups_batch_dir and groups_save_dir")
     else:

@@ -35,10 +35,10 @@ class ExportSource:
     """rgba8, true_rate, packed or packed_rgba8."""
     dds_mips: bool = True
     """All levels in the DDS files; False: the finest alone."""
-    notices: list[str] = field(default_factory=list)
-    """What whoever uses the export should know of the training."""
     map_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """`TextureSet.map_facts`: depth, range and content of the maps that are present."""
+    notices: list[str] = field(default_factory=list)
+    """What whoever uses the export should know of the training."""
 
 
 def checkpoint_source(saved: Checkpoint) -> ExportSource:

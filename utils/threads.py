@@ -13,6 +13,13 @@ if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
     os.environ["GOMP_SPINCOUNT"] = "20000"
 
 
+def processors() -> int:
+    """Return how many threads this process may keep busy: the cores it may use, or OMP_NUM_THREADS where it is set."""
+    setting = os.environ.get("OMP_NUM_THREADS", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(int(setting), 1) if setting.isdecimal() else cores
+
+
 class ThreadTuner:
     """Chooses between all threads and one while a clock is running.
 
