@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 import utils.threads  # noqa: F401, before torch
 from batch.content import group_content
 from batch.jobs import Job, JobTell, Progress
+from batch.names import RUN_FOLDER
 from batch.output import output_to_log
 from batch.record import Beginning, GroupRecord, begin, checkpoints, write_record
 from batch.thumbnail import write_thumbnail
@@ -27,7 +28,7 @@ from dataset import TextureSet, get_texture_config, load_texture_set
 from formats.manifest import read_manifest
 from images.inputs import material_maps
 from utils.errors import UserError, describe_os_error
-from utils.files import require_writable_folder
+from utils.files import remove_leftovers, require_writable_folder
 from utils.interrupt import Interrupted
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def run_job(job: Job, verbose: bool, tell: JobTell, prepare: Prepare | None = No
             output_to_log(job.log_path, (lambda line: tell("line", line)) if verbose else None),
             group_lock(job.folder),
         ):
+            # Groups may lie below others; only run folders are this group's alone.
+            remove_leftovers(job.folder, RUN_FOLDER)
             return _run(job, tell, prepare, began)
     except UserError as error:
         # No folder for it, no log, or no lock.

@@ -62,6 +62,8 @@ class Checkpoint:
     """Fields of `training.schedule.Schedule`; empty in files of version 1."""
     map_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """`TextureSet.map_facts` of the material; empty in files of earlier releases."""
+    notices: list[str] = field(default_factory=list)
+    """What whoever uses the model should know of its training; empty in files of earlier releases."""
 
 
 def checkpoint_folder(run_dir: Path, iteration: int) -> Path:
@@ -198,7 +200,7 @@ def damaged(path: Path, problem: str) -> str:
 
 
 _FIELDS: dict[str, Any] = {
-    name: (hint, None if name in ("fingerprint", "schedule", "map_facts") else ...)
+    name: (hint, None if name in ("fingerprint", "schedule", "map_facts", "notices") else ...)
     for name, hint in typing.get_type_hints(Checkpoint).items()
 }
 _Fields = create_model(

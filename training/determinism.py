@@ -25,15 +25,16 @@ def repeatable(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    before = torch.get_deterministic_debug_mode()
     workspace = os.environ.get(WORKSPACE_VARIABLE)
     if workspace not in WORKSPACES:
         os.environ[WORKSPACE_VARIABLE] = WORKSPACES[0]
-    torch.use_deterministic_algorithms(True)
+    # As `use_deterministic_algorithms` does, which loads a compiler that nothing here uses, for seconds.
+    torch.set_deterministic_debug_mode("error")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.set_deterministic_debug_mode(before)
         if workspace is None:
             del os.environ[WORKSPACE_VARIABLE]
         else:

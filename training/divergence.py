@@ -112,8 +112,7 @@ class LastGood:
         if lost_db >= COLLAPSE_DB or (lost_db >= LOST_DB and psnr_db < self.floor_db):
             raise Diverged(f"PSNR fell from {with_unit(self.best_db)} to {with_unit(psnr_db)}")
         self.best_db = max(self.best_db, psnr_db)
-        trained = self.session.iteration - self.first
-        if psnr_db < self.floor_db - LOST_DB and trained >= SETTLING_ITERATIONS and not self._noted:
+        if self._is_useless(psnr_db) and not self._noted:
             # No reason to end it: learning rates fall, and it may yet learn.
             self._noted = True
             say("note", f"at iteration {self.session.iteration} {self._useless(psnr_db)}")
@@ -152,12 +151,15 @@ class LastGood:
         )
 
     def note_useless(self) -> None:
-        """Say where the run ends no better than the maps' mean colours, and add it to the run's notices."""
+        """Say where the run ends far from the maps' mean colours, and add it to the run's notices."""
         history = self.session.history
-        if history and history[-1]["psnr_db"] < self.floor_db:
+        if history and self._is_useless(history[-1]["psnr_db"]):
             line = self._useless(history[-1]["psnr_db"])
             self.session.notices.append(line)
             say("note", line)
+
+    def _is_useless(self, psnr_db: float) -> bool:
+        return psnr_db < self.floor_db - LOST_DB and self.session.iteration - self.first >= SETTLING_ITERATIONS
 
     def _useless(self, psnr_db: float) -> str:
         settings = self.session.config.train

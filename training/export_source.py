@@ -53,6 +53,7 @@ def checkpoint_source(saved: Checkpoint) -> ExportSource:
         config.export.storage,
         config.export.dds_mips,
         saved.map_facts,
+        saved.notices,
     )
 
 

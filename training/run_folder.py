@@ -76,6 +76,7 @@ def session_checkpoint(session: Session, schedule: Schedule, to_host: bool = Tru
                 "lineage": session.lineage,
                 "schedule": plain_values(schedule),
                 "map_facts": session.texture_set.map_facts,
+                "notices": session.notices,
             },
             to_host,
         )

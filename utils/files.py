@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from utils.errors import UserError, describe_os_error
+
+LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}(?:\.\w+)?")
+"""Names of files and folders that are being written aside, and of those that a process left when it was killed."""
 
 
 @contextmanager
@@ -36,6 +41,27 @@ def written_aside(path: str | os.PathLike) -> Iterator[Path]:
         raise UserError(describe_os_error(error, path)) from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: str | os.PathLike, into: re.Pattern[str]) -> int:
+    """Remove what killed processes have left half-written in a folder and in its sub-folders named like `into`, at any
+    depth in these; returns how much it was.
+
+    Only for folders that no other process writes into. What cannot be removed stays, as nothing reads it.
+    """
+    removed = 0
+    for parent, folders, files in os.walk(folder):
+        for name in filter(LEFTOVER.fullmatch, [*folders, *files]):
+            path = Path(parent, name)
+            if name in folders:
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    path.unlink()
+            removed += not path.exists()
+        at_top = Path(parent) == Path(folder)
+        folders[:] = [name for name in folders if not LEFTOVER.fullmatch(name) and (not at_top or into.fullmatch(name))]
+    return removed
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:

@@ -10,6 +10,10 @@ from pathlib import Path
 PARTS = {
     "fuzz": "mutated images, exports, checkpoints, settings and material files; bombs, pickles, paths",
     "disk": "a disk that fills up in the middle of each kind of write",
+    "kills": "kill -9 at random moments of runs and batches, many of them within a write",
+    "batch": "many groups, some poisoned, by one command; two workers against one",
+    "determinism": "the same bytes from fresh processes, resumed runs and batches, and on how many threads",
+    "divergence": "trainings that diverge, and the state that they end with",
 }
 """Names of the parts, each a module of this folder with a function `run`, and what each does."""
 
