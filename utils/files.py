@@ -50,7 +50,7 @@ def remove_leftovers(folder: str | os.PathLike, into: re.Pattern[str]) -> int:
     Only for folders that no other process writes into. What cannot be removed stays, as nothing reads it.
     """
     removed = 0
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(os.fspath(folder)):
         for name in filter(LEFTOVER.fullmatch, [*folders, *files]):
             path = Path(parent, name)
             if name in folders:

@@ -183,8 +183,7 @@ def _poisoned(poison: Callable[[Session], None] | None):
     if not poison:
         yield
         return
-    draw_before, noise_before = Session.training_step, Session.noise
-    done = []
+    noise_before, done = Session.noise, []
 
     def noise(session: Session, fraction: float):
         # Asked for before every step, from outside of it.
@@ -197,4 +196,4 @@ def _poisoned(poison: Callable[[Session], None] | None):
     try:
         yield
     finally:
-        Session.training_step, Session.noise = draw_before, noise_before  # type: ignore[method-assign]
+        Session.noise = noise_before  # type: ignore[method-assign]
