@@ -21,42 +21,168 @@ from images.mips import mip_count, mip_size
 from images.options import with_convention, with_opacity
 from images.reading import DecodedImage, image_size
 from images.sources import MaterialMaps, SourceImage
-from images.texture_types import TextureType
+from images.texture_types import UNUSED, OtherMap, PackedMaps, TextureTable, TextureType
 from utils.arguments import OneLineParser
 from utils.errors import UsageError, run_command
 
-ORM = ("arm", "orm", "occlusionroughnessmetallic", "occlusion_roughness_metallic")
-METAL_ROUGHNESS = ("metalroughness", "metallicroughness", "metallic_roughness")
 
+def get_texture_config() -> TextureTable:
+    """The seven types in canonical order, packed files, and maps that are known and not trained.
 
-def get_texture_config() -> tuple[TextureType, ...]:
-    """The seven types in canonical order; the one place to add a keyword of your own."""
-    return (
-        TextureType(
-            "diffuse", ("diffuse", "albedo", "color", "diff", "basecolor", "base_color", "col"), ("d",), coding="srgb"
+    The one place to add a keyword of your own; `images/texture_types.py` says how keywords are written.
+    """
+    return TextureTable(
+        (
+            TextureType(
+                "diffuse",
+                (
+                    *("diffuse", "albedo", "color", "colour", "diff", "base_color", "base_colour", "col"),
+                    *("base_col", "base_map", "main_tex", "alb", "dif"),
+                ),
+                ("d", "bc", "d###"),
+                coding="srgb",
+            ),
+            TextureType(
+                "normal",
+                ("normal", "normals", "nor", "nrm", "norm", "nml", "ddn"),
+                ("n", "n###"),
+                lesser=("normal_bump",),
+                directx_words=("dx", "directx", "d3d"),
+                opengl_words=("gl", "ogl", "opengl"),
+                coding="normal",
+            ),
+            TextureType(
+                "roughness", ("roughness", "rough", "rgh"), ("r",), inverted=("glossiness", "gloss", "smoothness")
+            ),
+            TextureType("occlusion", ("occlusion", "ao", "ambient", "occ")),
+            TextureType("metallic", ("metallic", "metalness", "met"), ("m", "metal")),
+            TextureType(
+                "specular",
+                ("specular", "spec", "specularity", "specular_level"),
+                ("s", "s###"),
+                lesser=("reflection", "reflect", "refl", "reflectivity"),
+            ),
+            TextureType(
+                "displacement",
+                ("displacement", "disp", "displace", "displ"),
+                ("h", "b###"),
+                lesser=("height", "parallax", "bump"),
+                inverted=("depth",),
+                guessed=("depth",),
+            ),
         ),
-        TextureType(
-            "normal",
-            ("normal", "nor_gl", "normalgl", "normal_gl", "nor", "nrm"),
-            ("n",),
-            coding="normal",
-            directx_keywords=("nor_dx", "normaldx", "normal_dx", "normal-dx", "normaldirectx", "normal_directx"),
+        packed=(
+            PackedMaps(
+                (
+                    *("arm", "orm", "occlusion_roughness_metallic", "occlusion_roughness_metalness"),
+                    *("ao_roughness_metallic", "ao_roughness_metalness"),
+                ),
+                ("occlusion", "roughness", "metallic"),
+            ),
+            # Names that are a part of occlusionRoughnessMetallic keep its channels, as in glTF.
+            PackedMaps(
+                (
+                    *("metalroughness", "metallic_roughness", "roughness_metallic"),
+                    *("metalness_roughness", "roughness_metalness"),
+                ),
+                (UNUSED, "roughness", "metallic"),
+            ),
+            PackedMaps(("occlusion_roughness", "ao_roughness"), ("occlusion", "roughness", UNUSED)),
+            PackedMaps(
+                ("rma", "rmo", "roughness_metallic_ao", "roughness_metallic_occlusion"),
+                ("roughness", "metallic", "occlusion"),
+            ),
+            PackedMaps(
+                ("mra", "mro", "metallic_roughness_ao", "metallic_roughness_occlusion"),
+                ("metallic", "roughness", "occlusion"),
+            ),
+            PackedMaps(("amr", "omr", "occlusion_metallic_roughness"), ("occlusion", "metallic", "roughness")),
+            PackedMaps(("ormh",), ("occlusion", "roughness", "metallic", "displacement")),
+            PackedMaps(("rmah",), ("roughness", "metallic", "occlusion", "displacement")),
+            PackedMaps(("ord", "orh"), ("occlusion", "roughness", "displacement")),
+            PackedMaps(("mask_map", "mads"), ("metallic", "occlusion", "detail mask", "smoothness")),
+            PackedMaps(
+                (
+                    *("metallic_smoothness", "metalness_smoothness", "metallic_gloss", "metallic_glossiness"),
+                    "metalsmoothness",
+                ),
+                ("metallic", UNUSED, UNUSED, "smoothness"),
+            ),
+            PackedMaps(("specularsmoothness",), ("specular", "specular", "specular", "smoothness")),
+            PackedMaps(
+                ("specularglossiness", "speculargloss", "specgloss"), ("specular", "specular", "specular", "glossiness")
+            ),
+            PackedMaps(
+                (
+                    *("albedotransparency", "albedoalpha", "albedoopacity", "basecoloralpha", "basecoloropacity"),
+                    *("basecolortransparency", "coloralpha", "coloropacity", "diffusealpha", "diffuseopacity"),
+                ),
+                ("diffuse", "diffuse", "diffuse", "opacity"),
+            ),
+            PackedMaps(
+                ("albedosmoothness", "basecolorsmoothness", "diffusesmoothness"),
+                ("diffuse", "diffuse", "diffuse", "smoothness"),
+            ),
+            PackedMaps(("normalheight", "normaldisplacement"), ("normal", "normal", "normal", "displacement")),
+            PackedMaps(("ddna",), ("normal", "normal", "normal", "smoothness")),
         ),
-        TextureType(
-            "roughness",
-            ("roughness", "rough"),
-            ("r",),
-            packed={**dict.fromkeys(ORM, 1), **dict.fromkeys(METAL_ROUGHNESS, 1)},
+        others=(
+            OtherMap(
+                "emissive",
+                ("emissive", "emission", "emit", "glow", "luma", "self_illum", "self_illumination"),
+                ("e",),
+                qualifiers=("emissive", "emission"),
+            ),
+            OtherMap(
+                "opacity", ("opacity", "alpha", "transparency", "cutout", "alpha_masked", "opacity_mask", "alpha_mask")
+            ),
+            OtherMap("mask", ("mask", "masks")),
+            OtherMap("clearcoat", ("clear_coat",), qualifiers=("clear_coat",)),
+            OtherMap("coat", ("coat",), qualifiers=("coat",)),
+            OtherMap("sheen", ("sheen", "fuzz"), qualifiers=("sheen", "fuzz")),
+            OtherMap(
+                "transmission",
+                ("transmission", "transmissive", "translucency", "translucent", "refraction"),
+                qualifiers=("transmission", "translucency", "refraction"),
+            ),
+            OtherMap(
+                "subsurface scattering",
+                ("subsurface", "sss", "scattering", "scatter"),
+                qualifiers=("subsurface", "sss", "scattering"),
+            ),
+            OtherMap("thickness", ("thickness",)),
+            OtherMap("index of refraction", ("ior", "fresnel")),
+            OtherMap(
+                "anisotropy",
+                ("anisotropy", "anisotropic", "aniso", "anisotropy_level", "flow_map"),
+                qualifiers=("anisotropy", "anisotropic", "aniso"),
+            ),
+            OtherMap("iridescence", ("iridescence", "thin_film"), qualifiers=("iridescence", "thin_film")),
+            OtherMap(
+                "specular colour", ("specular_color", "specular_colour", "specular_tint", "spec_color", "spec_colour")
+            ),
+            OtherMap("diffuse lobe's roughness", ("base_diffuse_roughness",)),
+            OtherMap("bent normals", ("bent_normal", "bent_normals")),
+            OtherMap(
+                "normals in world or object space",
+                (
+                    *("world_normal", "world_normals", "world_space_normal", "world_space_normals", "normal_world"),
+                    *("object_normal", "object_normals", "object_space_normal", "object_space_normals"),
+                    *("normal_object", "normals_object", "normal_os", "normal_ws"),
+                ),
+            ),
+            OtherMap("detail map", ("detailmap", "detailalbedo", "detailnormal", "detailmask")),
+            OtherMap("cavity or curvature", ("cavity", "curvature")),
+            OtherMap(
+                "identifiers",
+                ("material_id", "mat_id", "color_id", "colour_id", "vertex_color", "vertex_colour"),
+                ("id",),
+            ),
+            OtherMap("light map", ("lightmap", "light_map")),
+            OtherMap("preview", ("thumbnail", "thumbnails", "thumb", "thumbs", "preview", "previews"), anywhere=True),
+            OtherMap("rendering", ("render", "rendered", "screenshot")),
         ),
-        TextureType("occlusion", ("occlusion", "ao", "ambient"), packed=dict.fromkeys(ORM, 0)),
-        TextureType(
-            "metallic",
-            ("metallic", "metalness"),
-            ("m", "metal"),
-            packed={**dict.fromkeys(ORM, 2), **dict.fromkeys(METAL_ROUGHNESS, 2)},
-        ),
-        TextureType("specular", ("specular",), ("s",)),
-        TextureType("displacement", ("displacement", "disp", "height", "depth", "bump"), ("h",)),
+        proper_names=("ambientcg",),
     )
 
 

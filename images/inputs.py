@@ -1,174 +1,108 @@
-"""What users name as a material: a folder of images, and all materials that lie below a folder."""
+"""What users name as a material: a folder of images, one material of a glTF file; and all that lie below a folder."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from images.detection import find_maps
-from images.folders import Listing, find_map_folder, largest_of_one, list_folder, used_folders
+from images.folders import Listing, find_map_folder, largest_of_one, list_folder
+from images.gltf import GLTF_SUFFIXES, gltf_maps, split_reference
+from images.material_file import MATERIAL_FILE, described_maps, read_material_file
+from images.paths import unique_name
+from images.search import MaterialInput, Search
 from images.sources import MaterialMaps
-from images.texture_types import TextureType
+from images.texture_types import TextureTable
 from utils.errors import UserError
 
 
-@dataclass(frozen=True)
-class MaterialInput:
-    """One of the materials below a folder."""
+def material_maps(data_dir: str | Path, types: TextureTable) -> MaterialMaps:
+    """Find the maps of one material: of a folder of images, or of `FILE.gltf`, `FILE.glb` or `FILE.glb#MATERIAL`.
 
-    name: str
-    """Its path below that folder, with `/` on every system; unique whatever the case of its letters."""
-    data_dir: str
-    """What `material_maps` takes, absolute."""
-
-
-def material_maps(data_dir: str | Path, types: Sequence[TextureType]) -> MaterialMaps:
-    """Find the maps of one material: a folder of images, or one whose images lie in a folder of it.
-
+    A folder says itself what its files are by a material.json, or the names of its images do. One without images may
+    hold them in folders of its own, or as one glTF file.
     Raises `UserError` where no file, or two equal ones, could give a map, and where there are several materials.
     """
+    reference = split_reference(data_dir)
+    if reference:
+        return gltf_maps(*reference, types)
     folder = Path(data_dir)
     listing = list_folder(folder)
+    if MATERIAL_FILE not in listing.files:
+        return _maps_by_name(listing, types)
+    described = read_material_file(folder)
+    images = [*listing.images, *listing.unread_images]
+    if described.maps is not None:
+        return described_maps(folder, described, types, images)
+    ignored = described.ignored(images)
+    files = tuple(name for name in listing.files if name not in ignored and name != MATERIAL_FILE)
+    maps = _maps_by_name(replace(listing, files=files), types, ignored)
+    if "normal" in maps.sources and described.normal_convention:
+        directx = described.normal_convention == "directx"
+        maps.sources["normal"] = replace(maps.sources["normal"], directx=directx, convention_named=True)
+    return replace(maps, name=described.name or maps.name)
+
+
+def input_exists(data_dir: str | Path) -> bool:
+    """Whether there is a folder or a glTF file of this name; it may hold no material."""
+    reference = split_reference(data_dir)
+    return reference[0].is_file() if reference else Path(data_dir).is_dir()
+
+
+def _maps_by_name(listing: Listing, types: TextureTable, ignored: set[str] | frozenset = frozenset()) -> MaterialMaps:
+    """Find the maps of a folder by the names of its images, or of those in the folders in it."""
+    folder = listing.path
     if listing.holds_maps(types):
-        return find_maps(folder, types)
+        return find_maps(folder, types, ignored)
     name = folder.resolve().name or "material"
-    within = find_map_folder(listing, types)
+    beside_gltf = any(file.lower().endswith(GLTF_SUFFIXES) for file in listing.files)
+    # The folders beside a glTF file hold the images that it names.
+    within = None if beside_gltf else find_map_folder(listing, types)
     if within:
         if within.sources:
             return MaterialMaps(name, within.sources, notices=list(within.notices))
-        maps = find_maps(within.folder, types)
+        maps = _moved(find_maps(within.folder, types), within.folder.relative_to(folder))
         return replace(maps, name=name, notices=[*within.notices, *maps.notices])
-    found = {one.name: one.data_dir for one in material_inputs(folder, types) if not _same(one.data_dir, folder)}
+    own = os.path.abspath(folder)
+    found = {one.name: one.data_dir for one in Search(folder, types).materials() if one.data_dir != own}
     if not found:
-        return find_maps(folder, types)
+        return find_maps(folder, types, ignored)
     chosen = next(iter(found)) if len(found) == 1 else largest_of_one(list(found))
     if chosen is None:
         shown = ", ".join(list(found)[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
         raise UserError(
-            f"{folder} holds {len(found)} materials in its folders ({shown}); name one of them, or train them all: "
-            f"--groups_batching --groups_batch_dir {folder}"
+            f"{folder} holds {len(found)} materials, not one ({shown}); name one of them, such as "
+            f"{next(iter(found.values()))}, or train them all: --groups_batching --groups_batch_dir {folder}"
         )
     others = [other for other in found if other != chosen]
     notice = f"the maps lie in {chosen}" + (f", the largest; not used: {', '.join(others)}" if others else "")
     maps = material_maps(found[chosen], types)
+    if split_reference(found[chosen]) is None:
+        maps = _moved(maps, Path(found[chosen]).relative_to(own))
     return replace(maps, name=name, notices=[notice, *maps.notices])
 
 
+def _moved(maps: MaterialMaps, folder: Path) -> MaterialMaps:
+    """Return maps whose other files lie in a folder of the material's own."""
+    return replace(maps, others={(folder / name).as_posix(): what for name, what in maps.others.items()})
+
+
 def material_inputs(
-    batch_dir: Path, types: Sequence[TextureType], excluded: Sequence[Path] = (), notices: list[str] | None = None
+    batch_dir: Path, types: TextureTable, excluded: Sequence[Path] = (), notices: list[str] | None = None
 ) -> list[MaterialInput]:
-    """Find all materials below a folder at any depth, sorted by name.
+    """Find all materials below a folder at any depth, and those of the glTF files there, sorted by name.
 
     Folders `excluded`, such as the one for results, are left out with all below them, and so are hidden ones, those of
-    training runs and what systems keep for themselves. Sentences on folders that are left out go to `notices`.
-    Folders of images whose names say nothing are listed too: loading them tells what is missing.
+    training runs and what systems keep for themselves. Sentences on what is left out go to `notices`.
+    What looks like a material but cannot be read is listed too, and so is a folder directly in `batch_dir` with no
+    material in it: loading it tells what is missing.
     Raises `UserError` where `batch_dir` cannot be read.
     """
-    notices = notices if notices is not None else []
-    found = sorted(_walk(batch_dir, types, excluded, notices), key=lambda one: (one.name.casefold(), one.name))
+    search = Search(batch_dir, types, excluded, notices)
     taken: set[str] = set()
-    unique = []
-    for one in found:
-        unique.append(replace(one, name=_unique(one.name, taken)))
-    return unique
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    """Return the name with the first number that makes it unique among `taken`, which it joins."""
-    candidate, number = name, 2
-    while candidate.casefold() in taken:
-        candidate, number = f"{name}_{number}", number + 1
-    taken.add(candidate.casefold())
-    return candidate
-
-
-def _walk(
-    batch_dir: Path, types: Sequence[TextureType], excluded: Sequence[Path], notices: list[str]
-) -> list[MaterialInput]:
-    """Return the materials of a folder and of all folders in it, each folder once whatever links lead to it."""
-    root = Path(os.path.abspath(batch_dir))
-    own_name = root.resolve().name or "material"
-    left_out = {_identity(path) for path in excluded if not _is_within(root, path)}
-    seen: dict[tuple[int, int] | str, str] = {}
-    # Links come last, so that a folder goes by its own name where it lies in the tree itself.
-    waiting: list[tuple[str, Path]] = [("", root)]
-    linked: list[tuple[str, Path]] = []
-    named, unnamed = [], []
-    while waiting or linked:
-        path_name, path = waiting.pop() if waiting else linked.pop()
-        try:
-            path_name.encode()
-        except UnicodeEncodeError:
-            notices.append(f"left out {ascii(path_name)}: its name is no valid text, rename it")
-            continue
-        identity = _identity(path)
-        if identity in left_out:
-            continue
-        if identity in seen:
-            notices.append(f"left out {path_name}: it is the same folder as {seen[identity] or 'the one it lies in'}")
-            continue
-        seen[identity] = path_name
-        try:
-            listing = list_folder(path)
-        except UserError as error:
-            if path == root:
-                raise
-            notices.append(f"left out {path_name}: {error}")
-            continue
-        if listing.is_run:
-            continue
-        inner = set(listing.folders)
-        material = listing.holds_maps(types)
-        if not material:
-            within = _maps_within(listing, types, left_out)
-            material, inner = bool(within), inner - within
-        if material:
-            named.append(MaterialInput(path_name or own_name, str(path)))
-        elif listing.images or listing.unread_images:
-            unnamed.append(MaterialInput(path_name or own_name, str(path)))
-        for name in sorted(inner, reverse=True):
-            entry = f"{path_name}/{name}" if path_name else name, path / name
-            (linked if name in listing.links else waiting).append(entry)
-    # Pictures beside folders of maps are previews or references.
-    parents = {str(parent) for one in named for parent in Path(one.data_dir).parents}
-    for one in unnamed:
-        if one.data_dir in parents:
-            notices.append(f"no known keyword in the names of the images in {one.name}, left out beside its folders")
-        else:
-            named.append(one)
-    return named
-
-
-def _maps_within(listing: Listing, types: Sequence[TextureType], left_out: set[tuple[int, int] | str]) -> set[str]:
-    """Return the folders that hold the maps of the folder they lie in, nothing where there are none."""
-    if left_out:
-        kept = (name for name in listing.folders if _identity(listing.path / name) not in left_out)
-        listing = replace(listing, folders=tuple(kept))
-    try:
-        found = find_map_folder(listing, types)
-    except UserError:
-        # A folder that cannot be read is named when its turn comes.
-        return set()
-    return used_folders(listing, found) if found else set()
-
-
-def _same(data_dir: str, folder: Path) -> bool:
-    return os.path.abspath(folder) == data_dir
-
-
-def _identity(path: Path) -> tuple[int, int] | str:
-    """What tells a folder from all others, whatever path leads to it."""
-    try:
-        status = os.stat(path)
-        if status.st_ino:
-            return status.st_dev, status.st_ino
-    except OSError:
-        pass
-    return os.path.normcase(os.path.realpath(path))
-
-
-def _is_within(path: Path, folder: Path) -> bool:
-    """Whether `path` is `folder` or lies below it."""
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+    return [
+        replace(one, name=unique_name(one.name, taken))
+        for one in sorted([*search.materials(), *search.empty()], key=lambda one: (one.name.casefold(), one.name))
+    ]

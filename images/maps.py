@@ -57,12 +57,13 @@ def map_texels(image: np.ndarray, texture: TextureType, source: MapSource, flip_
     elif texture.count == 1 and found.texels.shape[2] == 3:
         found.texels = _single_channel(found.texels, texture, name, found.notices)
     if source.factor and not (texture.name == "displacement" and found.texels.dtype == np.float32):
-        found.texels = _multiplied(found.texels, texture, source.factor)
-        found.notices.append(f"{texture.name}: {name} is multiplied by {_numbers(source.factor)}")
+        found.texels = _multiplied(found.texels, texture, source.factor, source.offset)
+        added = f", and {source.offset:g} is added" if source.offset else ""
+        found.notices.append(f"{texture.name}: {name} is multiplied by {_numbers(source.factor)}{added}")
     if source.inverted:
         found.texels = _applied(found.texels, lambda values: 1 - values)
         if found.range:
-            found.range = -found.range[0], -found.range[1]
+            found.range = -found.range[1], -found.range[0]
         found.notices.append(f"{texture.name}: {source} is inverted, to 1 minus its values")
     if flip_green:
         found.texels = np.concatenate(
@@ -146,8 +147,11 @@ def _applied(texels: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -
     return np.floor(table * most + 0.5).astype(texels.dtype)[texels]
 
 
-def _multiplied(texels: np.ndarray, texture: TextureType, factor: Sequence[float]) -> np.ndarray:
-    """Multiply a map: colour in linear light, normals as vectors that stay at length 1, else the values."""
+def _multiplied(texels: np.ndarray, texture: TextureType, factor: Sequence[float], offset: float = 0.0) -> np.ndarray:
+    """Multiply a map: colour in linear light, normals as vectors that stay at length 1, else the values.
+
+    `offset` is added to values afterwards.
+    """
     factors = np.broadcast_to(np.asarray(factor, np.float32), (texture.count,))
     if texture.coding == "normal":
         most = peak(texels)
@@ -159,7 +163,7 @@ def _multiplied(texels: np.ndarray, texture: TextureType, factor: Sequence[float
         return out
 
     def function(values: np.ndarray, by: np.float32) -> np.ndarray:
-        return linear_to_srgb(srgb_to_linear(values) * by) if texture.coding == "srgb" else values * by
+        return linear_to_srgb(srgb_to_linear(values) * by) if texture.coding == "srgb" else values * by + offset
 
     parts = [
         _applied(texels[..., channel], lambda values, by=by: function(values, by))  # type: ignore[misc]
