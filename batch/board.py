@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from batch.jobs import Job, Progress, What
+from batch.jobs import SAVING, Job, Progress, What
 from batch.record import read_record
 from formats.figures import State as FigureState
 from formats.figures import figure
@@ -95,6 +95,9 @@ class Board:
             group.state, group.where, group.began_s, group.progress = "running", str(value), time.perf_counter(), None
         elif what == "progress" and isinstance(value, Progress):
             group.progress = value
+        elif what == "note" and value == SAVING:
+            # Of the moment alone.
+            pass
         elif what in ("note", "retried"):
             group.notes.append(str(value) if what == "note" else f"begun again: {value}")
         elif what in ("done", "kept"):

@@ -30,6 +30,8 @@ from configs import Config
 What = Literal["started", "progress", "note", "line", "done", "kept", "failed", "interrupted", "retried"]
 ENDS: tuple[What, ...] = ("done", "kept", "failed", "interrupted")
 """What a job ends with."""
+SAVING = "is being saved; a second Ctrl-C ends at once"
+"""Note on a job that is trained where the batch is interrupted."""
 LOG_NAME = "log.txt"
 """Full output of a group, in its folder."""
 

@@ -52,7 +52,7 @@ class BatchLines:
             self._say_start(group, title)
         self.unsaid.discard(index)
         if what in ("note", "retried"):
-            say("note", f"{name}: {group.notes[-1]}")
+            say("note", f"{name}: {value if what == 'note' else group.notes[-1]}")
         elif what == "line":
             if self.board.workers > 1:
                 say(name, value)

@@ -120,9 +120,9 @@ class LiveTable:
             left = "" if progress.left_s is None else duration(progress.left_s)
         else:
             psnr = psnr_text(group)
-        state = group.state + (f" on {group.where}" if group.where and group.state == "running" else "")
-        if group.state == "running" and progress and progress.phase != "training":
-            state = progress.phase
+        state: str = group.state
+        if group.state == "running":
+            state = ("starting" if progress is None else progress.phase) + (f" on {group.where}" if group.where else "")
         taken = "" if group.state == "waiting" else duration(group.elapsed_s())
         return [
             Text(group.job.name),

@@ -16,8 +16,10 @@ from utils.errors import UserError, describe_os_error
 
 def append_to_log(path: Path, text: str) -> None:
     """Add text to a group's log if that can be done; a log that cannot be written stops nothing."""
-    with contextlib.suppress(OSError), path.open("a", encoding="utf-8", errors="replace") as file:
-        file.write(text)
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8", errors="replace") as file:
+            file.write(text)
 
 
 class _Lines(io.TextIOBase):

@@ -156,6 +156,7 @@ def _template() -> Template:
         "link": lambda path: quote(str(path)),
         "duration": duration,
         "db": decibels,
+        "moment": lambda text: str(text)[:19].replace("T", " "),
         "bytes": lambda count: f"{count / 1024:,.0f} KB" if count < 1 << 20 else f"{count / (1 << 20):,.1f} MB",
     }
     return environment.get_template("summary.html.j2")

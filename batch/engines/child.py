@@ -11,15 +11,19 @@ import os
 import queue
 import signal
 import threading
+import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from batch.jobs import Job, What
+from batch.output import append_to_log
 from configs import Config
 from utils.interrupt import signals_raise
 
 GRACE_S = 60.0
-"""Time that a process has to save its checkpoint where the batch is interrupted, seconds."""
+"""Time that processes have to save their checkpoints where the batch is interrupted, seconds."""
+ALONE_S = 600.0
+"""Time after which a process whose batch is over or gone ends, whatever it is at, seconds."""
 STOP = "stop"
 """What the batch sends to have a training saved and ended."""
 
@@ -91,7 +95,7 @@ class _Listener:
             self._jobs.put(None)
             self._interrupt()
             # Whatever hangs, no process outlives its batch for long.
-            threading.Event().wait(GRACE_S)
+            threading.Event().wait(ALONE_S)
             os._exit(1)
 
     def _interrupt(self) -> None:
@@ -121,7 +125,12 @@ def work(number: int, workers: int, verbose: bool, connection: Connection) -> No
 
 
 def _run(job: Job, number: int, workers: int, verbose: bool, tell: Callable[[What, object], None]) -> bool:
-    from batch.worker import run_job
+    try:
+        from batch.worker import run_job
+    except Exception as error:
+        append_to_log(job.log_path, traceback.format_exc())
+        tell("failed", f"{type(error).__name__}: {error}")
+        return False
 
     def prepare(config: Config) -> Config:
         from batch.sharing import share

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from batch.engines.child import GRACE_S, STOP, work
-from batch.jobs import ENDS, Job, Tell
+from batch.jobs import ENDS, SAVING, Job, Tell
 from batch.output import append_to_log
 
 MOST_JOBS = 25
@@ -134,7 +134,7 @@ def run_local(jobs: Sequence[Job], workers: int, verbose: bool, tell: Tell) -> N
         stopping = True
         for worker in team.values():
             if worker.job:
-                tell(worker.job.index, "note", "is being saved; a second Ctrl-C ends at once")
+                tell(worker.job.index, "note", SAVING)
             _send(worker, STOP)
         end = time.monotonic() + GRACE_S
         while team and time.monotonic() < end:
