@@ -10,7 +10,7 @@ from pathlib import Path
 from batch.names import RUN_FOLDER
 from images.folders import Listing, list_folder
 from images.inputs import MaterialInput, material_inputs
-from images.texture_types import TextureType
+from images.texture_types import TextureTable
 from utils.errors import UsageError, UserError
 
 
@@ -25,7 +25,7 @@ class Found:
     """Folders without any material in them, by path: why."""
 
 
-def find_materials(batch_dir: Path, save_dir: Path, types: Sequence[TextureType]) -> Found:
+def find_materials(batch_dir: Path, save_dir: Path, types: TextureTable) -> Found:
     """Find all materials below `batch_dir`, without `save_dir` where that lies in it.
 
     Raises `UsageError` where there is no folder or no material.

@@ -75,7 +75,7 @@ def _run(job: Job, tell: JobTell, prepare: Prepare | None, began: float) -> bool
                 write_record(job.folder, replace(record, state=state, time_s=taken_s, **fields))  # type: ignore[arg-type]
 
     try:
-        maps = material_maps(job.config.run.data_dir, list(get_texture_config()))
+        maps = material_maps(job.config.run.data_dir, get_texture_config())
         content = group_content(job.config, maps)
         beginning = begin(job.folder, content, job.resume)
         if beginning.note:
