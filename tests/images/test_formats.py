@@ -90,9 +90,7 @@ def test_cmyk_is_converted_by_its_profile(tmp_path: Path, suffix: str) -> None:
     textures = load_texture_set(tmp_path)
     # L 35, a 20, b 20 is this brown in sRGB.
     assert np.abs(textures.mips[0][0, 0, :3].astype(int) - [120, 71, 52]).max() <= 12
-    assert (
-        f"a_albedo.{suffix} is CMYK, converted to sRGB by its profile Test ink" in textures.notices
-    )
+    assert f"a_albedo.{suffix} is CMYK, converted to sRGB by its profile Test ink" in textures.notices
 
 
 def test_lab_is_converted_to_srgb(tmp_path: Path) -> None:
