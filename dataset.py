@@ -14,7 +14,8 @@ import numpy as np
 
 from configs import N_CHANNELS, TEXTURE_CHANNELS, ImageConfig
 from images.depth import deep_codes, deep_values
-from images.detection import Detection, detect_maps, find_maps
+from images.detection import Detection, detect_maps
+from images.inputs import material_maps
 from images.loading import LoadedMaps, fill_maps, in_parallel, read_images
 from images.mips import mip_count, mip_size
 from images.options import with_convention, with_opacity
@@ -149,7 +150,7 @@ def load_texture_set(
     if max_size is not None and max_size < 1:
         raise UsageError(f"max_size {max_size} is not a size; choose at least 1")
     settings, types = images or ImageConfig(), get_texture_config()
-    maps = find_maps(Path(data_dir), types)
+    maps = material_maps(data_dir, types)
     maps = with_opacity(maps, settings.opacity_as, Path(data_dir))
     first = next(iter(maps.sources.values())).file
     file_size = image_size(first, settings.max_pixels)

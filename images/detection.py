@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,12 +110,12 @@ def _file_names(folder: Path) -> list[str]:
         raise UserError(describe_os_error(error, folder)) from error
 
 
-def find_maps(folder: Path, types: Sequence[TextureType]) -> MaterialMaps:
-    """Decide which file of a folder gives which map.
+def find_maps(folder: Path, types: Sequence[TextureType], ignored: Collection[str] = ()) -> MaterialMaps:
+    """Decide which file of a folder gives which map; files of the names `ignored` are as if they were not there.
 
     Raises `UserError` where no file, or two equal ones, could give a map.
     """
-    names, notices = _file_names(folder), []
+    names, notices = [name for name in _file_names(folder) if name not in ignored], []
     candidates: dict[str, list[MapSource]] = {texture.name: [] for texture in types}
     for name in names:
         if name.lower().endswith(OTHER_IMAGE_SUFFIXES):

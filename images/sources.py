@@ -43,11 +43,15 @@ class MapSource:
     """0 to 3 for R, G, B and A of a packed file; None: the whole file."""
     directx: bool = False
     """Normals whose green points down."""
+    convention_named: bool = False
+    """The file's name, or what describes the material, says opengl or directx; else `directx` is a guess."""
     inverted: bool = False
     """The file holds 1 minus the map: glossiness for roughness, depth for height."""
     factor: tuple[float, ...] = ()
     """What the file's values are multiplied by, before they are inverted: one for each channel of the map, colour in
     linear light, normals as vectors; empty: nothing."""
+    offset: float = 0.0
+    """What is added to values after the factor: an occlusion of half the strength is 0.5 + 0.5 times the file's."""
     reason: str = ""
     """Why the file is taken for this map, such as: keyword nor_dx."""
 
