@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import threading
 import warnings
@@ -16,11 +17,17 @@ from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from images.colour_profiles import coding_notices, converted_to_srgb
 from images.float_files import FLOAT_SUFFIXES, float_size, read_float, read_tiff, tiff_size
+from images.quiet import quiet_libraries
 from images.sources import SourceImage
 from utils.errors import UserError, describe_os_error
 
 MAX_PIXELS = 16384**2
 """Most texels of an image that is read, unless another limit is asked for."""
+
+MAX_SIDE = 1 << 16
+"""Longest side of an image; manifests have no longer ones."""
+_FORMATS = ("PNG", "JPEG", "TIFF", "TGA", "BMP", "WEBP")
+"""What Pillow may read, whatever the suffix says; among its others are some that run programs."""
 
 _READ_ERRORS = (
     OSError,
@@ -37,8 +44,10 @@ _READ_ERRORS = (
 _BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _EXTRA_SAMPLES = 258, 284, 338
 """TIFF tags."""
 _pillow_limit = threading.Lock()
-# A damaged file is refused in one line; Pillow's warnings would stand before it.
+# A damaged file is refused in one line; the libraries' own warnings would stand before it.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+for _library in ("PIL", "imagecodecs"):
+    logging.getLogger(_library).setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,8 @@ class DecodedImage:
 def _one_line(source: SourceImage) -> Iterator[None]:
     """Raise what goes wrong in reading an image as one line."""
     try:
-        yield
+        with quiet_libraries():
+            yield
     except _READ_ERRORS as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise UserError(describe_os_error(error, source.path)) from error
@@ -74,7 +84,7 @@ def _open_image(source: SourceImage) -> ImageFile.ImageFile:
     with _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(source.path if source.data is None else io.BytesIO(source.data))
+            return Image.open(source.path if source.data is None else io.BytesIO(source.data), formats=_FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
@@ -85,7 +95,11 @@ def _shown(source: SourceImage) -> str:
 
 
 def _refuse_large(source: SourceImage, size: tuple[int, int], max_pixels: int) -> None:
-    """Raise `UserError` for an image of more than `max_pixels` texels, by its header, before it is decoded."""
+    """Raise `UserError` for an image of none or too many texels, by its header, before it is decoded."""
+    if min(size) < 1:
+        raise UserError(f"could not read {_shown(source)} (its header says {size[0]} x {size[1]}); save it again as PNG")
+    if max(size) > MAX_SIDE:
+        raise UserError(f"{_shown(source)} is {size[0]} x {size[1]}, sides of {MAX_SIDE} are read at most; cut it")
     if size[0] * size[1] > max_pixels:
         raise UserError(
             f"{_shown(source)} is {size[0]} x {size[1]}, more than the {max_pixels} pixels that are read; "
