@@ -92,21 +92,30 @@ def serve(pipe: Connection, kinds: Sequence[Kind], samples: Path, folder: Path, 
             path.mkdir()
         tempfile.tempdir = str(out)
         kind = by_name[name]
-        if kind.whole and (number < 0 or name not in warm):
-            kind.whole(samples, place)
-            if name not in warm:
-                # What a kind loads once is no part of a case.
-                kind.read(place, out)
-                warm.add(name)
-        if number >= 0:
-            for path in (place, out):
-                shutil.rmtree(path)
-                path.mkdir()
-            kind.make(samples, place, case_chance(name, number, seed))
+        try:
+            _prepare(kind, number, samples, place, out, seed, warm)
+        except BaseException:
+            pipe.send(traceback.format_exc())
+            raise
         printed.seek(0)
         printed.truncate()
         pipe.send("begun")
         pipe.send(_run(kind, number, place, out, watch, printed))
+
+
+def _prepare(kind: Kind, number: int, samples: Path, place: Path, out: Path, seed: int, warm: set[str]) -> None:
+    """Write a case's files; what a kind loads once is loaded first, by its whole case, as it is no part of a case."""
+    if kind.whole and (number < 0 or kind.name not in warm):
+        kind.whole(samples, place)
+        if kind.name not in warm:
+            with contextlib.redirect_stdout(io.StringIO()):
+                kind.read(place, out)
+            warm.add(kind.name)
+            for path in [out, *([place] if number >= 0 else [])]:
+                shutil.rmtree(path)
+                path.mkdir()
+    if number >= 0:
+        kind.make(samples, place, case_chance(kind.name, number, seed))
 
 
 def _run(kind: Kind, number: int, place: Path, out: Path, watch: Watch, printed: io.BufferedRandom) -> Outcome:
@@ -170,8 +179,10 @@ class Cage:
         try:
             pipe.send((kind, number))
             if not pipe.poll(START_S):
-                raise RuntimeError(f"case {number} of {kind} could not be made")
-            pipe.recv()
+                raise RuntimeError(f"case {number} of {kind} could not be made within {START_S:g} s")
+            said = pipe.recv()
+            if said != "begun":
+                raise RuntimeError(f"case {number} of {kind} could not be made: {said}")
             started = time.perf_counter()
             if pipe.poll(LIMIT_S):
                 return pipe.recv()

@@ -8,8 +8,9 @@ import os
 import statistics
 import sys
 from collections import Counter
+from pathlib import Path
 
-from benchmarks.reliability import export_kinds, image_kinds, run_kinds, samples
+from benchmarks.reliability import export_kinds, image_kinds, material_kinds, run_kinds, samples
 from benchmarks.reliability.caged import GOOD, LIMIT_MIB, LIMIT_S, Kind, Outcome, run_cases
 from benchmarks.reliability.parts import Options
 
@@ -19,12 +20,8 @@ SHORT_CASES = 24
 
 def run(options: Options) -> dict:
     """Run all cases; a row for each kind of input, a fault for each case that ended as no case may."""
-    kinds = [*image_kinds.KINDS, *export_kinds.KINDS, *run_kinds.KINDS]
-    folder = options.work / "samples"
-    samples.write_samples(folder)
-    export_kinds.write_exports(folder / "exports")
-    with contextlib.redirect_stdout(io.StringIO()):
-        run_kinds.write_run(folder / "run")
+    kinds, folder = all_kinds(), options.work / "samples"
+    write_all_samples(folder)
     cases = [
         (kind.name, number)
         for kind in kinds
@@ -41,6 +38,19 @@ def run(options: Options) -> dict:
         "faults": [*map(_fault, filter(_is_fault, outcomes))],
         "python": sys.version.split()[0],
     }
+
+
+def all_kinds() -> list[Kind]:
+    """Return every kind of input, in the order of the table."""
+    return [*image_kinds.KINDS, *material_kinds.KINDS, *export_kinds.KINDS, *run_kinds.KINDS]
+
+
+def write_all_samples(folder: Path) -> None:
+    """Write the undamaged files that cases are made from."""
+    samples.write_samples(folder)
+    export_kinds.write_exports(folder / "exports")
+    with contextlib.redirect_stdout(io.StringIO()):
+        run_kinds.write_run(folder / "run")
 
 
 def _is_fault(outcome: Outcome) -> bool:

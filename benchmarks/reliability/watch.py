@@ -58,7 +58,8 @@ class Watch:
             path, mode, flags = arguments
             writes = flags & _WRITES if isinstance(flags, int) else bool(mode) and set(mode) & set("wax+")
             if writes and isinstance(path, (str, bytes, os.PathLike)):
-                self._check("writes", path)
+                # Opening follows a link; renaming and removing do not.
+                self._check("writes", os.path.realpath(path))
         elif event in _CHANGES:
             for path in arguments[: _CHANGES[event]]:
                 if isinstance(path, (str, bytes, os.PathLike)):
@@ -67,7 +68,7 @@ class Watch:
             self.found.append(("code", ascii(f"{event} {str(arguments)[:80]}")))
 
     def _check(self, action: str, path: str | bytes | os.PathLike) -> None:
-        # What a name leads to counts, so links are followed; the last part may be one that is replaced itself.
+        # What folders lead to counts, so their links are followed.
         whole = Path(os.path.abspath(os.fsdecode(path)))
         whole = whole.parent.resolve() / whole.name
         if str(whole) != os.devnull and not any(whole.is_relative_to(folder) for folder in self.allowed):
