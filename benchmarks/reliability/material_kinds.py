@@ -40,7 +40,7 @@ def material_file() -> dict[str, Any]:
 def gltf_document(samples: Path, buffer: dict[str, Any], sizes: list[int]) -> dict[str, Any]:
     """Return the JSON of a glTF file of two materials with three images: in the buffer, as text and as a file."""
     images: list[dict[str, Any]] = [{"bufferView": 0, "mimeType": "image/png", "name": "base"}]
-    images.append({"uri": "data:image/png;base64," + base64.b64encode(_png(samples, 2)).decode(), "name": "gloss"})
+    images.append({"uri": "data:image/png;base64," + base64.b64encode(_png(samples, 0)).decode(), "name": "gloss"})
     images.append({"uri": "maps/rock_albedo.png"})
     surface = {"baseColorTexture": {"index": 0}, "metallicRoughnessTexture": {"index": 1}, "roughnessFactor": 0.5}
     return {
@@ -73,7 +73,7 @@ def glb_bytes(document: bytes, binary: bytes) -> bytes:
 
 def _with_maps(samples: Path, folder: Path) -> None:
     (folder / "maps").mkdir()
-    (folder / "maps" / "rock_albedo.png").write_bytes(_png(samples, 0))
+    (folder / "maps" / "rock_albedo.png").write_bytes(_png(samples, 1))
 
 
 def make_material(samples: Path, folder: Path, chance: random.Random | None) -> None:
