@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import multiprocessing
 import os
@@ -29,6 +30,8 @@ SAFETY_BYTES = 4 << 30
 """Address space beyond which a process gets no more, so that a fault does not take the machine down."""
 START_S = 120.0
 """Time for a process to import the product."""
+LOADED = ("dataset", "formats.repack", "images.inputs", "runtime.bake.bake", "training.exporting", "training.session")
+"""What commands load before they read a file, which is no part of a case."""
 GOOD = ("read", "refused")
 """How a case may end; everything else is a fault."""
 
@@ -46,6 +49,10 @@ class Kind:
     """Cases of the full run."""
     whole: Callable[[Path, Path], None] | None = None
     """Writes an undamaged case, which has to be read; None where every case is one by itself."""
+    row: str = ""
+    """Where several kinds share a row of the table: its name."""
+    refused: bool = False
+    """Whether every case has to be refused."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Outcome:
     kind: str
     number: int
     what: str
-    """One of `GOOD`, or: traceback, hang, crash, memory, outside, code, printed, message."""
+    """One of `GOOD`, or: traceback, hang, crash, memory, outside, code, printed, message, accepted."""
     detail: str
     time_s: float = 0.0
     peak_mib: float = 0.0
@@ -79,6 +86,8 @@ def serve(pipe: Connection, kinds: Sequence[Kind], samples: Path, folder: Path, 
     printed = (folder / "printed").open("w+b")
     for stream in (1, 2):
         os.dup2(printed.fileno(), stream)
+    for module in LOADED:
+        importlib.import_module(module)
     watch = Watch()
     watch.install()
     limit_address_space(SAFETY_BYTES)
@@ -140,6 +149,8 @@ def _run(kind: Kind, number: int, place: Path, out: Path, watch: Watch, printed:
         what, detail = "memory", f"{peak:.0f} MiB, {LIMIT_MIB} allowed ({what}: {detail[:100]})"
     elif what == "refused" and problem_of_message(detail):
         what, detail = "message", f"{problem_of_message(detail)}: {detail[:200]!r}"
+    elif what == "read" and kind.refused:
+        what, detail = "accepted", "it has to be refused"
     elif what in GOOD and words.getvalue().strip():
         what, detail = "printed", ascii(words.getvalue().strip()[:200])
     return Outcome(kind.name, number, what, detail, elapsed, peak)

@@ -199,7 +199,9 @@ def damaged_json(value: Any, chance: random.Random, wrong: Sequence[Any] = WRONG
         elif action == 1:
             place.insert(key, place[key])
         elif action == 2 and isinstance(place[key], (int, float)) and not isinstance(place[key], bool):
-            place[key] = chance.choice((-place[key], place[key] * 2, place[key] + 1, place[key] * 10**9, str(place[key])))
+            place[key] = chance.choice(
+                (-place[key], place[key] * 2, place[key] + 1, place[key] * 10**9, str(place[key]))
+            )
         elif action == 3:
             place[key] = [place[key]]
         elif action == 4:

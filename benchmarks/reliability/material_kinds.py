@@ -67,7 +67,9 @@ def glb_bytes(document: bytes, binary: bytes) -> bytes:
     """Return a .glb of a JSON and a binary chunk."""
     document += b" " * (-len(document) % 4)
     binary += b"\0" * (-len(binary) % 4)
-    chunks = struct.pack("<I4s", len(document), b"JSON") + document + struct.pack("<I4s", len(binary), b"BIN\0") + binary
+    chunks = (
+        struct.pack("<I4s", len(document), b"JSON") + document + struct.pack("<I4s", len(binary), b"BIN\0") + binary
+    )
     return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
 
 

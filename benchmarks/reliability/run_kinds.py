@@ -15,14 +15,7 @@ from PIL import Image
 
 from benchmarks.reliability import structures
 from benchmarks.reliability.caged import Kind
-from benchmarks.reliability.damage import (
-    WRONG_VALUES,
-    Structure,
-    damaged_bytes,
-    damaged_json,
-    json_bytes,
-    key_paths,
-)
+from benchmarks.reliability.damage import WRONG_VALUES, Structure, damaged_bytes, damaged_json, json_bytes, key_paths
 from benchmarks.reliability.samples import texels
 
 FLAGS = {

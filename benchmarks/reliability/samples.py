@@ -107,7 +107,9 @@ def tiff16(order: str = "<", planar: int = 1) -> bytes:
 
 
 def _tga() -> list[bytes]:
-    found = [_saved(_image(mode), "TGA", **options) for mode in ("RGB", "RGBA", "L", "P") for options in ({}, {"rle": 1})]
+    found = [
+        _saved(_image(mode), "TGA", **options) for mode in ("RGB", "RGBA", "L", "P") for options in ({}, {"rle": 1})
+    ]
     return [data if isinstance(data, bytes) else bytes(data) for data in found]
 
 
@@ -139,7 +141,12 @@ def _exr(folder: Path) -> list[bytes]:
 
     path, found = folder / "sample.exr", []
     header = {"type": OpenEXR.scanlineimage}
-    for compression in (OpenEXR.NO_COMPRESSION, OpenEXR.ZIP_COMPRESSION, OpenEXR.PIZ_COMPRESSION, OpenEXR.RLE_COMPRESSION):
+    for compression in (
+        OpenEXR.NO_COMPRESSION,
+        OpenEXR.ZIP_COMPRESSION,
+        OpenEXR.PIZ_COMPRESSION,
+        OpenEXR.RLE_COMPRESSION,
+    ):
         for channels, dtype in ((3, "float16"), (4, "float32"), (1, "float32")):
             values = texels(channels, dtype)
             name = {1: "Y", 3: "RGB", 4: "RGBA"}[channels]
