@@ -20,7 +20,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks.reliability.watch import MIB, Watch, begin_peak, limit_address_space, peak_bytes
-from utils.errors import UserError
+from utils.errors import UserError, describe_os_error
+from utils.text import one_line
 
 LIMIT_S = 5.0
 """Longest time that reading one case may take."""
@@ -136,6 +137,12 @@ def _run(kind: Kind, number: int, place: Path, out: Path, watch: Watch, printed:
             kind.read(place, out)
     except UserError as error:
         what, detail = "refused", str(error)
+    except OSError as error:
+        # Commands end in one line on these too.
+        named = error.errno is not None
+        what, detail = (
+            ("refused", one_line(describe_os_error(error, error.filename))) if named else ("traceback", _last_lines())
+        )
     except MemoryError:
         what, detail = "memory", f"beyond the safety limit of {SAFETY_BYTES // MIB} MiB: {_last_lines()}"
     except (Exception, SystemExit):
