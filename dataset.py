@@ -5,58 +5,188 @@ from __future__ import annotations
 if __name__ == "__main__":
     import utils.start  # noqa: F401, before all that takes time
 
+import argparse
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from configs import N_CHANNELS, TEXTURE_CHANNELS, ImageConfig
+from images.checks import checked_maps
 from images.depth import deep_codes, deep_values
 from images.detection import Detection, detect_maps
-from images.inputs import material_maps
+from images.flags import add_image_flags, image_config
+from images.inputs import material_inputs, material_maps
 from images.loading import LoadedMaps, fill_maps, in_parallel, read_images
 from images.mips import mip_count, mip_size
 from images.options import with_convention, with_opacity
 from images.reading import DecodedImage, image_size
-from images.sources import MaterialMaps, SourceImage
-from images.texture_types import TextureType
+from images.sources import MapSource, MaterialMaps, SourceImage
+from images.texture_types import UNUSED, OtherMap, PackedMaps, TextureTable, TextureType
 from utils.arguments import OneLineParser
 from utils.errors import UsageError, run_command
 
-ORM = ("arm", "orm", "occlusionroughnessmetallic", "occlusion_roughness_metallic")
-METAL_ROUGHNESS = ("metalroughness", "metallicroughness", "metallic_roughness")
 
+def get_texture_config() -> TextureTable:
+    """The seven types in canonical order, packed files, and maps that are known and not trained.
 
-def get_texture_config() -> tuple[TextureType, ...]:
-    """The seven types in canonical order; the one place to add a keyword of your own."""
-    return (
-        TextureType(
-            "diffuse", ("diffuse", "albedo", "color", "diff", "basecolor", "base_color", "col"), ("d",), coding="srgb"
+    The one place to add a keyword of your own; `images/texture_types.py` says how keywords are written.
+    """
+    return TextureTable(
+        (
+            TextureType(
+                "diffuse",
+                (
+                    *("diffuse", "albedo", "color", "colour", "diff", "base_color", "base_colour", "col"),
+                    *("base_col", "base_map", "main_tex", "alb", "dif"),
+                ),
+                ("d", "bc", "d###"),
+                coding="srgb",
+            ),
+            TextureType(
+                "normal",
+                ("normal", "normals", "nor", "nrm", "norm", "nml", "ddn"),
+                ("n", "n###"),
+                lesser=("normal_bump",),
+                directx_words=("dx", "directx", "d3d"),
+                opengl_words=("gl", "ogl", "opengl"),
+                coding="normal",
+            ),
+            TextureType(
+                "roughness", ("roughness", "rough", "rgh"), ("r",), inverted=("glossiness", "gloss", "smoothness")
+            ),
+            TextureType("occlusion", ("occlusion", "ao", "ambient", "occ")),
+            TextureType("metallic", ("metallic", "metalness", "met"), ("m", "metal")),
+            TextureType(
+                "specular",
+                ("specular", "spec", "specularity", "specular_level"),
+                ("s", "s###"),
+                lesser=("reflection", "reflect", "refl", "reflectivity"),
+            ),
+            TextureType(
+                "displacement",
+                ("displacement", "disp", "displace", "displ"),
+                ("h", "b###"),
+                lesser=("height", "parallax", "bump"),
+                inverted=("depth",),
+                guessed=("depth",),
+            ),
         ),
-        TextureType(
-            "normal",
-            ("normal", "nor_gl", "normalgl", "normal_gl", "nor", "nrm"),
-            ("n",),
-            coding="normal",
-            directx_keywords=("nor_dx", "normaldx", "normal_dx", "normal-dx", "normaldirectx", "normal_directx"),
+        packed=(
+            PackedMaps(
+                (
+                    *("arm", "orm", "occlusion_roughness_metallic", "occlusion_roughness_metalness"),
+                    *("ao_roughness_metallic", "ao_roughness_metalness"),
+                ),
+                ("occlusion", "roughness", "metallic"),
+            ),
+            # Names that are a part of occlusionRoughnessMetallic keep its channels, as in glTF.
+            PackedMaps(
+                (
+                    *("metalroughness", "metallic_roughness", "roughness_metallic"),
+                    *("metalness_roughness", "roughness_metalness"),
+                ),
+                (UNUSED, "roughness", "metallic"),
+            ),
+            PackedMaps(("occlusion_roughness", "ao_roughness"), ("occlusion", "roughness", UNUSED)),
+            PackedMaps(
+                ("rma", "rmo", "roughness_metallic_ao", "roughness_metallic_occlusion"),
+                ("roughness", "metallic", "occlusion"),
+            ),
+            PackedMaps(
+                ("mra", "mro", "metallic_roughness_ao", "metallic_roughness_occlusion"),
+                ("metallic", "roughness", "occlusion"),
+            ),
+            PackedMaps(("amr", "omr", "occlusion_metallic_roughness"), ("occlusion", "metallic", "roughness")),
+            PackedMaps(("ormh",), ("occlusion", "roughness", "metallic", "displacement")),
+            PackedMaps(("rmah",), ("roughness", "metallic", "occlusion", "displacement")),
+            PackedMaps(("ord", "orh"), ("occlusion", "roughness", "displacement")),
+            PackedMaps(("mask_map", "mads"), ("metallic", "occlusion", "detail mask", "smoothness")),
+            PackedMaps(
+                (
+                    *("metallic_smoothness", "metalness_smoothness", "metallic_gloss", "metallic_glossiness"),
+                    "metalsmoothness",
+                ),
+                ("metallic", UNUSED, UNUSED, "smoothness"),
+            ),
+            PackedMaps(("specularsmoothness",), ("specular", "specular", "specular", "smoothness")),
+            PackedMaps(
+                ("specularglossiness", "speculargloss", "specgloss"), ("specular", "specular", "specular", "glossiness")
+            ),
+            PackedMaps(
+                (
+                    *("albedotransparency", "albedoalpha", "albedoopacity", "basecoloralpha", "basecoloropacity"),
+                    *("basecolortransparency", "coloralpha", "coloropacity", "diffusealpha", "diffuseopacity"),
+                ),
+                ("diffuse", "diffuse", "diffuse", "opacity"),
+            ),
+            PackedMaps(
+                ("albedosmoothness", "basecolorsmoothness", "diffusesmoothness"),
+                ("diffuse", "diffuse", "diffuse", "smoothness"),
+            ),
+            PackedMaps(("normalheight", "normaldisplacement"), ("normal", "normal", "normal", "displacement")),
+            PackedMaps(("ddna",), ("normal", "normal", "normal", "smoothness")),
         ),
-        TextureType(
-            "roughness",
-            ("roughness", "rough"),
-            ("r",),
-            packed={**dict.fromkeys(ORM, 1), **dict.fromkeys(METAL_ROUGHNESS, 1)},
+        others=(
+            OtherMap(
+                "emissive",
+                ("emissive", "emission", "emit", "glow", "luma", "self_illum", "self_illumination"),
+                ("e",),
+                qualifiers=("emissive", "emission"),
+            ),
+            OtherMap(
+                "opacity", ("opacity", "alpha", "transparency", "cutout", "alpha_masked", "opacity_mask", "alpha_mask")
+            ),
+            OtherMap("mask", ("mask", "masks")),
+            OtherMap("clearcoat", ("clear_coat",), qualifiers=("clear_coat",)),
+            OtherMap("coat", ("coat",), qualifiers=("coat",)),
+            OtherMap("sheen", ("sheen", "fuzz"), qualifiers=("sheen", "fuzz")),
+            OtherMap(
+                "transmission",
+                ("transmission", "transmissive", "translucency", "translucent", "refraction"),
+                qualifiers=("transmission", "translucency", "refraction"),
+            ),
+            OtherMap(
+                "subsurface scattering",
+                ("subsurface", "sss", "scattering", "scatter"),
+                qualifiers=("subsurface", "sss", "scattering"),
+            ),
+            OtherMap("thickness", ("thickness",)),
+            OtherMap("index of refraction", ("ior", "fresnel")),
+            OtherMap(
+                "anisotropy",
+                ("anisotropy", "anisotropic", "aniso", "anisotropy_level", "flow_map"),
+                qualifiers=("anisotropy", "anisotropic", "aniso"),
+            ),
+            OtherMap("iridescence", ("iridescence", "thin_film"), qualifiers=("iridescence", "thin_film")),
+            OtherMap(
+                "specular colour", ("specular_color", "specular_colour", "specular_tint", "spec_color", "spec_colour")
+            ),
+            OtherMap("diffuse lobe's roughness", ("base_diffuse_roughness",)),
+            OtherMap("bent normals", ("bent_normal", "bent_normals")),
+            OtherMap(
+                "normals in world or object space",
+                (
+                    *("world_normal", "world_normals", "world_space_normal", "world_space_normals", "normal_world"),
+                    *("object_normal", "object_normals", "object_space_normal", "object_space_normals"),
+                    *("normal_object", "normals_object", "normal_os", "normal_ws"),
+                ),
+            ),
+            OtherMap("detail map", ("detailmap", "detailalbedo", "detailnormal", "detailmask")),
+            OtherMap("cavity or curvature", ("cavity", "curvature")),
+            OtherMap(
+                "identifiers",
+                ("material_id", "mat_id", "color_id", "colour_id", "vertex_color", "vertex_colour"),
+                ("id",),
+            ),
+            OtherMap("light map", ("lightmap", "light_map")),
+            OtherMap("preview", ("thumbnail", "thumbnails", "thumb", "thumbs", "preview", "previews"), anywhere=True),
+            OtherMap("rendering", ("render", "rendered", "screenshot")),
         ),
-        TextureType("occlusion", ("occlusion", "ao", "ambient"), packed=dict.fromkeys(ORM, 0)),
-        TextureType(
-            "metallic",
-            ("metallic", "metalness"),
-            ("m", "metal"),
-            packed={**dict.fromkeys(ORM, 2), **dict.fromkeys(METAL_ROUGHNESS, 2)},
-        ),
-        TextureType("specular", ("specular",), ("s",)),
-        TextureType("displacement", ("displacement", "disp", "height", "depth", "bump"), ("h",)),
+        proper_names=("ambientcg",),
     )
 
 
@@ -95,6 +225,12 @@ class TextureSet:
     """The values that 0 and 1 stand for, of maps that were scaled to fit."""
     holds: dict[str, str] = field(default_factory=dict)
     """What a map holds in place of what its name says: opacity, where that was asked for."""
+    sources: dict[str, MapSource] = field(default_factory=dict)
+    """What each map that is present was read from, and why."""
+    channels: dict[str, str] = field(default_factory=dict)
+    """Channels of its file that each map was taken from: letters of RGBA, or grey."""
+    others: dict[str, str] = field(default_factory=dict)
+    """Files that are known to be something else, by name: what they are, such as emissive."""
 
     @property
     def fingerprint(self) -> str:
@@ -156,6 +292,7 @@ def load_texture_set(
     file_size = image_size(first, settings.max_pixels)
     decoded = read_images(maps, file_size, settings.max_pixels)
     # Pixels may change what names said; it is settled from here on.
+    maps = checked_maps(maps, decoded, settings.opacity_as)
     maps, flips = with_convention(maps, settings.normal_convention)
     return _texture_set(maps, decoded, types, file_size, max_size, flips, settings)
 
@@ -206,30 +343,51 @@ def _texture_set(
         {name: loaded.fine[name] for name in present if name in loaded.fine},
         loaded.ranges,
         {settings.opacity_as: "opacity"} if settings.opacity_as != "none" else {},
+        {name: maps.sources[name] for name in present},
+        loaded.channels,
+        maps.others,
     )
 
 
-def main() -> None:
-    """Print what a folder holds: map, file, size, notices."""
-    parser = OneLineParser(prog="dataset.py", description="Show which maps a folder of images holds.")
-    parser.add_argument("folder", help="folder of images, one material")
-    folder = Path(parser.parse_args().folder)
-    textures = load_texture_set(folder)
-    print(
-        f"{textures.name}: {textures.width} x {textures.height}, {len(textures.mips)} mips, "
-        f"{int(textures.channel_mask.sum())} of {N_CHANNELS} channels"
-        + (f", {textures.normal_convention} normals" if textures.present["normal"] else "")
+def _parse() -> argparse.Namespace:
+    parser = OneLineParser(
+        prog="dataset.py",
+        allow_abbrev=False,
+        description="Show which maps are found in a folder of images, or in all folders below it, and why.",
     )
-    column = max(map(len, textures.files.values())) + 2
-    for type_name in TEXTURE_CHANNELS:
-        if type_name in textures.files:
-            file_name = textures.files[type_name]
-            width, height = image_size(SourceImage(folder / file_name))
-            print(f"  {type_name:<14}{file_name:<{column}}{width} x {height}")
-        else:
-            print(f"  {type_name:<14}missing")
-    for notice in textures.notices:
-        print(f"note: {notice}")
+    parser.add_argument(
+        "folder", nargs="?", metavar="DIR", help="a material, or a folder of materials: a table of each"
+    )
+    parser.add_argument(
+        "--inspect", metavar="DIR", help="the same, and a contact sheet of all maps; of several materials a page, too"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="PATH",
+        help="where the contact sheet goes: FILE.png, or a folder; default: DIR's name with _maps.png, here",
+    )
+    add_image_flags(parser)
+    options = parser.parse_args()
+    if (options.folder is None) == (options.inspect is None):
+        raise UsageError("name one folder: DIR for a table alone, or --inspect DIR for a contact sheet as well")
+    if options.out and options.inspect is None:
+        raise UsageError("--out says where the contact sheet of --inspect goes; add --inspect, or leave it out")
+    return options
+
+
+def main() -> int:
+    """Show what a folder holds: a table, and with `--inspect` a contact sheet; 1 where a material cannot be read."""
+    options = _parse()
+    # What draws and prints is not needed for training.
+    from reporting.inspection_sheet import inspect_materials, sheet_path
+
+    folder = Path(options.inspect or options.folder)
+    notices: list[str] = []
+    found = material_inputs(folder, get_texture_config(), (), notices) if folder.is_dir() else []
+    inputs = {one.name: one.data_dir for one in found} or {folder.name: str(folder)}
+    sheet = sheet_path(folder, options.out) if options.inspect else None
+    load = partial(load_texture_set, images=image_config(options))
+    return inspect_materials(inputs, load, notices, sheet, f"Maps of {folder.resolve().name}")
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ def figure(manifest: Mapping, metric: str, name: str, mip: int) -> float | State
     """Return one quality figure of a manifest, or the state that it is in.
 
     `metric` is "psnr", "psnr_16bit", "ssim", "flip", "lpips" or "normal_angle_deg"; `name` is a map's name or
-    "overall", and ignored where the manifest has one list alone (normal_angle_deg). Manifests of earlier releases, whose lists hold null for
-    mips that are not stored or too small as well, give the same states.
+    "overall", and ignored where the manifest has one list alone (normal_angle_deg). Manifests of earlier releases, whose
+    lists hold null for mips that are not stored or too small as well, give the same states.
     """
     if mip not in stored_mips(manifest):
         return State.NOT_STORED

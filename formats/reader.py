@@ -55,6 +55,16 @@ class NeuralTextureReader:
         return {channel["name"]: channel["present"] for channel in self.manifest["channels"]}
 
     @property
+    def holds(self) -> dict[str, str]:
+        """What a map holds in place of what its name says, such as opacity; empty for most materials."""
+        return {entry["name"]: entry["holds"] for entry in self.manifest["channels"] if entry.get("holds")}
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The values that 0 and 1 stand for, of maps that were scaled to fit: value = low + (high - low) * decoded."""
+        return {entry["name"]: tuple(entry["range"]) for entry in self.manifest["channels"] if entry.get("range")}
+
+    @property
     def stored_mips(self) -> list[int]:
         """Mips that can be decoded: all, or those that read stored levels where only the finest are in the files."""
         return [

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from images.detection import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES, Detection, detect_maps
+from images.detection import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES, detect_maps, map_sources
+from images.names import Detection
 from images.sources import MapSource, SourceImage
-from images.texture_types import TextureType
+from images.texture_types import TextureTable
 from utils.errors import UserError, describe_os_error
 
 _SYSTEM_FOLDERS = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found"}
@@ -56,7 +57,7 @@ class Listing:
         """Whether this is the folder of a training run, whose pictures are no material."""
         return "config.json" in self.files and "models" in self.folders
 
-    def holds_maps(self, types: Sequence[TextureType]) -> bool:
+    def holds_maps(self, types: TextureTable) -> bool:
         """Whether an image in the folder itself has the name of a map."""
         return any(map_names(name, types) for name in self.images)
 
@@ -71,7 +72,7 @@ class MapFolder:
     notices: tuple[str, ...] = ()
 
 
-def map_names(file_name: str, types: Sequence[TextureType]) -> list[str]:
+def map_names(file_name: str, types: TextureTable) -> list[str]:
     """Return the types of map that a file's name promises."""
     found = detect_maps(file_name, types)
     return list(found.maps) if found else []
@@ -101,7 +102,7 @@ def list_folder(path: Path) -> Listing:
     return Listing(path, tuple(sorted(files)), tuple(sorted(folders)), frozenset(links))
 
 
-def find_map_folder(listing: Listing, types: Sequence[TextureType], depth: int = 0) -> MapFolder | None:
+def find_map_folder(listing: Listing, types: TextureTable, depth: int = 0) -> MapFolder | None:
     """Find where the maps lie of a folder whose own images are no maps, None where it is no material.
 
     Folders count whose names say that they belong to the one they lie in, such as textures, 4K or Albedo.
@@ -177,7 +178,7 @@ def _belongs_to_parent(name: str) -> bool:
     return _letters(name) in _MAP_FOLDERS or _is_resolution(name)
 
 
-def _by_type(listing: Listing, types: Sequence[TextureType]) -> dict[str, MapSource]:
+def _by_type(listing: Listing, types: TextureTable) -> dict[str, MapSource]:
     """Return the source of every type where folders are named after maps and hold one image each, else nothing."""
     sources: dict[str, MapSource] = {}
     if len(listing.folders) > _MOST_MAP_FOLDERS:
@@ -193,16 +194,13 @@ def _by_type(listing: Listing, types: Sequence[TextureType]) -> dict[str, MapSou
         own = [other for image in inner.images for other in map_names(image, types)]
         if len(inner.images) > 1 or own not in ([], [type_name]) or type_name in sources:
             return {}
-        file = SourceImage(inner.path / inner.images[0])
-        sources[type_name] = MapSource(file, directx=found.directx, reason=f"folder {name}")
-    return (
-        {texture.name: sources[texture.name] for texture in types if texture.name in sources}
-        if len(sources) > 1
-        else {}
-    )
+        source = map_sources(SourceImage(inner.path / inner.images[0]), found)[type_name]
+        sources[type_name] = replace(source, reason=f"folder {name}")
+    ordered = {texture.name: sources[texture.name] for texture in types if texture.name in sources}
+    return ordered if len(ordered) > 1 else {}
 
 
-def _map_of_folder(name: str, types: Sequence[TextureType]) -> Detection | None:
+def _map_of_folder(name: str, types: TextureTable) -> Detection | None:
     """What a folder's name says where it is the name of one map and nothing else."""
     found = detect_maps(name, types) if len(name) <= _LONGEST_MAP_NAME else None
     if found is None or list(found.maps.values()) != [None] or _letters(found.keyword) != _letters(name):

@@ -11,15 +11,19 @@ from typing import Any
 from images.gltf_file import GltfFile, open_gltf
 from images.gltf_schema import Glossiness, Material, Specular, TextureInfo
 from images.paths import folder_name, shown, unique_name
-from images.reading import image_size
+from images.reading import image_bands, image_size
 from images.sources import MapSource, MaterialMaps, SourceImage
 from images.texture_types import TextureType
-from images.white import has_alpha, white_image
+from images.white import white_image
 from utils.errors import UserError
 
 GLTF_SUFFIXES = (".glb", ".gltf")
 _SPECULAR, _GLOSSINESS = "KHR_materials_specular", "KHR_materials_pbrSpecularGlossiness"
-_TRANSFORM = "KHR_texture_transform"
+_TRANSFORM, _UNLIT = "KHR_texture_transform", "KHR_materials_unlit"
+_ANY_SIZE = 1 << 62
+"""Texels: reading an image refuses it by the limit that the user sets."""
+_GREY_BANDS = ("1", "L", "I", "F")
+"""Pillow's names of the channel of grey images."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ def _slots(file: GltfFile, material: Material) -> list[_Slot]:
     else:
         texture, colour = surface.metallicRoughnessTexture, tuple(surface.baseColorFactor[:3])
         slots.append(_Slot("diffuse", "baseColorTexture", surface.baseColorTexture, None, colour, "baseColorFactor"))
+        if _UNLIT in material.extensions:
+            return slots
         for type_name, channel, key, value in (
             ("roughness", 1, "roughnessFactor", surface.roughnessFactor),
             ("metallic", 2, "metallicFactor", surface.metallicFactor),
@@ -122,7 +128,7 @@ def gltf_maps(path: Path, material_name: str, types: Sequence[TextureType]) -> M
             "there is nothing to train"
         )
     slots, images = _with_images(file, slots)
-    sizes = [image_size(images[slot.type_name]) for slot in slots if slot.texture][:1]
+    sizes = [image_size(images[slot.type_name], _ANY_SIZE) for slot in slots if slot.texture][:1]
     sources, notices = {}, _notices(material, slots, file)
     for slot in slots:
         values = ", ".join(f"{value:.6g}" for value in slot.factor)
@@ -140,6 +146,7 @@ def gltf_maps(path: Path, material_name: str, types: Sequence[TextureType]) -> M
             factor=slot.factor if slot.has_effect else (),
             offset=slot.offset,
             reason=reason,
+            stated=True,
         )
     used = {image.name for image in images.values()}
     return MaterialMaps(material_names(file)[index], sources, _others(file, material, used), notices)
@@ -173,15 +180,18 @@ def _material_index(file: GltfFile, name: str) -> int:
 
 
 def _with_images(file: GltfFile, slots: list[_Slot]) -> tuple[list[_Slot], dict[str, SourceImage]]:
-    """Take the images out; alpha that an image does not have is 1, so that its factor alone is left."""
+    """Take the images out; of grey ones all channels are one, and alpha that an image does not have is 1."""
     kept, images = [], {}
     for slot in slots:
         if slot.texture:
             image = file.image(file.image_index(slot.texture.index))
-            if slot.channel == 3 and not has_alpha(image):
+            bands = image_bands(image)
+            if slot.channel == 3 and bands[-1] not in "Aa":
                 slot = replace(slot, texture=None)
             else:
                 images[slot.type_name] = image
+            if slot.channel in (0, 1, 2) and bands[0] in _GREY_BANDS:
+                slot = replace(slot, channel=None)
         kept.append(slot)
     if not images:
         raise UserError(f"no image of the material in {file.path} holds a map; there is nothing to train")
@@ -218,7 +228,7 @@ def _notices(material: Material, slots: Sequence[_Slot], file: GltfFile) -> list
         )
     if any(slot.type_name == "specular" for slot in slots):
         notices.append(f"specular: the weight of {_SPECULAR}, 1 is a reflectance of 0.04")
-    others = sorted(set(material.extensions) - {_SPECULAR, _GLOSSINESS})
+    others = sorted(set(material.extensions) - {_SPECULAR, _GLOSSINESS, _UNLIT})
     if others:
         notices.append(f"not among the maps: {', '.join(shown(name)[1:-1] for name in others[:10])}")
     return notices

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from images.detection import find_maps
 from images.folders import Listing, find_map_folder, largest_of_one, list_folder
-from images.gltf import gltf_maps, split_reference
+from images.gltf import GLTF_SUFFIXES, gltf_maps, split_reference
 from images.material_file import MATERIAL_FILE, described_maps, read_material_file
 from images.paths import unique_name
 from images.search import MaterialInput, Search
 from images.sources import MaterialMaps
-from images.texture_types import TextureType
+from images.texture_types import TextureTable
 from utils.errors import UserError
 
 
-def material_maps(data_dir: str | Path, types: Sequence[TextureType]) -> MaterialMaps:
+def material_maps(data_dir: str | Path, types: TextureTable) -> MaterialMaps:
     """Find the maps of one material: of a folder of images, or of `FILE.gltf`, `FILE.glb` or `FILE.glb#MATERIAL`.
 
     A folder says itself what its files are by a material.json, or the names of its images do. One without images may
@@ -51,15 +51,15 @@ def input_exists(data_dir: str | Path) -> bool:
     return reference[0].is_file() if reference else Path(data_dir).is_dir()
 
 
-def _maps_by_name(
-    listing: Listing, types: Sequence[TextureType], ignored: set[str] | frozenset = frozenset()
-) -> MaterialMaps:
+def _maps_by_name(listing: Listing, types: TextureTable, ignored: set[str] | frozenset = frozenset()) -> MaterialMaps:
     """Find the maps of a folder by the names of its images, or of those in the folders in it."""
     folder = listing.path
     if listing.holds_maps(types):
         return find_maps(folder, types, ignored)
     name = folder.resolve().name or "material"
-    within = find_map_folder(listing, types)
+    beside_gltf = any(file.lower().endswith(GLTF_SUFFIXES) for file in listing.files)
+    # The folders beside a glTF file hold the images that it names.
+    within = None if beside_gltf else find_map_folder(listing, types)
     if within:
         if within.sources:
             return MaterialMaps(name, within.sources, notices=list(within.notices))
@@ -90,7 +90,7 @@ def _moved(maps: MaterialMaps, folder: Path) -> MaterialMaps:
 
 
 def material_inputs(
-    batch_dir: Path, types: Sequence[TextureType], excluded: Sequence[Path] = (), notices: list[str] | None = None
+    batch_dir: Path, types: TextureTable, excluded: Sequence[Path] = (), notices: list[str] | None = None
 ) -> list[MaterialInput]:
     """Find all materials below a folder at any depth, and those of the glTF files there, sorted by name.
 

@@ -80,7 +80,8 @@ def _other_case(path: Path) -> str:
     """Return the name in the same folder that differs from a path's in case alone, "" where there is none."""
     if not path.parent.is_dir():
         return ""
-    return next((name for name in sorted(os.listdir(path.parent)) if name.casefold() == path.name.casefold()), "")
+    names = sorted(set(os.listdir(path.parent)) - {path.name})
+    return next((name for name in names if name.casefold() == path.name.casefold()), "")
 
 
 def folder_name(name: str | None) -> str:

@@ -128,6 +128,12 @@ def image_size(source: SourceImage, max_pixels: int = MAX_PIXELS) -> tuple[int, 
     return size
 
 
+def image_bands(source: SourceImage) -> tuple[str, ...]:
+    """Names of the channels of an image that Pillow opens, by its header: L and A, or R, G, B and A; P of a palette."""
+    with _one_line(source), _open_image(source) as image:
+        return ("P", "A") if image.mode == "P" and "transparency" in image.info else image.getbands()
+
+
 def read_image(source: SourceImage, max_pixels: int = MAX_PIXELS) -> DecodedImage:
     """Read the colour or grey of an image, and its alpha, at the file's own depth.
 

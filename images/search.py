@@ -11,7 +11,7 @@ from images.folders import Listing, find_map_folder, list_folder, used_folders
 from images.gltf import GLTF_SUFFIXES, textured_materials
 from images.gltf_file import open_gltf
 from images.material_file import MATERIAL_FILE, MaterialFile, read_material_file
-from images.texture_types import TextureType
+from images.texture_types import TextureTable
 from utils.errors import UserError
 
 
@@ -29,11 +29,7 @@ class Search:
     """A folder and all folders in it, each once whatever links lead to it."""
 
     def __init__(
-        self,
-        batch_dir: Path,
-        types: Sequence[TextureType],
-        excluded: Sequence[Path] = (),
-        notices: list[str] | None = None,
+        self, batch_dir: Path, types: TextureTable, excluded: Sequence[Path] = (), notices: list[str] | None = None
     ) -> None:
         """`excluded`: folders to leave out with all below them; sentences on what is left out go to `notices`."""
         self.root = Path(os.path.abspath(batch_dir))
@@ -43,8 +39,8 @@ class Search:
         self.seen: dict[tuple[int, int] | str, str] = {}
         self.named: list[MaterialInput] = []
         self.unnamed: list[MaterialInput] = []
-        # Images that a glTF file in a folder further up names as its own.
-        self.of_gltf: set[str] = set()
+        # By folder, the images that a glTF file there or further up names as its own.
+        self.of_gltf: dict[str, set[str]] = {}
         # Folders in the root, and those of them that are left out with a line or as results.
         self.first: dict[str, Path] = {}
         self.accounted: set[str] = set()
@@ -112,10 +108,9 @@ class Search:
         for file_name in listing.files:
             if file_name.lower().endswith(GLTF_SUFFIXES):
                 self._add_gltf(f"{name}/{file_name}" if name else file_name, listing.path / file_name)
-        if self.of_gltf:
-            prefix = f"{listing.path}{os.sep}"
-            files = tuple(file for file in listing.files if prefix + file not in self.of_gltf)
-            listing = replace(listing, files=files)
+        claimed = self.of_gltf.get(str(listing.path))
+        if claimed:
+            listing = replace(listing, files=tuple(file for file in listing.files if file not in claimed))
         material = MaterialInput(name or self.root.resolve().name or "material", str(listing.path))
         inner = set(listing.folders)
         if MATERIAL_FILE in listing.files:
@@ -141,7 +136,11 @@ class Search:
         except UserError:
             # A folder that cannot be read is named when its turn comes.
             return set()
-        if found is None or any(path.startswith(f"{found.folder}{os.sep}") for path in self.of_gltf):
+        if found is None:
+            return set()
+        folders = {found.folder, *(source.file.path.parent for source in found.sources.values())}
+        if any(str(folder) in self.of_gltf for folder in folders):
+            # What is left of them shows when their turn comes.
             return set()
         return used_folders(listing, found)
 
@@ -165,7 +164,8 @@ class Search:
                 # Loading the material tells.
                 continue
             if image:
-                self.of_gltf.add(os.path.normpath(image))
+                folder, file_name = os.path.split(os.path.normpath(image))
+                self.of_gltf.setdefault(folder, set()).add(file_name)
 
 
 def _described(listing: Listing) -> MaterialFile:

@@ -51,9 +51,14 @@ class MapSource:
     """What the file's values are multiplied by, before they are inverted: one for each channel of the map, colour in
     linear light, normals as vectors; empty: nothing."""
     offset: float = 0.0
-    """What is added to values after the factor: an occlusion of half the strength is 0.5 + 0.5 times the file's."""
+    """What is added to values after the factor, before they are inverted: an occlusion of half the strength is 0.5 +
+    0.5 times the file's."""
     reason: str = ""
     """Why the file is taken for this map, such as: keyword nor_dx."""
+    stated: bool = False
+    """The material itself says all of this, in material.json or as glTF does: pixels contradict it, and change nothing."""
+    guess: str = ""
+    """What was decided by pixels, or could not be: shown beside the reason."""
 
     def __str__(self) -> str:
         return self.file.name if self.channel is None else f"channel {'RGBA'[self.channel]} of {self.file.name}"

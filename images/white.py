@@ -1,15 +1,13 @@
-"""White PNG images, for maps that a material gives as a number, and whether an image has alpha."""
+"""White PNG images, for maps that a material gives as a number."""
 
 from __future__ import annotations
 
 import struct
 import zlib
 
-from images.sources import SourceImage
-
 _MOST_TEXELS = 1 << 30
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GREY, _PALETTE, _GREY_ALPHA, _RGB_ALPHA = 0, 3, 4, 6
+_GREY, _PALETTE = 0, 3
 """Colour types of PNG."""
 
 
@@ -29,21 +27,3 @@ def white_image(width: int, height: int, colour: bool) -> bytes:
     return _SIGNATURE + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
     )
-
-
-def has_alpha(image: SourceImage) -> bool:
-    """Whether a PNG, JPEG or WebP image says in its header that it has alpha."""
-    if image.data is None:
-        with image.path.open("rb") as file:
-            start = file.read(1 << 16)
-    else:
-        start = image.data[: 1 << 16]
-    if start.startswith(_SIGNATURE) and len(start) > 25:
-        colour_type = start[25]
-        return colour_type in (_GREY_ALPHA, _RGB_ALPHA) or (
-            colour_type == _PALETTE and b"tRNS" in start.partition(b"IDAT")[0]
-        )
-    if start[:4] == b"RIFF" and len(start) > 24:
-        # A bit of the extended header, or of the lossless one.
-        return bool(start[12:16] == b"VP8X" and start[20] & 0x10 or start[12:16] == b"VP8L" and start[24] & 0x10)
-    return False

@@ -8,6 +8,7 @@ from formats.bc7 import bc7_bytes
 from formats.dds import FORMATS_BY_NAME, HEADER_BYTES
 from formats.names import plain_name
 from formats.reader import NeuralTextureReader
+from runtime.engines.absent import content_sentences
 from runtime.shaders import Shader
 from runtime.specialise import Binding
 from runtime.texts import template
@@ -101,6 +102,7 @@ def page_text(reader: NeuralTextureReader, shader: Shader, file: str, weights_fi
         main=target == "glsl",
         half=options.half,
         absent=", ".join(name for name, there in reader.present.items() if not there),
+        contents=content_sentences(manifest),
         coded=manifest["channels"][0]["space"] == "srgb",
         opengl=manifest["normal_convention"] == "opengl",
         stored_mips=len(reader.stored_mips),

@@ -14,6 +14,7 @@ import pytest
 
 import configs
 from dataset import detect, get_texture_config
+from images.texture_types import UNUSED
 from runtime.bake.files import BAKES
 from runtime.engines.packages import PACKAGES
 from runtime.shaders import TARGETS
@@ -264,15 +265,26 @@ def test_a_manual_lists_every_preset(name):
 
 @pytest.mark.parametrize("name", INPUT)
 def test_a_manual_lists_every_keyword(name):
-    text = manual(name)
-    rows = table_rows(text, {texture.name for texture in get_texture_config()})
-    for texture in get_texture_config():
-        words = set(re.findall(r"[\w-]+", rows[texture.name]))
-        for keyword in (*texture.keywords, *texture.directx_keywords, *(f"_{suffix}" for suffix in texture.suffixes)):
+    text, table = manual(name), get_texture_config()
+    types, *_ = tables(text)
+    rows = {re.split(r"\W", row[0])[0]: " ".join(row) for row in types[1:]}
+    for texture in table:
+        words = set(re.findall(r"[\w#-]+", rows[texture.name]))
+        words_of_type = (*texture.keywords, *texture.lesser, *texture.inverted)
+        words_of_type += (*texture.directx_words, *texture.opengl_words)
+        for keyword in (*words_of_type, *(f"_{suffix}" for suffix in texture.suffixes)):
             assert keyword in words, (texture.name, keyword)
-        for keyword, channel in texture.packed.items():
-            assert keyword in text.lower(), keyword
-            assert rows[texture.name].rstrip("| ").endswith("RGB"[channel])
+    cells = [row for rows in tables(text) for row in rows]
+    for packed in table.packed:
+        (row,) = [row for row in cells if re.findall(r"`(\w+)`", row[0]) == list(packed.keywords)]
+        contents = [re.sub("（.*）", "", cell) or UNUSED for cell in row[1:]]
+        assert contents == [*packed.channels, UNUSED][:4] if len(packed.channels) == 3 else list(packed.channels)
+    for other in table.others:
+        (row,) = [row for row in cells if re.sub("（.*）", "", row[0]) == other.name and len(row) == 3]
+        assert row[1:] == [
+            ", ".join((*other.keywords, *(f"_{suffix}" for suffix in other.suffixes))),
+            ", ".join(other.qualifiers),
+        ]
 
 
 @pytest.mark.parametrize("name", ("docs/engines.md", "docs/engines_CN.md"))

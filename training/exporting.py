@@ -59,7 +59,8 @@ def export_material(
     prefix = None if name is None else file_prefix(name)
     network, offsets = _exported_network(source)
     with export_written_aside(Path(folder)) as aside:
-        manifest, decoded = _manifest(source, offsets, reference, prefix), {}
+        manifest = _manifest(source, offsets, reference, prefix)
+        decoded: dict[int, np.ndarray] = {}
         if name is not None and not manifest.get("name"):
             manifest["name"] = _plain_text(name)
         for g, grid in enumerate(manifest["grids"]):

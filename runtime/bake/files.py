@@ -72,6 +72,7 @@ def write_baked(
                 "channels": channel_names(baked)[: 2 if stored == BC5.name else 3],
                 "neutral_channels": list(baked.filled),
                 "mips": sorted(baked.mips),
+                **({"range": list(reader.ranges[baked.name])} if baked.name in reader.ranges else {}),
             }
         )
     listing = folder / f"{name}_maps.json"

@@ -23,7 +23,7 @@ class BakedMap:
     """One map as an engine takes it."""
 
     name: str
-    """basecolor, normal, orm, specular or displacement."""
+    """basecolor, normal, orm, specular, displacement or opacity."""
     content: Content
     mips: dict[int, np.ndarray]
     """By mip, uint8 `[H_m, W_m, 3]`, of a grey map `[H_m, W_m, 1]`; the base colour is sRGB-coded."""
@@ -57,7 +57,8 @@ def bake_maps(
     channels = {
         entry["name"]: slice(entry["first"], entry["first"] + entry["count"]) for entry in reader.manifest["channels"]
     }
-    present = reader.present
+    # What holds something else is no map of its name.
+    present = {name: there and name not in reader.holds for name, there in reader.present.items()}
     flip = convention is not None and convention != reader.manifest["normal_convention"]
     decoded = {mip: reader.decode_uint8(mip, progress) for mip in mips}
 
@@ -82,4 +83,5 @@ def bake_maps(
             packed[mip] = image
         maps.append(BakedMap("orm", "packed", packed, filled))
     maps += [BakedMap(name, "grey", whole(name)) for name in ("specular", "displacement") if present[name]]
+    maps += [BakedMap(content, "grey", whole(name)) for name, content in reader.holds.items()]
     return maps

@@ -80,7 +80,7 @@ def material_glb(reader: NeuralTextureReader, name: str, texture_format: Texture
     mips = [0] if texture_format == "png" else contiguous_mips(reader)
     with decoding_bar(reader, mips) as bar:
         baked_maps = bake_maps(reader, mips, "opengl", bar.update)
-    maps = {baked.name: baked for baked in baked_maps if baked.name != "displacement"}
+    maps = {baked.name: baked for baked in baked_maps if baked.name not in ("displacement", "opacity")}
     if "specular" in maps:
         maps["specular"] = _grey_as_colour(maps["specular"])
     buffer = GlbBuffer()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from formats.reader import NeuralTextureReader
-from runtime.engines.absent import absent_texts
+from runtime.engines.absent import absent_texts, shading_maps
 from runtime.texts import template
 
 VALIDATOR = "2.0.0-dev.3.10"
@@ -28,7 +28,7 @@ _MAPS = {
 def page_text(reader: NeuralTextureReader, name: str, texture_format: str) -> str:
     """Return the page of `<name>.glb` in Markdown."""
     manifest, (width, height) = reader.manifest, reader.mip_size(0)
-    absent = absent_texts(reader.present)
+    absent = absent_texts(shading_maps(reader))
     return template("gltf/README.md.j2").render(
         name=name,
         width=width,
@@ -40,8 +40,9 @@ def page_text(reader: NeuralTextureReader, name: str, texture_format: str) -> st
         flipped=manifest["normal_convention"] == "directx" and reader.present["normal"],
         maps=[
             (key, *(_MAPS[key] if there else ("not in the material", absent[key])))
-            for key, there in reader.present.items()
+            for key, there in shading_maps(reader).items()
         ],
+        left_out=[f"{content}: left out; `export.py --bake` writes it" for content in reader.holds.values()],
         validator=VALIDATOR,
         three=THREE,
     )

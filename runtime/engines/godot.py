@@ -11,7 +11,7 @@ import numpy as np
 from formats.dds import read_dds
 from formats.reader import NeuralTextureReader
 from formats.repack import repack_export
-from runtime.engines.absent import NEUTRAL, absent_sentence
+from runtime.engines.absent import NEUTRAL, maps_sentence, shading_maps
 from runtime.engines.cost import cost_table
 from runtime.engines.gdshader import gdshader_decoder
 from runtime.engines.textures import weights_texture
@@ -75,9 +75,9 @@ def godot_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[
         "prefix": prefix,
         "decoder": decoder,
         "textures": [{"name": f"{prefix}{part}", "bytes": len(data)} for part, data in textures.items()],
-        "present": reader.present,
+        "present": shading_maps(reader),
         "neutral": NEUTRAL,
-        "absent": absent_sentence(reader.present),
+        "absent": maps_sentence(reader),
         "opengl": manifest["normal_convention"] == "opengl",
         "cost": cost_table(packed, shader, sum(grid_bytes), weights_bytes),
         "mips": len(reader.stored_mips),

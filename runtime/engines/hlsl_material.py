@@ -52,7 +52,7 @@ class HlslMaterial:
     """All declarations: types, then the struct."""
     textures: list[EngineTexture]
     outputs: dict[str, tuple[str, int]]
-    """Of the maps that are present, but diffuse: what engines call them, and how many numbers they are."""
+    """Of the maps that are present, but diffuse: what engines call what they hold, and how many numbers they are."""
     green: int
     """1 where the stored normal's green points up (OpenGL), -1 where it points down."""
     facts: dict
@@ -100,7 +100,7 @@ def hlsl_material(reader: NeuralTextureReader, name: str, in_function: bool = Fa
         struct.text(more),
         textures,
         {
-            key: (key.capitalize(), count)
+            key: (reader.holds.get(key, key).capitalize(), count)
             for key, count in TEXTURE_CHANNELS.items()
             if key != "diffuse" and reader.present[key]
         },

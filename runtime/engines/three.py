@@ -10,7 +10,7 @@ import numpy as np
 from formats.reader import NeuralTextureReader
 from formats.repack import repack_export
 from formats.words import grid_words
-from runtime.engines.absent import NEUTRAL, absent_sentence
+from runtime.engines.absent import NEUTRAL, maps_sentence, shading_maps
 from runtime.engines.cost import cost_table
 from runtime.engines.shader_source import WgslFunctions, with_prefix, with_resources_as_parameters
 from runtime.engines.textures import weights_texture
@@ -48,9 +48,10 @@ def three_package(reader: NeuralTextureReader, folder: Path, name: str) -> list[
     values = {
         "name": name,
         "prefix": f"{name}_",
-        "present": reader.present,
+        "present": shading_maps(reader),
+        "decoded": reader.present,
         "neutral": NEUTRAL,
-        "absent": absent_sentence(reader.present),
+        "absent": maps_sentence(reader),
         "opengl": reader.manifest["normal_convention"] == "opengl",
         "grids": [
             {

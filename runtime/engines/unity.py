@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from formats.reader import NeuralTextureReader
-from runtime.engines.absent import NEUTRAL, absent_sentence
+from runtime.engines.absent import NEUTRAL, maps_sentence, shading_maps
 from runtime.engines.hlsl_material import HlslMaterial, hlsl_material
 from runtime.texts import template
 from utils.files import require_writable_folder, write_bytes
@@ -40,8 +40,8 @@ def _values(reader: NeuralTextureReader, material: HlslMaterial, name: str) -> d
         "sample": material.struct.sample,
         "textures": material.textures,
         "green": material.green,
-        "present": reader.present,
+        "present": shading_maps(reader),
         "neutral": NEUTRAL,
-        "absent": absent_sentence(reader.present),
+        "absent": maps_sentence(reader),
         **material.facts,
     }

@@ -11,7 +11,7 @@ from PIL import Image
 from formats.manifest import MANIFEST_NAME
 from formats.reader import NeuralTextureReader
 from formats.repack import repack_export
-from runtime.engines.absent import NEUTRAL, absent_sentence
+from runtime.engines.absent import NEUTRAL, maps_sentence, shading_maps
 from runtime.engines.hlsl_material import EngineTexture, HlslMaterial, hlsl_material
 from runtime.texts import template
 from utils.files import write_bytes
@@ -54,14 +54,14 @@ def unreal_package(reader: NeuralTextureReader, folder: Path, name: str) -> list
     names = {texture.label: f"T_{name}_{texture.label}.tga" for texture in material.textures}
     inputs = custom_node_inputs(material)
     files = {folder / names[texture.label]: _tga(texture) for texture in material.textures}
-    constants = {key: both for key, both in _CONSTANTS.items() if not reader.present[key]}
+    constants = {key: both for key, both in _CONSTANTS.items() if not shading_maps(reader)[key]}
     script = template("unreal/import.py.j2").render(
         name=name,
         textures=_literal(names),
         inputs=json.dumps(inputs),
         outputs=_literal(dict(material.outputs.values())),
         constants=_literal({place: float(NEUTRAL[key]) for key, (place, _) in constants.items()}),
-        has_diffuse=reader.present["diffuse"],
+        has_diffuse=shading_maps(reader)["diffuse"],
         **material.facts,
     )
     facts = material.facts
@@ -70,7 +70,7 @@ def unreal_package(reader: NeuralTextureReader, folder: Path, name: str) -> list
         textures=material.textures,
         outputs=material.outputs,
         green=material.green,
-        absent=absent_sentence(reader.present),
+        absent=maps_sentence(reader),
         constants=[label for _, label in constants.values()],
         plugin_settings=_plugin_settings(reader) if facts["plugin"] else "",
         **facts,

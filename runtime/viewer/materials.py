@@ -30,7 +30,7 @@ class OpenedMaterial:
     """Name of the run or folder, as the picker shows it."""
     manifest: dict
     data_dir: Path | None = None
-    """Folder of the images it was trained on, as far as known."""
+    """The folder of images, or the material of a glTF file, that it was trained on, as far as known."""
     preset: str = ""
     """The preset it was trained with, as far as known."""
 
@@ -56,7 +56,7 @@ class OpenedMaterial:
         """The original images; raises `UserError` where they are gone or are not those that were trained on."""
         if self.data_dir is None:
             raise UserError(f"{self.folder} does not say where its images are; name them with --data_dir")
-        if not self.data_dir.is_dir():
+        if not _exists(self.data_dir):
             raise UserError(f"the images are not in {self.data_dir} any more; name their folder with --data_dir")
         from dataset import load_texture_set
 
@@ -77,7 +77,7 @@ class OpenedMaterial:
         """ "" where the folder of images is there, else one line that says what is missing; reads no image."""
         if self.data_dir is None:
             return "where the original images are is not known; name their folder with --data_dir"
-        return "" if self.data_dir.is_dir() else f"the images are not in {self.data_dir} any more"
+        return "" if _exists(self.data_dir) else f"the images are not in {self.data_dir} any more"
 
 
 def short_labels(materials: Sequence[OpenedMaterial]) -> list[str]:
@@ -108,6 +108,13 @@ def _run_settings(run_dir: Path) -> dict:
     return section if isinstance(section, dict) else {}
 
 
+def _exists(data_dir: Path) -> bool:
+    """Whether a folder of images, or a glTF file, is there."""
+    from images.inputs import input_exists
+
+    return input_exists(data_dir)
+
+
 def _trained_on(name: object, run_dir: Path) -> Path | None:
     """Return the folder of images that a run's settings name, None where they name none.
 
@@ -116,7 +123,7 @@ def _trained_on(name: object, run_dir: Path) -> Path | None:
     if not isinstance(name, str) or not name:
         return None
     candidates = [Path(name), *(parent / name for parent in run_dir.resolve().parents)]
-    return next((candidate for candidate in candidates if candidate.is_dir()), Path(name))
+    return next((candidate for candidate in candidates if _exists(candidate)), Path(name))
 
 
 def refuse_links_outside(folder: Path, names: Sequence[str]) -> None:
@@ -162,8 +169,8 @@ def open_materials(
     if len(data_dirs) not in (0, 1, len(load_dirs)):
         raise UsageError(f"{len(data_dirs)} folders in --data_dir for {len(load_dirs)} runs; give one, or one for each")
     for path in data_dirs:
-        if not path.is_dir():
-            raise UsageError(f"data_dir {path} is no folder; give the folder of images that the run was trained on")
+        if not _exists(path):
+            raise UsageError(f"data_dir {path} is neither a folder nor a glTF file; give what the run was trained on")
     folders: list[Path | None] = [*data_dirs] * (len(load_dirs) if len(data_dirs) == 1 else 1)
     folders = folders or [None] * len(load_dirs)
     return [open_material(path, load_iter, images) for path, images in zip(load_dirs, folders)]
