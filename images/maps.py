@@ -69,8 +69,9 @@ def map_texels(image: np.ndarray, texture: TextureType, source: MapSource, flip_
         found.texels, found.channels = _single_channel(found.texels, texture, name, found.notices)
     if source.factor and not (texture.name == "displacement" and found.texels.dtype == np.float32):
         found.texels = _multiplied(found.texels, texture, source.factor, source.offset)
-        added = f", and {source.offset:g} is added" if source.offset else ""
-        found.notices.append(f"{texture.name}: {name} is multiplied by {_numbers(source.factor)}{added}")
+        if not source.file.constant:
+            added = f", and {source.offset:g} is added" if source.offset else ""
+            found.notices.append(f"{texture.name}: {name} is multiplied by {_numbers(source.factor)}{added}")
     if source.inverted:
         found.texels = _applied(found.texels, lambda values: 1 - values)
         if found.range:

@@ -16,6 +16,8 @@ class SourceImage:
     """The image's bytes, where it is not a file of its own."""
     name: str = ""
     """What messages call it; by default the file's name."""
+    constant: bool = False
+    """It is white and stands for a map that the material gives as a number, in `MapSource.factor`."""
 
     def __post_init__(self) -> None:
         if not self.name:
