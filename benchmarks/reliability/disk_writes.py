@@ -18,6 +18,8 @@ class Write:
     """Takes the folder of samples, the folder to write into and the version, 0 or 1."""
     together: bool = True
     """Whether its files belong together, so that none of them may change where one cannot be written."""
+    slow: bool = False
+    """Whether it takes some seconds."""
 
 
 def write_samples(folder: Path) -> None:
@@ -104,13 +106,13 @@ def _package(samples: Path, folder: Path, version: int) -> None:
     from formats.reader import NeuralTextureReader
     from runtime.engines.packages import write_packages
 
-    write_packages(NeuralTextureReader(_export(samples, version)), folder, ["gltf"], "rock", None)
+    write_packages(NeuralTextureReader(_export(samples, version)), folder, ["unity"], "rock", None)
 
 
 def _shaders(samples: Path, folder: Path, version: int) -> None:
     from runtime.shader_files import write_shaders
 
-    write_shaders(_export(samples, version), folder, ["wgsl"], None, f"rock_{version}", False, True, False)
+    write_shaders(_export(samples, version), folder, ["wgsl"], None, "rock", False, True, False)
 
 
 def _report(samples: Path, folder: Path, version: int) -> None:
@@ -142,9 +144,9 @@ WRITES = (
     Write("export", _exported),
     Write("repacked export", _repacked),
     Write("pictures", _pictures, together=False),
-    Write("report", _report, together=False),
-    Write("baked maps", _baked, together=False),
-    Write("engine package", _package, together=False),
-    Write("shaders", _shaders, together=False),
+    Write("report", _report, together=False, slow=True),
+    Write("baked maps", _baked, together=False, slow=True),
+    Write("engine package", _package, together=False, slow=True),
+    Write("shaders", _shaders, together=False, slow=True),
     Write("TensorBoard log", _log, together=False),
 )
