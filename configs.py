@@ -7,6 +7,7 @@ the defaults below, `--preset`, `--config FILE` (JSON), the flags on the command
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import reprlib
 import typing
@@ -82,12 +83,24 @@ def _checked_device(name: str) -> str:
     return name
 
 
+def _possible_path(name: str) -> str:
+    # A command line holds neither; JSON can.
+    try:
+        possible = b"\0" not in os.fsencode(name)
+    except ValueError:
+        possible = False
+    if not possible:
+        raise ValueError("it holds a character that no path can have; correct it")
+    return name
+
+
 _STRICT = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False)
 Count = Annotated[int, Field(strict=True, ge=1)]
 NotNegative = Annotated[float, Field(strict=True, ge=0)]
 OptionalCount = Annotated[Count | None, BeforeValidator(_none_for_zero)]
 OptionalAmount = Annotated[Annotated[float, Field(strict=True, gt=0)] | None, BeforeValidator(_none_for_zero)]
-OptionalText = Annotated[str | None, BeforeValidator(_none_for_zero)]
+FilePath = Annotated[str, AfterValidator(_possible_path)]
+OptionalPath = Annotated[FilePath | None, BeforeValidator(_none_for_zero)]
 
 
 class ConfigError(ValueError):
@@ -253,21 +266,21 @@ class RunConfig:
     """train or infer."""
     preset: Literal["ue5", "quality", "fast", "mobile"] = "ue5"
     """ue5, quality, fast or mobile; any other flag overrides its fields."""
-    config: OptionalText = None
+    config: OptionalPath = None
     """A JSON file of settings; of a run's config.json, its settings and folders, not what was done with them."""
-    data_dir: str = "data/test"
+    data_dir: FilePath = "data/test"
     """Folder of images, one material."""
-    save_dir: str = "outputs"
+    save_dir: FilePath = "outputs"
     """Folder of the runs."""
-    load_dir: OptionalText = None
+    load_dir: OptionalPath = None
     """A run folder, to resume or to infer from."""
     load_iter: int | None = None
     """The checkpoint's iteration; -1: the newest."""
     groups_batching: bool = False
     """Train every material below groups_batch_dir, at any depth."""
-    groups_batch_dir: str = "data_batch"
+    groups_batch_dir: FilePath = "data_batch"
     """Folder of material folders."""
-    groups_save_dir: str = "save_batch"
+    groups_save_dir: FilePath = "save_batch"
     """Folder of one output folder per material, and of the summary."""
     groups_max_workers: Count = 1
     """Materials trained at once, each in a process of its own."""

@@ -5,22 +5,26 @@ from __future__ import annotations
 if __name__ == "__main__":
     import utils.start  # noqa: F401, before all that takes time
 
+import argparse
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from configs import N_CHANNELS, TEXTURE_CHANNELS, ImageConfig
+from images.checks import checked_maps
 from images.depth import deep_codes, deep_values
 from images.detection import Detection, detect_maps
-from images.inputs import material_maps
+from images.flags import add_image_flags, image_config
+from images.inputs import material_inputs, material_maps
 from images.loading import LoadedMaps, fill_maps, in_parallel, read_images
 from images.mips import mip_count, mip_size
 from images.options import with_convention, with_opacity
 from images.reading import DecodedImage, image_size
-from images.sources import MaterialMaps, SourceImage
+from images.sources import MapSource, MaterialMaps, SourceImage
 from images.texture_types import UNUSED, OtherMap, PackedMaps, TextureTable, TextureType
 from utils.arguments import OneLineParser
 from utils.errors import UsageError, run_command
@@ -221,6 +225,12 @@ class TextureSet:
     """The values that 0 and 1 stand for, of maps that were scaled to fit."""
     holds: dict[str, str] = field(default_factory=dict)
     """What a map holds in place of what its name says: opacity, where that was asked for."""
+    sources: dict[str, MapSource] = field(default_factory=dict)
+    """What each map that is present was read from, and why."""
+    channels: dict[str, str] = field(default_factory=dict)
+    """Channels of its file that each map was taken from: letters of RGBA, or grey."""
+    others: dict[str, str] = field(default_factory=dict)
+    """Files that are known to be something else, by name: what they are, such as emissive."""
 
     @property
     def fingerprint(self) -> str:
@@ -282,6 +292,7 @@ def load_texture_set(
     file_size = image_size(first, settings.max_pixels)
     decoded = read_images(maps, file_size, settings.max_pixels)
     # Pixels may change what names said; it is settled from here on.
+    maps = checked_maps(maps, decoded, settings.opacity_as)
     maps, flips = with_convention(maps, settings.normal_convention)
     return _texture_set(maps, decoded, types, file_size, max_size, flips, settings)
 
@@ -332,30 +343,51 @@ def _texture_set(
         {name: loaded.fine[name] for name in present if name in loaded.fine},
         loaded.ranges,
         {settings.opacity_as: "opacity"} if settings.opacity_as != "none" else {},
+        {name: maps.sources[name] for name in present},
+        loaded.channels,
+        maps.others,
     )
 
 
-def main() -> None:
-    """Print what a folder holds: map, file, size, notices."""
-    parser = OneLineParser(prog="dataset.py", description="Show which maps a folder of images holds.")
-    parser.add_argument("folder", help="folder of images, one material")
-    folder = Path(parser.parse_args().folder)
-    textures = load_texture_set(folder)
-    print(
-        f"{textures.name}: {textures.width} x {textures.height}, {len(textures.mips)} mips, "
-        f"{int(textures.channel_mask.sum())} of {N_CHANNELS} channels"
-        + (f", {textures.normal_convention} normals" if textures.present["normal"] else "")
+def _parse() -> argparse.Namespace:
+    parser = OneLineParser(
+        prog="dataset.py",
+        allow_abbrev=False,
+        description="Show which maps are found in a folder of images, or in all folders below it, and why.",
     )
-    column = max(map(len, textures.files.values())) + 2
-    for type_name in TEXTURE_CHANNELS:
-        if type_name in textures.files:
-            file_name = textures.files[type_name]
-            width, height = image_size(SourceImage(folder / file_name))
-            print(f"  {type_name:<14}{file_name:<{column}}{width} x {height}")
-        else:
-            print(f"  {type_name:<14}missing")
-    for notice in textures.notices:
-        print(f"note: {notice}")
+    parser.add_argument(
+        "folder", nargs="?", metavar="DIR", help="a material, or a folder of materials: a table of each"
+    )
+    parser.add_argument(
+        "--inspect", metavar="DIR", help="the same, and a contact sheet of all maps; of several materials a page, too"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="PATH",
+        help="where the contact sheet goes: FILE.png, or a folder; default: DIR's name with _maps.png, here",
+    )
+    add_image_flags(parser)
+    options = parser.parse_args()
+    if (options.folder is None) == (options.inspect is None):
+        raise UsageError("name one folder: DIR for a table alone, or --inspect DIR for a contact sheet as well")
+    if options.out and options.inspect is None:
+        raise UsageError("--out says where the contact sheet of --inspect goes; add --inspect, or leave it out")
+    return options
+
+
+def main() -> int:
+    """Show what a folder holds: a table, and with `--inspect` a contact sheet; 1 where a material cannot be read."""
+    options = _parse()
+    # What draws and prints is not needed for training.
+    from reporting.inspection_sheet import inspect_materials, sheet_path
+
+    folder = Path(options.inspect or options.folder)
+    notices: list[str] = []
+    found = material_inputs(folder, get_texture_config(), (), notices) if folder.is_dir() else []
+    inputs = {one.name: one.data_dir for one in found} or {folder.name: str(folder)}
+    sheet = sheet_path(folder, options.out) if options.inspect else None
+    load = partial(load_texture_set, images=image_config(options))
+    return inspect_materials(inputs, load, notices, sheet, f"Maps of {folder.resolve().name}")
 
 
 if __name__ == "__main__":

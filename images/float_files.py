@@ -60,7 +60,8 @@ def _open_exr(source: SourceImage, header_only: bool = False) -> Iterator[Any]:
         import OpenEXR
     except ImportError:
         raise UserError(
-            f"reading {source.path} needs the OpenEXR package: pip install -r requirements.txt, or save the image as 16-bit PNG"
+            f"reading {source.path} needs the OpenEXR package: pip install -r requirements.txt, or save the image as "
+            "16-bit PNG"
         ) from None
     # Opened by Python first, whose error says what is wrong with the path.
     source.content(1)

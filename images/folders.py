@@ -96,7 +96,9 @@ def list_folder(path: Path) -> Listing:
     except FileNotFoundError:
         raise UserError(f"there is no folder {path}; name a folder that holds the images of one material") from None
     except NotADirectoryError:
-        raise UserError(f"{path} is a file; name the folder that holds the images of one material") from None
+        raise UserError(
+            f"{path} is a file; name the folder that holds the images of one material, or a .gltf or .glb file"
+        ) from None
     except OSError as error:
         raise UserError(describe_os_error(error, path)) from error
     return Listing(path, tuple(sorted(files)), tuple(sorted(folders)), frozenset(links))

@@ -135,7 +135,9 @@ def gltf_maps(path: Path, material_name: str, types: Sequence[TextureType]) -> M
         if slot.texture:
             image, reason = images[slot.type_name], slot.key
         else:
-            image = SourceImage(path, white_image(*sizes[0], colour=len(slot.factor) == 3), slot.factor_key)
+            image = SourceImage(
+                path, white_image(*sizes[0], colour=len(slot.factor) == 3), slot.factor_key, constant=True
+            )
             reason = f"{slot.factor_key} {values}, no texture"
             notices.append(f"{slot.type_name}: {slot.factor_key} {values} everywhere, there is no texture")
         sources[slot.type_name] = MapSource(
@@ -146,6 +148,7 @@ def gltf_maps(path: Path, material_name: str, types: Sequence[TextureType]) -> M
             factor=slot.factor if slot.has_effect else (),
             offset=slot.offset,
             reason=reason,
+            stated=True,
         )
     used = {image.name for image in images.values()}
     return MaterialMaps(material_names(file)[index], sources, _others(file, material, used), notices)

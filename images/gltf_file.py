@@ -17,8 +17,8 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from pydantic import ValidationError
 
-from images.gltf_schema import Buffer, BufferView, Document, Material, Part
-from images.paths import file_within, shown
+from images.gltf_schema import Buffer, BufferView, Document, Image, Material, Part
+from images.paths import file_within, shown, unique_name
 from images.sources import SourceImage
 from utils.errors import UserError, describe_os_error
 
@@ -26,6 +26,8 @@ MOST_JSON_BYTES = 256 << 20
 """Largest JSON that is read; in a .gltf it may hold images as text."""
 MOST_IMAGE_BYTES = 1 << 30
 """Largest image within a file that is read."""
+_MOST_ENTRIES = 1 << 22
+"""Entries of all lists and objects of the JSON: each takes many times the memory that it takes in the file."""
 _MOST_CHUNKS = 64
 _JSON, _BINARY = b"JSON", b"BIN\0"
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
@@ -42,6 +44,10 @@ class GltfFile:
         """`binary`: where the binary chunk begins in the file, and its length in bytes."""
         self.path, self.document, self._binary = path, document, binary
         self._images: dict[int, SourceImage] = {}
+        taken: set[str] = set()
+        self._image_names = [
+            unique_name(_image_name(index, image), taken) for index, image in enumerate(document.images)
+        ]
 
     def image_index(self, texture_index: int) -> int:
         """Return the image of a texture; raises `UserError` where it is in a format that is not read."""
@@ -62,14 +68,8 @@ class GltfFile:
         return index
 
     def image_name(self, index: int) -> str:
-        """Return what messages call an image; no two images have one name."""
-        image = self.document.images[index]
-        name = image.name
-        if image.uri and not image.uri.startswith("data:"):
-            name = unquote(image.uri)
-        name = "".join(sign if sign.isprintable() else "?" for sign in (name or "")[:100]) or f"image {index}"
-        names = [other.name for other in self.document.images[:index]]
-        return f"{name} ({index})" if image.name and image.name in names else name
+        """Return what messages call an image; no two images within the file have one name."""
+        return self._image_names[index]
 
     def image_file(self, index: int) -> Path | None:
         """Return the file that an image lies in, None where it lies within this one.
@@ -190,6 +190,11 @@ class GltfFile:
         raise UserError(f"the data of {name} in {self.path} is damaged; export the file again")
 
 
+def _image_name(index: int, image: Image) -> str:
+    name = unquote(image.uri[:1000]) if image.uri and not image.uri.startswith("data:") else image.name or ""
+    return "".join(sign if sign.isprintable() else "?" for sign in name[:100]) or f"image {index}"
+
+
 def _read_part(path: Path, start: int, n_bytes: int) -> bytes:
     try:
         # A size that a file only claims to have costs no memory.
@@ -223,6 +228,10 @@ def open_gltf(path: Path) -> GltfFile:
         data = _read_part(path, json_start, json_bytes)
     except OSError as error:
         raise UserError(describe_os_error(error, path)) from error
+    if sum(data.count(sign) for sign in (b",", b"[", b"{")) > _MOST_ENTRIES:
+        raise UserError(
+            f"the JSON of {path} has over {_MOST_ENTRIES} entries; export fewer objects, or the materials alone"
+        )
     try:
         document = Document.model_validate_json(data.removeprefix(b"\xef\xbb\xbf"))
     except ValidationError as error:

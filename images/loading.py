@@ -32,6 +32,8 @@ class LoadedMaps:
     """What 8 bits leave out of maps that are deeper, one array a mip (see `images.depth`)."""
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
     """The values that 0 and 1 stand for, of maps that had to be scaled."""
+    channels: dict[str, str] = field(default_factory=dict)
+    """Channels of its file that each map was taken from: letters of RGBA, or grey."""
     notices: list[str] = field(default_factory=list)
 
     def add(self, other: LoadedMaps) -> None:
@@ -39,6 +41,7 @@ class LoadedMaps:
         self.depths |= other.depths
         self.fine |= other.fine
         self.ranges |= other.ranges
+        self.channels |= other.channels
         self.notices += other.notices
 
 
@@ -76,11 +79,13 @@ def fill_maps(
     """
     height, width = mips[0].shape[:2]
     loaded = LoadedMaps(notices=list(image.notices))
-    loaded.notices += unused_alpha(image, [source for _, source in maps.values()], file.name)
+    uses_alpha = False
     for name, (texture, source) in maps.items():
         found = map_texels(image.texels, texture, source, flip_green and texture.coding == "normal")
         loaded.notices += found.notices
+        uses_alpha |= found.uses_alpha
         loaded.depths[name] = bits_of(found.texels)
+        loaded.channels[name] = found.channels
         if found.range:
             loaded.ranges[name] = found.range
         texels = found.texels
@@ -95,4 +100,6 @@ def fill_maps(
         fine = fill_mips([mip[..., texture.channels] for mip in mips], texels, texture.coding)
         if fine:
             loaded.fine[name] = fine
+    if not uses_alpha:
+        loaded.notices += unused_alpha(image, file.name)
     return loaded

@@ -32,6 +32,13 @@ class MapTexels:
     notices: list[str] = field(default_factory=list)
     range: tuple[float, float] | None = None
     """The heights that 0 and 1 stand for, where the file's were scaled."""
+    channels: str = ""
+    """The file's channels that were taken: letters of RGBA, LA, or grey."""
+
+    @property
+    def uses_alpha(self) -> bool:
+        """Whether the image's alpha is a part of the map."""
+        return "A" in self.channels
 
 
 def map_texels(image: np.ndarray, texture: TextureType, source: MapSource, flip_green: bool = False) -> MapTexels:
@@ -43,23 +50,28 @@ def map_texels(image: np.ndarray, texture: TextureType, source: MapSource, flip_
     name, whole_normal = source.file.name, texture.coding == "normal" and source.channel is None
     taken = _channels(image, texture, source)
     found = MapTexels(image if whole_normal else taken)
+    found.channels = "RGBA"[source.channel] if source.channel is not None else "RGB" if image.shape[2] > 2 else "grey"
     if narrow:
         found.notices.append(f"{texture.name}: {name} has 16 bits per value, but 8-bit values in them")
     if image.dtype == np.float32:
         _fit_floats(found, texture, source)
     if whole_normal:
         completed = completed_normals(found.texels, f"normal: {name}")
-        found.texels = completed[0] if completed else found.texels[..., :3]
-        found.notices += completed[1] if completed else []
+        if completed:
+            found.texels, found.channels = completed.texels, completed.channels
+            found.notices.append(completed.notice)
+        else:
+            found.texels = found.texels[..., :3]
     if texture.count == 3 and found.texels.shape[2] == 1:
         found.notices.append(f"{texture.name}: {name} is grey, repeated for red, green and blue")
         found.texels = np.repeat(found.texels, 3, axis=2)
     elif texture.count == 1 and found.texels.shape[2] == 3:
-        found.texels = _single_channel(found.texels, texture, name, found.notices)
+        found.texels, found.channels = _single_channel(found.texels, texture, name, found.notices)
     if source.factor and not (texture.name == "displacement" and found.texels.dtype == np.float32):
         found.texels = _multiplied(found.texels, texture, source.factor, source.offset)
-        added = f", and {source.offset:g} is added" if source.offset else ""
-        found.notices.append(f"{texture.name}: {name} is multiplied by {_numbers(source.factor)}{added}")
+        if not source.file.constant:
+            added = f", and {source.offset:g} is added" if source.offset else ""
+            found.notices.append(f"{texture.name}: {name} is multiplied by {_numbers(source.factor)}{added}")
     if source.inverted:
         found.texels = _applied(found.texels, lambda values: 1 - values)
         if found.range:
@@ -172,16 +184,16 @@ def _multiplied(texels: np.ndarray, texture: TextureType, factor: Sequence[float
     return np.stack(parts, 2)
 
 
-def unused_alpha(image: DecodedImage, sources: Sequence[MapSource], name: str) -> list[str]:
-    """Say that an image's alpha is not used, where no map is read from it."""
-    if not image.has_alpha or any(source.channel == 3 for source in sources):
+def unused_alpha(image: DecodedImage, name: str) -> list[str]:
+    """Say that an image's alpha is not used, where it has one."""
+    if not image.has_alpha:
         return []
     alpha = image.texels[..., -1]
     return [f"alpha of {name} is not used" + (", it is opaque everywhere" if alpha.min() == peak(alpha) else "")]
 
 
-def _single_channel(image: np.ndarray, texture: TextureType, name: str, notices: list[str]) -> np.ndarray:
-    """Choose what a colour image says of a one-channel map: `[H, W, 3]` to `[H, W, 1]`.
+def _single_channel(image: np.ndarray, texture: TextureType, name: str, notices: list[str]) -> tuple[np.ndarray, str]:
+    """Choose what a colour image says of a one-channel map: `[H, W, 3]` to `[H, W, 1]`, and the channels taken.
 
     Grey is taken as it is. Otherwise a channel counts if its standard deviation is at least a fifth of the largest
     (so constant filling is ignored), or, in a constant image, if it is neither black nor white.
@@ -190,7 +202,7 @@ def _single_channel(image: np.ndarray, texture: TextureType, name: str, notices:
     coarse = image if image.dtype == np.uint8 else coarse_codes(image)
     red, *others = np.moveaxis(coarse, 2, 0)
     if all(np.abs(np.subtract(red, other, dtype=np.int16)).max() <= 8 for other in others):
-        return image[..., 1:2]
+        return image[..., 1:2], "grey"
     deviation = np.array([_deviation(coarse[..., c]) for c in range(3)])
     if deviation.max() > 0:
         carrying = np.flatnonzero(deviation >= 0.2 * deviation.max())
@@ -200,12 +212,12 @@ def _single_channel(image: np.ndarray, texture: TextureType, name: str, notices:
     letters = "".join("RGB"[c] for c in carrying)
     if len(carrying) == 1:
         notices.append(f"{texture.name}: {name} is a colour image, channel {letters} carries the data")
-        return image[..., carrying]
+        return image[..., carrying], letters
     notices.append(f"{texture.name}: {name} is a colour image, the mean of its channels {letters} is used")
     if image.dtype == np.float32:
-        return image[..., carrying].mean(2, keepdims=True)
+        return image[..., carrying].mean(2, keepdims=True), letters
     total = image[..., carrying].sum(2, dtype=np.uint32)
-    return ((total + len(carrying) // 2) // len(carrying)).astype(image.dtype)[..., None]
+    return ((total + len(carrying) // 2) // len(carrying)).astype(image.dtype)[..., None], letters
 
 
 def _deviation(channel: np.ndarray) -> float:

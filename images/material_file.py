@@ -11,9 +11,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from configs import TEXTURE_CHANNELS
 from images.detection import IMAGE_SUFFIXES
+from images.names import read_name
 from images.paths import file_within, shown
 from images.sources import MapSource, MaterialMaps, SourceImage
-from images.texture_types import TextureType
+from images.texture_types import TextureTable
 from utils.errors import UserError, describe_os_error
 
 MATERIAL_FILE = "material.json"
@@ -147,9 +148,7 @@ def _contradiction(type_name: str, entry: MapEntry, described: MaterialFile) -> 
     return ""
 
 
-def described_maps(
-    folder: Path, described: MaterialFile, types: Sequence[TextureType], names: Sequence[str]
-) -> MaterialMaps:
+def described_maps(folder: Path, described: MaterialFile, types: TextureTable, names: Sequence[str]) -> MaterialMaps:
     """Return the maps that a folder's material.json names; `names` are those of all images in the folder.
 
     Raises `UserError` where a file is missing or does not lie within the folder.
@@ -170,7 +169,13 @@ def described_maps(
             inverted=entry.inverted,
             factor=tuple(value for value in factor if value is not None),
             reason=MATERIAL_FILE,
+            # Where green points is then left to the pixels.
+            stated=texture.name != "normal" or convention is not None,
         )
     used = {source.file.path for source in sources.values()} | {folder / name for name in described.ignored(names)}
-    others = {name: f"not named in {MATERIAL_FILE}" for name in names if folder / name not in used}
+    others = {}
+    for name in names:
+        if folder / name not in used:
+            found = read_name(name, types)
+            others[name] = found.other if found and found.other else f"not named in {MATERIAL_FILE}"
     return MaterialMaps(described.name or folder.resolve().name or "material", sources, others)

@@ -14,6 +14,9 @@ from images.material_file import MATERIAL_FILE, MaterialFile, read_material_file
 from images.texture_types import TextureTable
 from utils.errors import UserError
 
+_PREVIEWS = {"thumb", "thumbs", "thumbnail", "thumbnails", "preview", "previews"}
+"""Names of folders that hold a material's maps again, smaller."""
+
 
 @dataclass(frozen=True)
 class MaterialInput:
@@ -61,12 +64,13 @@ class Search:
             for inner in sorted(self._visit(name, listing), reverse=True):
                 entry = f"{name}/{inner}" if name else inner, path / inner
                 (linked if inner in listing.links else waiting).append(entry)
-        # Pictures beside folders of maps are previews or references.
-        parents = {str(parent) for one in self.named for parent in Path(one.data_dir).parents}
+        # Pictures beside folders of maps, or in the folder of a material, are previews or references.
+        folders = {one.data_dir for one in self.named}
+        above = {str(parent) for one in self.named for parent in Path(one.data_dir).parents}
         for one in self.unnamed:
-            if one.data_dir in parents:
+            if one.data_dir in above or any(str(parent) in folders for parent in Path(one.data_dir).parents):
                 self.notices.append(
-                    f"no known keyword in the names of the images in {one.name}, left out beside its folders"
+                    f"no known keyword in the names of the images in {one.name}, left out beside a material"
                 )
             else:
                 self.named.append(one)
@@ -116,15 +120,16 @@ class Search:
         if MATERIAL_FILE in listing.files:
             self.named.append(material)
             return inner - _described(listing).folders()
-        if listing.holds_maps(self.types):
+        holds_maps = listing.holds_maps(self.types)
+        within = set() if holds_maps else self._map_folders(listing)
+        if holds_maps or within:
             self.named.append(material)
-            return inner
-        within = self._map_folders(listing)
-        if within:
-            self.named.append(material)
-        elif listing.images or listing.unread_images:
+            previews = sorted(folder for folder in inner - within if folder.lower() in _PREVIEWS)
+            self.notices += [f"left out {material.name}/{folder}: previews of the material" for folder in previews]
+            return inner - within - set(previews)
+        if listing.images or listing.unread_images:
             self.unnamed.append(material)
-        return inner - within
+        return inner
 
     def _map_folders(self, listing: Listing) -> set[str]:
         """Return the folders that hold the maps of the folder they lie in, nothing where there are none."""

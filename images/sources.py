@@ -16,6 +16,8 @@ class SourceImage:
     """The image's bytes, where it is not a file of its own."""
     name: str = ""
     """What messages call it; by default the file's name."""
+    constant: bool = False
+    """It is white and stands for a map that the material gives as a number, in `MapSource.factor`."""
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -55,6 +57,10 @@ class MapSource:
     0.5 times the file's."""
     reason: str = ""
     """Why the file is taken for this map, such as: keyword nor_dx."""
+    stated: bool = False
+    """The material itself says all of this, in material.json or as glTF does: pixels contradict it, and change nothing."""
+    guess: str = ""
+    """What was decided by pixels, or could not be: shown beside the reason."""
 
     def __str__(self) -> str:
         return self.file.name if self.channel is None else f"channel {'RGBA'[self.channel]} of {self.file.name}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from images.depth import peak
@@ -11,20 +13,31 @@ _SAMPLES = 64
 """Rows and columns that are looked at first: enough to rule a constant channel out."""
 
 
-def completed_normals(image: np.ndarray, label: str) -> tuple[np.ndarray, list[str]] | None:
-    """Complete a normal map `[H, W, 2 to 4]` that has two components: its three channels, and a notice.
+@dataclass(frozen=True)
+class CompletedNormals:
+    """A normal map whose third component was worked out."""
+
+    texels: np.ndarray
+    """`[H, W, 3]`, of the image's type."""
+    notice: str
+    channels: str
+    """The two channels that hold x and y: LA, AG or RG."""
+
+
+def completed_normals(image: np.ndarray, label: str) -> CompletedNormals | None:
+    """Complete a normal map `[H, W, 2 to 4]` that has two components: all three channels.
 
     Two components are grey and alpha; red and green beside a blue that is 0 or full everywhere (BC5); or alpha and
     green, where red holds nothing (Unity's DXT5nm). None where the image has three.
     """
     channels = image.shape[2]
     if channels == 2:
-        x, y, where = 0, 1, "in grey and alpha"
+        x, y, held, where = 0, 1, "LA", "in grey and alpha"
     elif channels == 4 and not _is_constant(image[..., 3]) and _red_is_unused(image):
-        x, y, where = 3, 1, "in alpha and green (DXT5nm)"
+        x, y, held, where = 3, 1, "AG", "in alpha and green (DXT5nm)"
     elif channels >= 3 and _is_constant(image[..., 2]) and image[0, 0, 2] in (0, peak(image)):
         # A flat map has a full blue as well, and keeps it.
-        x, y, where = 0, 1, "in red and green alone"
+        x, y, held, where = 0, 1, "RG", "in red and green alone"
     else:
         return None
     completed = np.empty((*image.shape[:2], 3), image.dtype)
@@ -36,7 +49,8 @@ def completed_normals(image: np.ndarray, label: str) -> tuple[np.ndarray, list[s
         changed = changed or not np.array_equal(completed[rows, :, 2], image[rows, :, 2])
     if not changed:
         return None
-    return completed, [f"{label} has its x and y {where}, completed with z = sqrt(1 - x^2 - y^2)"]
+    notice = f"{label} has its x and y {where}, completed with z = sqrt(1 - x^2 - y^2)"
+    return CompletedNormals(completed, notice, held)
 
 
 def _is_constant(channel: np.ndarray) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from dataset import TextureSet
 from formats.reader import NeuralTextureReader
 from reporting.metrics import mean_squared_error
+
+if TYPE_CHECKING:
+    from dataset import TextureSet
 
 
 def decode_and_measure(

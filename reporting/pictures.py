@@ -20,7 +20,8 @@ PNG_LEVEL = 3
 """zlib's level: higher ones take several times as long for files of the same size."""
 
 
-def _font() -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+def label_font() -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """The font of labels, which Pillow brings along."""
     try:
         return ImageFont.load_default(13)
     except TypeError:
@@ -47,7 +48,7 @@ def amplified_error(reference: np.ndarray, decoded: np.ndarray, factor: float) -
     return amplified[np.maximum(reference, decoded) - np.minimum(reference, decoded)]
 
 
-def _fitted(image: Image.Image, max_side: int) -> Image.Image:
+def fitted(image: Image.Image, max_side: int) -> Image.Image:
     """Shrink an image by area averaging, or enlarge a small one by whole steps, so that it fits `max_side`."""
     longest = max(image.size)
     if longest > max_side:
@@ -62,7 +63,7 @@ def image_grid(
     rows: Sequence[Sequence[Image.Image]], row_labels: Sequence[str], column_labels: Sequence[str]
 ) -> Image.Image:
     """Lay out images as a table with a label before each row and one, of one or more lines, above each column."""
-    font = _font()
+    font = label_font()
     ruler = ImageDraw.Draw(Image.new("RGB", (1, 1)))
 
     def text_width(labels: Sequence[str]) -> int:
@@ -103,7 +104,7 @@ def contact_sheet(
     for channels in ranges.values():
         ours, theirs = reference[..., channels], decoded[..., channels]
         for row, texels in zip(rows, (ours, theirs, amplified_error(ours, theirs, error_factor))):
-            row.append(_fitted(map_image(texels), max_side))
+            row.append(fitted(map_image(texels), max_side))
     return image_grid(rows, ["reference", "decoded", f"error x {error_factor:g}"], list(ranges))
 
 

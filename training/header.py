@@ -58,7 +58,7 @@ def describe(session: Session) -> None:
         say(
             "depth",
             f"{', '.join(texture_set.fine)} trained beyond 8 bits, which takes "
-            f"{4 * values.numel() / 1e6:.1f} MB of memory more",
+            f"{4 * values.numel():,} bytes of memory more",
         )
     for index, grid in enumerate(layout.grids):
         say(

@@ -15,6 +15,8 @@ from utils.errors import UserError, describe_os_error
 
 LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}(?:\.\w+)?")
 """Names of files and folders that are being written aside, and of those that a process left when it was killed."""
+MOST_JSON_BYTES = 1 << 26
+"""Largest JSON file that is read; those of runs and exports have some thousand bytes."""
 
 
 @contextmanager
@@ -80,7 +82,11 @@ def read_json(path: str | os.PathLike) -> object:
     """Read a UTF-8 JSON file; raises `UserError` where it is missing or broken."""
     path = Path(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            data = file.read(MOST_JSON_BYTES + 1)
+        if len(data) > MOST_JSON_BYTES:
+            raise UserError(f"{path} has more than {MOST_JSON_BYTES >> 20} MiB, too many for JSON; give another file")
+        value = json.loads(data.decode("utf-8"))
         # JSON can escape half a character, which no file or page can hold.
         json.dumps(value, ensure_ascii=False).encode("utf-8")
         return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import multiprocessing
 import os
@@ -19,7 +20,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks.reliability.watch import MIB, Watch, begin_peak, limit_address_space, peak_bytes
-from utils.errors import UserError
+from utils.errors import UserError, describe_os_error
+from utils.text import one_line
 
 LIMIT_S = 5.0
 """Longest time that reading one case may take."""
@@ -29,6 +31,8 @@ SAFETY_BYTES = 4 << 30
 """Address space beyond which a process gets no more, so that a fault does not take the machine down."""
 START_S = 120.0
 """Time for a process to import the product."""
+LOADED = ("dataset", "formats.repack", "images.inputs", "runtime.bake.bake", "training.exporting", "training.session")
+"""What commands load before they read a file, which is no part of a case."""
 GOOD = ("read", "refused")
 """How a case may end; everything else is a fault."""
 
@@ -46,6 +50,10 @@ class Kind:
     """Cases of the full run."""
     whole: Callable[[Path, Path], None] | None = None
     """Writes an undamaged case, which has to be read; None where every case is one by itself."""
+    row: str = ""
+    """Where several kinds share a row of the table: its name."""
+    refused: bool = False
+    """Whether every case has to be refused."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ class Outcome:
     kind: str
     number: int
     what: str
-    """One of `GOOD`, or: traceback, hang, crash, memory, outside, code, printed, message."""
+    """One of `GOOD`, or: traceback, hang, crash, memory, outside, code, printed, message, accepted."""
     detail: str
     time_s: float = 0.0
     peak_mib: float = 0.0
@@ -79,6 +87,8 @@ def serve(pipe: Connection, kinds: Sequence[Kind], samples: Path, folder: Path, 
     printed = (folder / "printed").open("w+b")
     for stream in (1, 2):
         os.dup2(printed.fileno(), stream)
+    for module in LOADED:
+        importlib.import_module(module)
     watch = Watch()
     watch.install()
     limit_address_space(SAFETY_BYTES)
@@ -92,21 +102,30 @@ def serve(pipe: Connection, kinds: Sequence[Kind], samples: Path, folder: Path, 
             path.mkdir()
         tempfile.tempdir = str(out)
         kind = by_name[name]
-        if kind.whole and (number < 0 or name not in warm):
-            kind.whole(samples, place)
-            if name not in warm:
-                # What a kind loads once is no part of a case.
-                kind.read(place, out)
-                warm.add(name)
-        if number >= 0:
-            for path in (place, out):
-                shutil.rmtree(path)
-                path.mkdir()
-            kind.make(samples, place, case_chance(name, number, seed))
+        try:
+            _prepare(kind, number, samples, place, out, seed, warm)
+        except BaseException:
+            pipe.send(traceback.format_exc())
+            raise
         printed.seek(0)
         printed.truncate()
         pipe.send("begun")
         pipe.send(_run(kind, number, place, out, watch, printed))
+
+
+def _prepare(kind: Kind, number: int, samples: Path, place: Path, out: Path, seed: int, warm: set[str]) -> None:
+    """Write a case's files; what a kind loads once is loaded first, by its whole case, as it is no part of a case."""
+    if kind.whole and (number < 0 or kind.name not in warm):
+        kind.whole(samples, place)
+        if kind.name not in warm:
+            with contextlib.redirect_stdout(io.StringIO()):
+                kind.read(place, out)
+            warm.add(kind.name)
+            for path in [out, *([place] if number >= 0 else [])]:
+                shutil.rmtree(path)
+                path.mkdir()
+    if number >= 0:
+        kind.make(samples, place, case_chance(kind.name, number, seed))
 
 
 def _run(kind: Kind, number: int, place: Path, out: Path, watch: Watch, printed: io.BufferedRandom) -> Outcome:
@@ -118,6 +137,12 @@ def _run(kind: Kind, number: int, place: Path, out: Path, watch: Watch, printed:
             kind.read(place, out)
     except UserError as error:
         what, detail = "refused", str(error)
+    except OSError as error:
+        # Commands end in one line on these too.
+        named = error.errno is not None
+        what, detail = (
+            ("refused", one_line(describe_os_error(error, error.filename))) if named else ("traceback", _last_lines())
+        )
     except MemoryError:
         what, detail = "memory", f"beyond the safety limit of {SAFETY_BYTES // MIB} MiB: {_last_lines()}"
     except (Exception, SystemExit):
@@ -131,6 +156,8 @@ def _run(kind: Kind, number: int, place: Path, out: Path, watch: Watch, printed:
         what, detail = "memory", f"{peak:.0f} MiB, {LIMIT_MIB} allowed ({what}: {detail[:100]})"
     elif what == "refused" and problem_of_message(detail):
         what, detail = "message", f"{problem_of_message(detail)}: {detail[:200]!r}"
+    elif what == "read" and kind.refused:
+        what, detail = "accepted", "it has to be refused"
     elif what in GOOD and words.getvalue().strip():
         what, detail = "printed", ascii(words.getvalue().strip()[:200])
     return Outcome(kind.name, number, what, detail, elapsed, peak)
@@ -170,8 +197,10 @@ class Cage:
         try:
             pipe.send((kind, number))
             if not pipe.poll(START_S):
-                raise RuntimeError(f"case {number} of {kind} could not be made")
-            pipe.recv()
+                raise RuntimeError(f"case {number} of {kind} could not be made within {START_S:g} s")
+            said = pipe.recv()
+            if said != "begun":
+                raise RuntimeError(f"case {number} of {kind} could not be made: {said}")
             started = time.perf_counter()
             if pipe.poll(LIMIT_S):
                 return pipe.recv()

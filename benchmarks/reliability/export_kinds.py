@@ -48,17 +48,23 @@ def make_manifest(samples: Path, folder: Path, chance: random.Random) -> None:
     (export / MANIFEST).write_bytes(json_bytes(damaged_json(manifest, chance), chance))
 
 
+def fit_manifest(export: Path, name: str) -> None:
+    """Write the present size and sum of a file into its manifest."""
+    manifest, data = json.loads((export / MANIFEST).read_text("utf-8")), (export / name).read_bytes()
+    for entry in manifest["files"]:
+        if entry["name"] == name:
+            entry.update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    (export / MANIFEST).write_text(json.dumps(manifest), "utf-8")
+
+
 def make_file(suffix: str, samples: Path, folder: Path, chance: random.Random) -> None:
     """Write an export one of whose files is damaged; in nine of ten the manifest has its new size and sum."""
-    export, manifest = _copied_export(samples, folder, chance)
+    export, _ = _copied_export(samples, folder, chance)
     path = chance.choice(sorted(export.glob(f"*{suffix}")))
     data = damaged_bytes(path.read_bytes(), _STRUCTURES[suffix], chance, [(export / MANIFEST).read_bytes()])
     path.write_bytes(data)
     if chance.random() < 0.9:
-        for entry in manifest["files"]:
-            if entry["name"] == path.name:
-                entry.update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-        (export / MANIFEST).write_text(json.dumps(manifest), "utf-8")
+        fit_manifest(export, path.name)
 
 
 def whole_export(samples: Path, folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import random
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from benchmarks.reliability.caged import Kind
 from benchmarks.reliability.damage import Structure, damaged_bytes
 from benchmarks.reliability.samples import texels
 
-MAX_PIXELS = 1 << 22
+MAX_PIXELS = 1 << 21
 """What `--max_pixels` is while damaged images are read, so that no case may need much memory."""
 _MAPS = ("albedo", "albedo", "normal", "roughness", "height", "arm")
 _FORMATS: dict[str, tuple[str, Structure, int]] = {
@@ -59,12 +58,10 @@ def whole_image(name: str, samples: Path, folder: Path) -> None:
 
 def load(folder: Path, _out: Path) -> None:
     """Load a material as the commands do."""
+    from configs import ImageConfig
     from dataset import load_texture_set
 
-    if "max_pixels" in inspect.signature(load_texture_set).parameters:
-        load_texture_set(folder, max_pixels=MAX_PIXELS)
-    else:
-        load_texture_set(folder)
+    load_texture_set(folder, images=ImageConfig(max_pixels=MAX_PIXELS))
 
 
 KINDS = [

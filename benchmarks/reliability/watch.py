@@ -12,19 +12,12 @@ from pathlib import Path
 MIB = 1 << 20
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = {
-    "os.chmod": 1,
-    "os.chown": 1,
-    "os.link": 2,
-    "os.mkdir": 1,
-    "os.mkfifo": 1,
-    "os.remove": 1,
-    "os.rename": 2,
-    "os.rmdir": 1,
-    "os.symlink": 2,
-    "os.truncate": 1,
-    "os.utime": 1,
+    **dict.fromkeys(("os.chmod", "os.chown", "os.mkdir", "os.mkfifo", "os.remove", "os.rmdir"), slice(0, 1)),
+    **dict.fromkeys(("os.truncate", "os.utime"), slice(0, 1)),
+    **dict.fromkeys(("os.link", "os.symlink"), slice(1, 2)),
+    "os.rename": slice(0, 2),
 }
-"""Events of Python's audit that change files, and how many of their first arguments are paths."""
+"""Events of Python's audit that change files, and which of their arguments are paths that change."""
 _RUNS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect", "pickle.find_class")
 
 
@@ -58,16 +51,17 @@ class Watch:
             path, mode, flags = arguments
             writes = flags & _WRITES if isinstance(flags, int) else bool(mode) and set(mode) & set("wax+")
             if writes and isinstance(path, (str, bytes, os.PathLike)):
-                self._check("writes", path)
+                # Opening follows a link; renaming and removing do not.
+                self._check("writes", os.path.realpath(path))
         elif event in _CHANGES:
-            for path in arguments[: _CHANGES[event]]:
+            for path in arguments[_CHANGES[event]]:
                 if isinstance(path, (str, bytes, os.PathLike)):
                     self._check(event, path)
         elif event in _RUNS:
             self.found.append(("code", ascii(f"{event} {str(arguments)[:80]}")))
 
     def _check(self, action: str, path: str | bytes | os.PathLike) -> None:
-        # What a name leads to counts, so links are followed; the last part may be one that is replaced itself.
+        # What folders lead to counts, so their links are followed.
         whole = Path(os.path.abspath(os.fsdecode(path)))
         whole = whole.parent.resolve() / whole.name
         if str(whole) != os.devnull and not any(whole.is_relative_to(folder) for folder in self.allowed):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from benchmarks.reliability import __main__ as command
-from benchmarks.reliability import parts
+from benchmarks.reliability import caged, parts, samples, structures
 from utils.errors import UsageError
 
 
@@ -39,3 +41,61 @@ def test_results_of_other_parts_stay_and_faults_are_the_exit_code(tmp_path, monk
 
 def test_every_part_has_a_function_that_runs_it():
     assert all(callable(parts.part(name)) for name in parts.PARTS)
+
+
+def test_damaged_and_hostile_files_of_every_kind_are_read_or_refused_in_one_line(tmp_path):
+    result = parts.part("fuzz")(parts.Options(tmp_path, short=True))
+    assert not result["faults"], result["faults"]
+    rows = {row["input"]: row for row in result["rows"]}
+    for name in ("png", "exr", "material.json", "glb", "manifest", "dds", "npz", "checkpoint", "settings"):
+        assert rows[name]["refused"] > 3, name
+    assert rows["pickles"]["refused"] == rows["pickles"]["cases"] > 10
+    assert rows["all"]["cases"] > 300 and rows["all"]["peak MiB"] <= result["limits"]["memory_mib"]
+
+
+def test_a_disk_that_fills_up_leaves_what_was_there(tmp_path):
+    result = parts.part("disk")(parts.Options(tmp_path, short=True))
+    if not result["rows"]:
+        pytest.skip("this system neither mounts a small disk nor limits the size of files")
+    assert not result["faults"], result["faults"]
+    assert sum(row["refused"] for row in result["rows"]) >= 6
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the memory of a case is known on Linux")
+def test_a_case_that_runs_code_writes_elsewhere_hangs_or_takes_memory_is_a_fault(tmp_path):
+    kinds = [
+        caged.Kind(name, _nothing, read, 1)
+        for name, read in (("elsewhere", _elsewhere), ("program", _program), ("memory", _memory), ("bug", _bug))
+    ]
+    cases = [(kind.name, 0) for kind in kinds]
+    outcomes = caged.run_cases(kinds, cases, tmp_path, tmp_path, 0, 1)
+    found = {outcome.kind: outcome.what for outcome in outcomes}
+    assert found == {"elsewhere": "outside", "program": "code", "memory": "memory", "bug": "traceback"}
+
+
+def _nothing(samples, folder, chance):
+    pass
+
+
+def _elsewhere(folder, out):
+    (out / ".." / "elsewhere").write_text("x")
+
+
+def _program(folder, out):
+    subprocess.run([sys.executable, "-c", ""], check=True)
+
+
+def _memory(folder, out):
+    bytearray(b"x") * (1 << 29)
+
+
+def _bug(folder, out):
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("structure, sample", [("PNG", "png"), ("TIFF", "tif"), ("WEBP", "webp"), ("EXR", "exr")])
+def test_structures_find_the_parts_of_their_samples(tmp_path, structure, sample):
+    where = getattr(structures, structure)
+    for data in samples.IMAGES[sample](tmp_path):
+        assert len(where.fields(data)) > 4 and len(where.chunks(data)) > 0
+        assert where.repair(data) == data

@@ -295,7 +295,6 @@ def test_photographed_material_has_the_right_maps(name: str) -> None:
     textures = load_texture_set(REAL / name)
     assert [key for key in TEXTURE_CHANNELS if textures.present[key]] == maps.split()
     assert (textures.width, textures.height) == (width, height)
-    assert textures.normal_convention == "opengl"
     for texture in get_texture_config():
         assert textures.mips[0][..., texture.channels].any() == textures.present[texture.name]
     if name == "rosewood_veneer1":

@@ -177,6 +177,15 @@ def test_images_lie_in_buffers_files_and_text(tmp_path):
     assert sources(f"{path}#1")["diffuse"].file.name == "in a buffer"
 
 
+def test_no_two_images_of_a_file_have_one_name(tmp_path):
+    content, buffer = document([textured() | {"occlusionTexture": {"index": 1}}], [png(1), png(2), png(3)])
+    for image, name in zip(content["images"], ("a", "a", "A")):
+        image["name"] = name
+    (tmp_path / "a.glb").write_bytes(glb_bytes(content, buffer))
+    found = sources(tmp_path / "a.glb")
+    assert (found["diffuse"].file.name, found["occlusion"].file.name) == ("a", "a_2")
+
+
 def test_webp_and_jpeg_are_read(tmp_path):
     images = [png((10, 200, 30), image_format="JPEG"), png((10, 200, 30), image_format="WEBP")]
     content, buffer = document([textured(0) | {"name": "a"}, textured(1) | {"name": "b"}], images)
@@ -234,6 +243,7 @@ VIEW = {"buffer": 0, "byteLength": 1 << 40}
         (b"\x89PNG\r\n\x1a\n", "no valid glTF"),
         (b"[" * 1_000_000, "no valid glTF"),
         (b'{"asset": {"version": "2.0"}, "materials": [{"extensions": ' + b'{"a":' * 100_000, "no valid glTF"),
+        (b'{"asset": {"version": "2.0", "x": [' + b"[]," * 3_000_000 + b"[]]}}", "entries"),
         (b'{"asset": {"version": "1.0"}}', "glTF '1.0'"),
         (b'{"asset": {}}', "glTF None"),
         (b'{"asset": {"version": "2.0"}, "images": 3}', "images"),

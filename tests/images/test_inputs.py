@@ -125,6 +125,17 @@ def test_pictures_beside_folders_of_maps_are_left_out_with_a_line(tmp_path):
     assert any("rock" in notice and "left out" in notice for notice in notices)
 
 
+def test_previews_and_renderings_in_the_folder_of_a_material_are_left_out_with_a_line(tmp_path):
+    make(tmp_path / "rock")
+    make(tmp_path / "rock" / "Thumbs")
+    make(tmp_path / "rock" / "renders", "a.png")
+    make(tmp_path / "previews")
+    notices: list[str] = []
+    assert list(found(tmp_path, notices=notices)) == ["previews", "rock"]
+    assert any("rock/Thumbs" in notice for notice in notices)
+    assert any("rock/renders" in notice for notice in notices)
+
+
 def test_folders_with_nothing_in_them_are_listed_so_that_they_are_missed(tmp_path):
     make(tmp_path / "rock")
     make(tmp_path / "nameless", "x.png")

@@ -104,6 +104,7 @@ def test_two_channel_normals_are_completed(layout: str, most: int) -> None:
     # The rounding of x and y is felt most where z is small: here it is above 0.7.
     assert np.abs(found.texels.astype(int) - whole.astype(int)).max() <= 2
     assert len(found.notices) == 1 and "z = sqrt(1 - x^2 - y^2)" in found.notices[0]
+    assert found.uses_alpha == (layout not in ("RG0", "RG1"))
 
 
 def test_complete_and_flat_normals_are_left_alone() -> None:

@@ -52,16 +52,28 @@ def test_it_overrides_what_the_names_say(folder):
     normal, height = maps.sources["normal"], maps.sources["displacement"]
     assert (normal.directx, normal.convention_named) == (True, True)
     assert (height.channel, height.inverted, height.factor, height.reason) == (3, True, (0.5,), "material.json")
-    assert not maps.others
+    assert not maps.others and all(source.stated for source in maps.sources.values())
     del (content := json.loads((folder / "material.json").read_text()))["maps"]["displacement"]
     textures = load_texture_set(describe(folder, content))
     assert textures.name == "Wet rock" and textures.mips[0][0, 0, [0, 7]].tolist() == [10, 3]
     assert not textures.present["roughness"]
 
 
+def test_where_green_points_is_left_to_the_pixels_where_it_does_not_say_it(folder):
+    describe(folder, {"maps": {"normal": "deep/n.png"}})
+    normal = material_maps(folder, TYPES).sources["normal"]
+    assert not (normal.stated or normal.convention_named)
+    describe(folder, {"maps": {"normal": "deep/n.png"}, "normal_convention": "opengl"})
+    normal = material_maps(folder, TYPES).sources["normal"]
+    assert normal.stated and normal.convention_named and not normal.directx
+
+
 def test_images_that_it_does_not_name_are_listed(folder):
     describe(folder, {"maps": {"diffuse": "a_normal.png"}})
-    assert list(material_maps(folder, TYPES).others) == ["b_roughness.png", "mask.png"]
+    save(folder / "c_opacity.png", flat(8, 8, 1))
+    others = material_maps(folder, TYPES).others
+    assert list(others) == ["b_roughness.png", "c_opacity.png", "mask.png"]
+    assert (others["b_roughness.png"], others["c_opacity.png"]) == ("not named in material.json", "opacity")
 
 
 def test_without_maps_the_names_count_but_for_what_is_ignored(folder):
