@@ -7,7 +7,9 @@ the defaults below, `--preset`, `--config FILE` (JSON), the flags on the command
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+import reprlib
 import typing
 from dataclasses import field
 from typing import Annotated, Literal
@@ -72,7 +74,7 @@ LEARNING_RATES = {"muon": 0.03, "adam": 0.005}
 
 def _none_for_zero(value: object) -> object:
     """Read the 0 and "" of older settings and command lines as none."""
-    return None if value in (0, "") and not isinstance(value, bool) else value
+    return None if isinstance(value, (int, float, str)) and value in (0, "") and value is not False else value
 
 
 def _checked_device(name: str) -> str:
@@ -88,12 +90,24 @@ def _checked_shard(shard: str | None) -> str | None:
     return shard
 
 
+def _possible_path(name: str) -> str:
+    # A command line holds neither; JSON can.
+    try:
+        possible = b"\0" not in os.fsencode(name)
+    except ValueError:
+        possible = False
+    if not possible:
+        raise ValueError("it holds a character that no path can have; correct it")
+    return name
+
+
 _STRICT = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False)
 Count = Annotated[int, Field(strict=True, ge=1)]
 NotNegative = Annotated[float, Field(strict=True, ge=0)]
 OptionalCount = Annotated[Count | None, BeforeValidator(_none_for_zero)]
 OptionalAmount = Annotated[Annotated[float, Field(strict=True, gt=0)] | None, BeforeValidator(_none_for_zero)]
-OptionalText = Annotated[str | None, BeforeValidator(_none_for_zero)]
+FilePath = Annotated[str, AfterValidator(_possible_path)]
+OptionalPath = Annotated[FilePath | None, BeforeValidator(_none_for_zero)]
 
 
 class ConfigError(ValueError):
@@ -219,6 +233,8 @@ class TrainConfig:
     """Weight of a map in the loss, by type, 1 where not named; as JSON: {"normal": 2}."""
     seed: Annotated[int, Field(ge=0, lt=1 << 64)] = 0
     """Seed of everything random."""
+    deterministic: bool = False
+    """Same seed, machine and threads, same bytes, or an error; excludes time_budget and backend tcnn."""
     backend: Literal["auto", "torch", "tcnn"] = "auto"
     """auto, torch or tcnn."""
     device: Annotated[str, AfterValidator(_checked_device)] = "auto"
@@ -257,21 +273,21 @@ class RunConfig:
     """train or infer."""
     preset: Literal["ue5", "quality", "fast", "mobile"] = "ue5"
     """ue5, quality, fast or mobile; any other flag overrides its fields."""
-    config: OptionalText = None
+    config: OptionalPath = None
     """A JSON file of settings; of a run's config.json, its settings and folders, not what was done with them."""
-    data_dir: str = "data/test"
+    data_dir: FilePath = "data/test"
     """Folder of images, one material."""
-    save_dir: str = "outputs"
+    save_dir: FilePath = "outputs"
     """Folder of the runs."""
-    load_dir: OptionalText = None
+    load_dir: OptionalPath = None
     """A run folder, to resume or to infer from."""
     load_iter: int | None = None
     """The checkpoint's iteration; -1: the newest."""
     groups_batching: bool = False
     """Train every material below groups_batch_dir, at any depth."""
-    groups_batch_dir: str = "data_batch"
+    groups_batch_dir: FilePath = "data_batch"
     """Folder of material folders."""
-    groups_save_dir: str = "save_batch"
+    groups_save_dir: FilePath = "save_batch"
     """Folder of one output folder per material, and of the summary."""
     groups_max_workers: Count = 1
     """Materials trained at once, each in a process of its own."""
@@ -389,6 +405,15 @@ _EXPECTED = {
 """What a value should have been, by pydantic's name of the error."""
 
 
+_shortened = reprlib.Repr()
+_shortened.maxstring = _shortened.maxother = 80
+
+
+def _shown(value: object) -> str:
+    """Write a wrong value as Python would, cut where it is too long for a message."""
+    return _shortened.repr(value)
+
+
 def describe_invalid(error: ValidationError, section: str) -> str:
     """Return one line on the first thing wrong in a section: the setting, what was found, what is expected."""
     first = error.errors(include_url=False)[0]
@@ -397,25 +422,25 @@ def describe_invalid(error: ValidationError, section: str) -> str:
     name, owner = _dotted(path), _dotted(path[:-1])
     if kind == "unexpected_keyword_argument":
         known = ", ".join(entry.name for entry in dataclasses.fields(HashGridConfig if owner else SECTIONS[section]))
-        return f"unknown setting {path[-1]!r} in {owner or section}; known are {known}"
+        return f"unknown setting {_shown(path[-1])} in {owner or section}; known are {known}"
     if kind == "literal_error":
         choices = limits["expected"].replace("'", "")
         return (
-            f"{owner} has {found!r}; known are {choices}"
+            f"{owner} has {_shown(found)}; known are {choices}"
             if first["loc"][-1] == "[key]"
-            else f"{name} is {found!r}; choose {choices}"
+            else f"{name} is {_shown(found)}; choose {choices}"
         )
     if kind == "value_error":
-        return f"{name} is {found!r}; {limits['error']}"
+        return f"{name} is {_shown(found)}; {limits['error']}"
     if kind == "too_short":
         return f"{name} is empty; give at least one"
     if kind == "finite_number":
         return f"{name} is {found}; give a finite number"
     for bound, words in (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than")):
         if bound in limits:
-            return f"{name} is {found}, expected {words} {limits[bound]}".removesuffix(".0")
+            return f"{name} is {_shown(found)}, expected {words} {limits[bound]}".removesuffix(".0")
     return (
-        f"{name} is {found!r}, expected {_EXPECTED.get(kind, first['msg'])}; correct it in the command line or the "
+        f"{name} is {_shown(found)}, expected {_EXPECTED.get(kind, first['msg'])}; correct it in the command line or the "
         "config file"
     )
 
@@ -438,9 +463,9 @@ def config_from_dict(values: dict[str, dict[str, object]], base: Config | None =
     merged = config_to_dict(base) if base else {}
     for section, fields in values.items():
         if section not in SECTIONS:
-            raise ConfigError(f"unknown section {section!r}; known are {', '.join(SECTIONS)}")
+            raise ConfigError(f"unknown section {_shown(section)}; known are {', '.join(SECTIONS)}")
         if not isinstance(fields, dict):
-            raise ConfigError(f"section {section} is {fields!r}, expected an object of settings")
+            raise ConfigError(f"section {section} is {_shown(fields)}, expected an object of settings")
         merged[section] = {**merged.get(section, {}), **fields}
     sections: dict[str, typing.Any] = {name: section_from_dict(name, fields) for name, fields in merged.items()}
     return Config(**sections)
@@ -487,6 +512,11 @@ def compares_with_astc(config: Config) -> bool:
 def validate(config: Config) -> None:
     """Check fields that depend on each other; raises `ConfigError` with one line that names both."""
     model, train = config.model, config.train
+    if train.deterministic and train.time_budget:
+        raise ConfigError(
+            f"deterministic excludes time_budget {train.time_budget:g}, since how far a run gets in a time is never the "
+            "same; give --max_iter in its place"
+        )
     if model.target_bpp and model.target_psnr:
         raise ConfigError("target_bpp and target_psnr exclude each other; leave one out")
     for index, grid in enumerate(model.hash_grid_configs):

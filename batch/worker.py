@@ -19,15 +19,17 @@ from filelock import FileLock, Timeout
 import utils.threads  # noqa: F401, before torch
 from batch.content import group_content
 from batch.jobs import Job, JobTell, Progress
+from batch.names import RUN_FOLDER
 from batch.output import output_to_log
 from batch.record import Beginning, GroupRecord, begin, checkpoints, write_record
 from batch.thumbnail import write_thumbnail
 from configs import Config, config_from_dict, early_stop_acts, effective_early_stop_interval
 from dataset import TextureSet, get_texture_config, load_texture_set
+from formats.manifest import read_manifest
 from images.inputs import material_maps
 from images.options import with_opacity
 from utils.errors import UserError, describe_os_error
-from utils.files import require_writable_folder
+from utils.files import remove_leftovers, require_writable_folder
 from utils.interrupt import Interrupted
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ def run_job(job: Job, verbose: bool, tell: JobTell, prepare: Prepare | None = No
             output_to_log(job.log_path, (lambda line: tell("line", line)) if verbose else None),
             group_lock(job.folder),
         ):
+            # Groups may lie below others; only run folders are this group's alone.
+            remove_leftovers(job.folder, RUN_FOLDER)
             return _run(job, tell, prepare, began)
     except UserError as error:
         # No folder for it, no log, or no lock.
@@ -98,7 +102,12 @@ def _run(job: Job, tell: JobTell, prepare: Prepare | None, began: float) -> bool
         write_record(job.folder, record)
         write_thumbnail(job.folder, texture_set)
         folder = _train(job, texture_set, beginning, tell, prepare, began)
-        keep_record("done", folder=folder.relative_to(job.folder).as_posix())
+        notices = [str(notice) for notice in read_manifest(folder).get("notices", ())]
+        for notice in notices:
+            if notice not in texture_set.notices:
+                # Of the training, such as that it diverged.
+                tell("note", notice)
+        keep_record("done", folder=folder.relative_to(job.folder).as_posix(), notices=notices)
         tell("done", str(folder))
         return True
     except Interrupted as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.errors import UserError, describe_os_error
+from utils.text import one_line
 
 _HEADER_BYTES = 1 << 12
 """More than the header of a flat array takes."""
@@ -55,7 +56,7 @@ def read_flat_array(path: str | os.PathLike, name: str, dtype: str, most_bytes: 
         raise UserError(f"{path} holds no array {name!r}; export the material again") from None
     # An encrypted entry is a RuntimeError, an unknown compression a NotImplementedError.
     except (ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} cannot be read ({error}); export the material again") from error
+        raise UserError(f"{path} cannot be read ({one_line(str(error), 100)}); export the material again") from error
     if len(shape) != 1 or stored != np.dtype(dtype):
         raise UserError(
             f"{path} holds {stored} weights of shape {shape}, expected a flat {dtype} array; export the material again"

@@ -95,7 +95,8 @@ def folder_name(name: str | None) -> str:
     )
     kept = re.sub(r"[_\s]*_[_\s]*", "_", kept).strip("._ \t\r\n")[:LONGEST_NAME].rstrip(". ")
     kept = kept.strip("_") or "material"
-    return f"{kept}_" if _RESERVED.fullmatch(kept) else kept
+    # What follows a point does not make it another name.
+    return re.sub(r"^[^.]*", r"\g<0>_", kept) if _RESERVED.fullmatch(kept) else kept
 
 
 def unique_name(name: str, taken: set[str]) -> str:

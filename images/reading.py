@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import threading
 import warnings
@@ -16,11 +17,21 @@ from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from images.colour_profiles import coding_notices, converted_to_srgb
 from images.float_files import FLOAT_SUFFIXES, float_size, read_float, read_tiff, tiff_size
+from images.quiet import quiet_libraries
 from images.sources import SourceImage
 from utils.errors import UserError, describe_os_error
 
 MAX_PIXELS = 16384**2
 """Most texels of an image that is read, unless another limit is asked for."""
+
+MAX_SIDE = 1 << 16
+"""Longest side of an image; manifests have no longer ones."""
+_MOST_PICTURES = 100
+"""Pictures of one file that are counted."""
+_MOST_SCANS = 200
+"""Scans of one JPEG file, those of pictures in its metadata too."""
+_FORMATS = ("PNG", "JPEG", "TIFF", "TGA", "BMP", "WEBP")
+"""What Pillow may read, whatever the suffix says; among its others are some that run programs."""
 
 _READ_ERRORS = (
     OSError,
@@ -37,8 +48,10 @@ _READ_ERRORS = (
 _BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _EXTRA_SAMPLES = 258, 284, 338
 """TIFF tags."""
 _pillow_limit = threading.Lock()
-# A damaged file is refused in one line; Pillow's warnings would stand before it.
+# A damaged file is refused in one line; the libraries' own warnings would stand before it.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+for _library in ("PIL", "imagecodecs"):
+    logging.getLogger(_library).setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,8 @@ class DecodedImage:
 def _one_line(source: SourceImage) -> Iterator[None]:
     """Raise what goes wrong in reading an image as one line."""
     try:
-        yield
+        with quiet_libraries():
+            yield
     except _READ_ERRORS as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise UserError(describe_os_error(error, source.path)) from error
@@ -74,7 +88,7 @@ def _open_image(source: SourceImage) -> ImageFile.ImageFile:
     with _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(source.path if source.data is None else io.BytesIO(source.data))
+            return Image.open(source.path if source.data is None else io.BytesIO(source.data), formats=_FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
@@ -85,7 +99,13 @@ def _shown(source: SourceImage) -> str:
 
 
 def _refuse_large(source: SourceImage, size: tuple[int, int], max_pixels: int) -> None:
-    """Raise `UserError` for an image of more than `max_pixels` texels, by its header, before it is decoded."""
+    """Raise `UserError` for an image of none or too many texels, by its header, before it is decoded."""
+    if min(size) < 1:
+        raise UserError(
+            f"could not read {_shown(source)} (its header says {size[0]} x {size[1]}); save it again as PNG"
+        )
+    if max(size) > MAX_SIDE:
+        raise UserError(f"{_shown(source)} is {size[0]} x {size[1]}, sides of {MAX_SIDE} are read at most; cut it")
     if size[0] * size[1] > max_pixels:
         raise UserError(
             f"{_shown(source)} is {size[0]} x {size[1]}, more than the {max_pixels} pixels that are read; "
@@ -133,6 +153,7 @@ def read_image(source: SourceImage, max_pixels: int = MAX_PIXELS) -> DecodedImag
 
 def _read_opened(source: SourceImage, image: ImageFile.ImageFile) -> DecodedImage:
     """Read an image that Pillow opened: by itself, or 16-bit colour by imagecodecs."""
+    _refuse_many_scans(source, image)
     bits = _bits_per_sample(image)
     notices = _left_out(image, source.name)
     notices += coding_notices(image, source.name)
@@ -150,13 +171,37 @@ def _read_opened(source: SourceImage, image: ImageFile.ImageFile) -> DecodedImag
 def _left_out(image: ImageFile.ImageFile, name: str) -> list[str]:
     """What an opened image holds beside the texels that are read."""
     notices = []
-    n_frames = getattr(image, "n_frames", 1)
+    n_frames = _n_pictures(image)
     if n_frames > 1:
-        notices.append(f"the first of the {n_frames} pictures in {name} is used")
-        image.seek(0)
+        more = " or more" if n_frames == _MOST_PICTURES else ""
+        notices.append(f"the first of the {n_frames}{more} pictures in {name} is used")
     if "transparency" in image.info and image.mode != "P":
         notices.append(f"transparency of {name} is not used")
     return notices
+
+
+def _n_pictures(image: ImageFile.ImageFile) -> int:
+    """How many pictures a file holds, counted up to `_MOST_PICTURES`; the first is the current one afterwards."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        found = min(getattr(image, "n_frames", 1), _MOST_PICTURES)
+    else:
+        # Pillow would go through all of them, and a small file can hold a million.
+        found = 1
+        while found < _MOST_PICTURES:
+            try:
+                image.seek(found)
+            except EOFError:
+                break
+            found += 1
+    if found > 1:
+        image.seek(0)
+    return found
+
+
+def _refuse_many_scans(source: SourceImage, image: ImageFile.ImageFile) -> None:
+    """Raise `ValueError` for a JPEG that goes over its texels without end; encoders make some ten scans."""
+    if image.format in ("JPEG", "MPO") and source.content().count(b"\xff\xda") > _MOST_SCANS:
+        raise ValueError(f"a JPEG of more than {_MOST_SCANS} scans")
 
 
 def _texels(image: Image.Image, name: str, notices: list[str]) -> np.ndarray:

@@ -9,13 +9,16 @@ from rich.console import Console
 from tqdm import tqdm
 
 from formats.figures import State, show_db
+from utils.text import one_line
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+LONGEST_LINE = 1 << 14
+"""Characters of one line, which may list many names."""
 
 
 def say(title: str, text: object) -> None:
-    """Print one titled line."""
-    console.print(f"{title + ':':<22} {text}", markup=False)
+    """Print one titled line, whatever the text's names of files hold."""
+    console.print(f"{one_line(title) + ':':<22} {one_line(str(text), LONGEST_LINE)}", markup=False)
 
 
 def training_bar(total: int, done: int, title: str = "training") -> tqdm:

@@ -19,9 +19,11 @@ import torch
 from pydantic import ConfigDict, ValidationError, create_model
 
 from configs import ConfigError, config_from_dict
+from training.archive import read_archive
 from training.checkpoint_content import content_problem
 from utils.errors import UsageError, UserError, describe_os_error
 from utils.files import written_aside
+from utils.text import one_line
 
 FORMAT = "neural-texture-checkpoint"
 VERSION = 2
@@ -60,6 +62,8 @@ class Checkpoint:
     """Fields of `training.schedule.Schedule`; empty in files of version 1."""
     map_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """`TextureSet.map_facts` of the material; empty in files of earlier releases."""
+    notices: list[str] = field(default_factory=list)
+    """What whoever uses the model should know of its training; empty in files of earlier releases."""
 
 
 def checkpoint_folder(run_dir: Path, iteration: int) -> Path:
@@ -153,18 +157,19 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint; raises `UserError` where the file is damaged, foreign or of another version."""
     path = Path(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_archive(path)
     except OSError as error:
         raise UserError(describe_os_error(error, path)) from error
-    except Exception as error:  # damaged bytes fail in many ways, and no code of the file has run
+    except ValueError as error:
         raise UserError(
-            f"{path} is damaged or no checkpoint of this toolkit; load another iteration or train anew"
+            f"{path} is damaged or no checkpoint of this toolkit ({one_line(str(error), 120)}); load another iteration "
+            "or train anew"
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is no checkpoint of this toolkit; give a model.pth that train.py wrote")
-    if content.get("version") not in (1, VERSION):
+    if type(content.get("version")) is not int or content["version"] not in (1, VERSION):
         raise UserError(
-            f"{path} has checkpoint version {content.get('version')}, this toolkit reads {VERSION}; "
+            f"{path} has checkpoint version {one_line(str(content.get('version')), 40)}, this toolkit reads {VERSION}; "
             "use the toolkit that wrote it"
         )
     if content["version"] >= 2 and "sha256" not in content:
@@ -191,11 +196,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 def damaged(path: Path, problem: str) -> str:
     """Return one line for a checkpoint that cannot be used."""
-    return f"{path} is damaged: {problem}; load another iteration or train anew"
+    return f"{path} is damaged: {one_line(problem, 300)}; load another iteration or train anew"
 
 
 _FIELDS: dict[str, Any] = {
-    name: (hint, None if name in ("fingerprint", "schedule", "map_facts") else ...)
+    name: (hint, None if name in ("fingerprint", "schedule", "map_facts", "notices") else ...)
     for name, hint in typing.get_type_hints(Checkpoint).items()
 }
 _Fields = create_model(

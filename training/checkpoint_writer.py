@@ -16,13 +16,23 @@ from utils.errors import UserError
 def prune_checkpoints(run_dir: Path, keep: int) -> None:
     """Remove the checkpoints of a run but the `keep` newest; a folder that holds more than one keeps what it holds."""
     for iteration in saved_iterations(run_dir)[:-keep]:
-        folder = checkpoint_folder(run_dir, iteration)
-        # Another program may have the file open, which is no reason to end a training.
-        with contextlib.suppress(OSError):
-            if [path.name for path in folder.iterdir()] == ["model.pth"]:
-                shutil.rmtree(folder)
-            else:
-                (folder / "model.pth").unlink()
+        _discard(checkpoint_folder(run_dir, iteration))
+
+
+def discard_checkpoints_after(run_dir: Path, iteration: int) -> None:
+    """Remove the checkpoints of a run that were saved after `iteration`, in the same way."""
+    for later in saved_iterations(run_dir):
+        if later > iteration:
+            _discard(checkpoint_folder(run_dir, later))
+
+
+def _discard(folder: Path) -> None:
+    # Another program may have the file open, which is no reason to end a training.
+    with contextlib.suppress(OSError):
+        if [path.name for path in folder.iterdir()] == ["model.pth"]:
+            shutil.rmtree(folder)
+        else:
+            (folder / "model.pth").unlink()
 
 
 class CheckpointWriter:

@@ -37,6 +37,8 @@ class ExportSource:
     """All levels in the DDS files; False: the finest alone."""
     map_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """`TextureSet.map_facts`: depth, range and content of the maps that are present."""
+    notices: list[str] = field(default_factory=list)
+    """What whoever uses the export should know of the training."""
 
 
 def checkpoint_source(saved: Checkpoint) -> ExportSource:
@@ -51,6 +53,7 @@ def checkpoint_source(saved: Checkpoint) -> ExportSource:
         config.export.storage,
         config.export.dds_mips,
         saved.map_facts,
+        saved.notices,
     )
 
 

@@ -140,14 +140,17 @@ def _plain_text(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _origin(reference: TextureSet | None) -> dict[str, object]:
-    """Return a manifest's keys about the images: the material's name, the file of each map, what detection noticed."""
+def _origin(reference: TextureSet | None, of_training: list[str]) -> dict[str, object]:
+    """Return a manifest's keys about the images: the material's name, the file of each map, and the notices.
+
+    These are what detection noticed, and those `of_training`.
+    """
     if reference is None:
-        return {}
+        return {"notices": of_training} if of_training else {}
     return {
         "name": _plain_text(reference.name),
         "sources": {name: _plain_text(file) for name, file in reference.files.items()},
-        "notices": [_plain_text(notice) for notice in reference.notices],
+        "notices": [_plain_text(notice) for notice in [*reference.notices, *of_training]],
         "fingerprint": reference.fingerprint,
     }
 
@@ -221,7 +224,7 @@ def _manifest(source: ExportSource, offsets: list[dict], reference: TextureSet |
         "format": FORMAT,
         "version": MANIFEST_VERSION,
         "toolkit_version": VERSION,
-        **_origin(reference),
+        **_origin(reference, source.notices),
         "width": layout.width,
         "height": layout.height,
         "mips": layout.mips,

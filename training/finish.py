@@ -63,6 +63,7 @@ def finish(session: Session, folder: Path, log: RunLog, watch: Stopwatch) -> dic
             config.export.storage,
             config.export.dds_mips,
             texture_set.map_facts,
+            session.notices,
         ),
         folder,
         texture_set,

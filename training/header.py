@@ -85,6 +85,8 @@ def describe(session: Session) -> None:
     )
     if session.backend_note:
         say("backend", session.backend_note)
+    if config.train.deterministic:
+        say("deterministic", f"the same bytes again on this machine, with as many threads: {torch.get_num_threads()}")
     say("ends after", planned_end(config))
     say("run folder", session.run_dir)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from contextlib import closing
@@ -10,6 +11,8 @@ import torch
 
 from configs import effective_early_stop_interval
 from reporting.console import say
+from training.checkpoint import Checkpoint
+from training.divergence import Diverged, LastGood, require_finite, require_finite_loss
 from training.progress import Progress
 from training.recorder import Recorder
 from training.schedule import Schedule, new_schedule
@@ -48,25 +51,28 @@ def stalled(history: list[dict[str, float]], interval: int, threshold_db: float)
     )
 
 
-def optimize(session: Session, schedule: Schedule | None = None, recorder: Recorder | None = None) -> None:
+def optimize(
+    session: Session,
+    schedule: Schedule | None = None,
+    recorder: Recorder | None = None,
+    resumed: Checkpoint | None = None,
+) -> None:
     """Train until the iterations, the clock or the patience is at its end; the last iteration is always evaluated.
 
     A signal saves a checkpoint and raises `Interrupted`; a failure outside of a step saves one and goes on upwards.
-    Without `recorder` it is a trial: nothing is evaluated or saved on the way.
+    Where the training diverges it ends at the last good state, the checkpoint `resumed` to begin with; without one,
+    `UserError` is raised. Without `recorder` it is a trial: nothing is evaluated or saved on the way.
     """
     settings, step = session.config.train, session.training_step()
     schedule = schedule or new_schedule(settings)
+    good = LastGood(session, schedule, resumed)
     clock = _Clock(session, schedule)
     interval = effective_early_stop_interval(session.config)
     first, loss_value, stop_reason = session.iteration, math.nan, None
 
     def read_loss() -> float:
         value = loss.item()
-        if not math.isfinite(value):
-            raise UserError(
-                f"the loss is {value} at iteration {session.iteration}; lower --learning_rate or "
-                "use --precision float32; checkpoints so far are kept"
-            )
+        require_finite_loss(value)
         if recorder:
             recorder.loss(value)
         return value
@@ -96,18 +102,28 @@ def optimize(session: Session, schedule: Schedule | None = None, recorder: Recor
                 clock.pause()
                 if recorder and evaluates:
                     progress.psnr_db = recorder.evaluate(loss_value)
+                    good.judge(progress.psnr_db, schedule)
                     if settings.early_stop and not clock.budget:
                         stop_reason = stalled(session.history, interval, settings.early_stop_psnr_threshold)
                 clock.read()
                 if recorder and saves and not stop_reason and schedule.fraction < 1:
+                    require_finite(session)
                     recorder.save(schedule)
                 clock.go_on()
+            if recorder and signalled():
+                require_finite(session)
             # The history ends with what the run ends with, whichever iteration that is.
-            if recorder and not recorder.evaluated and not signalled():
-                recorder.evaluate(read_loss())
+            elif recorder and not recorder.evaluated:
+                good.judge(recorder.evaluate(read_loss()), schedule)
+    except Diverged as error:
+        cause = good.go_back(schedule, error)
+        if recorder:
+            recorder.went_back(cause)
     except Exception as error:
         if recorder and whole and not isinstance(error, UserError):
-            say("failed", f"saved {recorder.save(schedule, wait=True)}")
+            with contextlib.suppress(Diverged):
+                require_finite(session)
+                say("failed", f"saved {recorder.save(schedule, wait=True)}")
         raise
     finally:
         session.backend.release()
@@ -116,6 +132,8 @@ def optimize(session: Session, schedule: Schedule | None = None, recorder: Recor
         raise recorder.interrupted(signalled(), schedule) if recorder else Interrupted(signalled())
     if stop_reason:
         say("early stop", stop_reason)
+    if recorder:
+        good.note_useless()
 
 
 class _Clock:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 
 from reporting.console import console, say, with_unit
 from training.checkpoint import checkpoint_folder, saved_iterations
-from training.checkpoint_writer import CheckpointWriter
+from training.checkpoint_writer import CheckpointWriter, discard_checkpoints_after
 from training.evaluate import evaluate_psnr
 from training.run_folder import session_checkpoint
 from training.run_log import RunLog
@@ -66,6 +67,15 @@ class Recorder:
         self.evaluations_s += time.perf_counter() - began
         self.watch.enter("training")
         return latest_db
+
+    def went_back(self, line: str) -> None:
+        """Say that the training diverged and stands at its last good state again; what was saved after it goes."""
+        self.session.notices.append(f"the training diverged {line}")
+        say("diverged", line)
+        # What it would say is of a checkpoint that is of no use.
+        with contextlib.suppress(UserError):
+            self.writer.wait()
+        discard_checkpoints_after(self.run_dir, self.session.iteration)
 
     @property
     def evaluated(self) -> bool:

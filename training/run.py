@@ -10,6 +10,7 @@ from reporting.console import say, with_unit
 from reporting.summary import next_commands, print_lines
 from training.checkpoint import Checkpoint
 from training.checkpoint_writer import CheckpointWriter
+from training.determinism import repeatable
 from training.finish import finish
 from training.header import describe
 from training.loop import optimize
@@ -43,6 +44,17 @@ def train(
     `texture_set`: the images of `data_dir`, where they have been loaded. A time budget counts from `started`
     (`time.perf_counter`), by default the start of the command.
     """
+    with repeatable(config.train.deterministic):
+        return _train(config, resumed, resumed_path, texture_set, started)
+
+
+def _train(
+    config: Config,
+    resumed: Checkpoint | None,
+    resumed_path: Path | None,
+    texture_set: TextureSet | None,
+    started: float | None,
+) -> Path:
     watch = Stopwatch("start-up", command_start() if started is None else started)
     texture_set = texture_set or load_texture_set(config.run.data_dir, images=config.images)
     target_psnr = None if resumed else config.model.target_psnr
@@ -66,7 +78,7 @@ def train(
     recorder = Recorder(session, run_dir, log, writer, watch)
     try:
         watch.enter("training")
-        optimize(session, schedule, recorder)
+        optimize(session, schedule, recorder, resumed)
         folder, manifest = save_and_finish(recorder, schedule)
     finally:
         log.close()

@@ -39,19 +39,22 @@ def start_run(session: Session) -> Path:
     return session.run_dir
 
 
-def _snapshot(value: Any) -> Any:
-    """Return nested plain values and tensors as they are now, on the host, whatever training changes afterwards."""
+def _snapshot(value: Any, to_host: bool) -> Any:
+    """Return nested plain values and tensors as they are now, whatever training changes afterwards."""
     if isinstance(value, torch.Tensor):
-        return value.detach().to("cpu", copy=True)
+        return value.detach().to("cpu" if to_host else value.device, copy=True)
     if isinstance(value, dict):
-        return {key: _snapshot(item) for key, item in value.items()}
+        return {key: _snapshot(item, to_host) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_snapshot(item) for item in value)
+        return type(value)(_snapshot(item, to_host) for item in value)
     return value
 
 
-def session_checkpoint(session: Session, schedule: Schedule) -> Checkpoint:
-    """Return a checkpoint of this moment that shares no memory with the session."""
+def session_checkpoint(session: Session, schedule: Schedule, to_host: bool = True) -> Checkpoint:
+    """Return a checkpoint of this moment that shares no memory with the session.
+
+    Its tensors lie on the host, as files need them, or where the session has them.
+    """
     return Checkpoint(
         **_snapshot(
             {
@@ -73,6 +76,8 @@ def session_checkpoint(session: Session, schedule: Schedule) -> Checkpoint:
                 "lineage": session.lineage,
                 "schedule": plain_values(schedule),
                 "map_facts": session.texture_set.map_facts,
-            }
+                "notices": session.notices,
+            },
+            to_host,
         )
     )

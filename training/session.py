@@ -24,6 +24,7 @@ from reporting.console import say
 from training.backend_trial import faster_backend
 from training.checkpoint import Checkpoint, damaged
 from training.cuda_graphs import CudaGraphs
+from training.determinism import repeatable_backends
 from training.loss import channel_weights, present_channels
 from training.optimizers import Optimizers
 from training.rates import plan_for_bpp
@@ -61,6 +62,8 @@ class Session:
     training_time_s: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     lineage: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+    """What whoever uses the result should know of the training; goes into the manifest."""
 
     @property
     def linear_diffuse(self) -> bool:
@@ -102,6 +105,19 @@ class Session:
     def training_state(self) -> dict[str, dict[str, torch.Tensor]]:
         """Return the state of optimisers and backend as named tensors."""
         return {**self.optimizers.state(), **self.backend.state()}
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Set the training to the moment of a checkpoint of its layout.
+
+        Raises `KeyError`, `RuntimeError` and the like where the state of the optimisers does not fit.
+        """
+        self.texture.grids.load(saved.grids)
+        load_canonical_weights(self.texture.decoder, saved.network)
+        self.sampler.load_state(saved.sampler)
+        self.optimizers.load_state(saved.optimizer)
+        self.backend.load_state(saved.optimizer)
+        self.history, self.iteration = list(saved.history), saved.iteration
+        self.training_time_s = saved.training_time_s
 
 
 def planned_config(config: Config, texture_set: TextureSet) -> Config:
@@ -161,6 +177,9 @@ def open_session(
     if not 0 <= settings.seed < 1 << 64:
         raise UsageError(f"seed is {settings.seed}; give 0 or more, below 2^64")
     names, note = usable_backends(settings.backend, device, layout)
+    if settings.deterministic:
+        names, why = repeatable_backends(names, device)
+        note = why or note
     if resumed and resumed.backend in names:
         names = [resumed.backend]
     if len(names) > 1:
@@ -208,7 +227,8 @@ def open_session(
         _restore(session, resumed, resumed_path)
     elif settings.start == "pca":
         with full_float32():
-            texture.grids.load(initial_grids(layout, _start_images(sampler), generator))
+            images = _start_images(sampler, on_host=settings.deterministic)
+            texture.grids.load(initial_grids(layout, images, generator))
     return session
 
 
@@ -226,12 +246,8 @@ def _precision(
 
 def _restore(session: Session, saved: Checkpoint, path: Path) -> None:
     """Set a session to the moment of a checkpoint; raises `UserError` where its state of the training does not fit."""
-    session.texture.grids.load(saved.grids)
-    load_canonical_weights(session.texture.decoder, saved.network)
-    session.sampler.load_state(saved.sampler)
     try:
-        session.optimizers.load_state(saved.optimizer)
-        session.backend.load_state(saved.optimizer)
+        session.restore(saved)
     except KeyError as error:
         raise UserError(damaged(path, f"its optimizer state has no {error.args[0]}")) from error
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
@@ -241,16 +257,21 @@ def _restore(session: Session, saved: Checkpoint, path: Path) -> None:
             session.noise_generator.set_state(saved.noise_rng)
         except (RuntimeError, TypeError) as error:
             raise UserError(damaged(path, "noise_rng is no state of a generator")) from error
-    session.history, session.iteration = list(saved.history), saved.iteration
-    session.training_time_s = saved.training_time_s
     session.lineage = [*saved.lineage, str(path.parent.parent.parent)]
 
 
-def _start_images(sampler: TileSampler) -> Iterator[torch.Tensor]:
-    """Yield the mips' texels where latents are to be started from: on the device if it has room for it, or the host."""
+def _start_images(sampler: TileSampler, on_host: bool) -> Iterator[torch.Tensor]:
+    """Yield the mips' texels where latents are to be started from: on the device if it has room for it, or the host.
+
+    `on_host`: there in any case, since how much room there is may differ from run to run.
+    """
     for mip in range(len(sampler.sizes)):
         texels = sampler.mip_texels(mip)
-        full = texels.device.type == "cuda" and torch.cuda.mem_get_info(texels.device)[0] < START_BYTES * texels.numel()
+        full = (
+            on_host
+            or texels.device.type == "cuda"
+            and torch.cuda.mem_get_info(texels.device)[0] < START_BYTES * texels.numel()
+        )
         # Apple's GPUs cannot average areas of sizes that do not divide.
         if full or texels.device.type == "mps":
             texels = texels.cpu()

@@ -8,12 +8,16 @@ from collections.abc import Callable
 
 from utils.clock import command_begins, command_ends
 from utils.interrupt import Interrupted, printable_streams, signals_raise
+from utils.text import one_line
 
 
 class UserError(Exception):
-    """A failure whose message names the cause and the cure in one line (exit code 1)."""
+    """A failure whose message names the cause and the cure in one line (exit code 1), whatever names of files hold."""
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class UsageError(UserError):
@@ -54,7 +58,7 @@ def run_command(main: Callable[[], int | None]) -> None:
         sys.stderr.close()
         code = 1
     except OSError as error:
-        print(f"error: {describe_os_error(error, error.filename or 'the system')}", file=sys.stderr)
+        print(f"error: {one_line(describe_os_error(error, error.filename or 'the system'))}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt as error:
         print(str(error) or "interrupted", file=sys.stderr)
