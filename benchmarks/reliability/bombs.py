@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import random
@@ -22,6 +23,7 @@ _SIDE = 32768
 """A side of 10^9 texels."""
 
 
+@functools.cache
 def packed_zeros(n_bytes: int, level: int = 1) -> bytes:
     """Return zlib's stream of zeros."""
     packer, block = zlib.compressobj(level), bytes(1 << 24)

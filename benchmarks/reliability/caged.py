@@ -54,6 +54,8 @@ class Kind:
     """Where several kinds share a row of the table: its name."""
     refused: bool = False
     """Whether every case has to be refused."""
+    slow: bool = False
+    """Whether a case takes seconds to make."""
 
 
 @dataclass(frozen=True)

