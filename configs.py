@@ -106,6 +106,7 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 NotNegative = Annotated[float, Field(strict=True, ge=0)]
 OptionalCount = Annotated[Count | None, BeforeValidator(_none_for_zero)]
 OptionalAmount = Annotated[Annotated[float, Field(strict=True, gt=0)] | None, BeforeValidator(_none_for_zero)]
+OptionalText = Annotated[str | None, BeforeValidator(_none_for_zero)]
 FilePath = Annotated[str, AfterValidator(_possible_path)]
 OptionalPath = Annotated[FilePath | None, BeforeValidator(_none_for_zero)]
 
