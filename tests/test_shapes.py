@@ -36,7 +36,7 @@ def test_other_shapes_and_types_than_the_declared_ones_are_refused():
     wrong = [
         (values[:3], target, False, None, None),
         (values, target[:, :2], False, None, None),
-        (values, target.float(), False, None, None),
+        (values.int(), target, False, None, None),
         (values, target, False, torch.ones(4), None),
         (values, target, False, None, torch.ones(3, 1)),
         (values, target, False, None, torch.ones(4, 2)),
