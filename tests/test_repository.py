@@ -60,7 +60,8 @@ def own_commands(text: str) -> list[list[str]]:
 def module_of(command: list[str]) -> tuple[str, list[str]]:
     """Module name and the arguments it gets."""
     if command[0] == "-m":
-        return command[1], command[2:]
+        is_package = (ROOT / command[1].replace(".", "/") / "__main__.py").is_file()
+        return command[1] + ".__main__" * is_package, command[2:]
     assert command[0].endswith(".py")
     return command[0].removesuffix(".py"), command[1:]
 
