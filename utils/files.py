@@ -9,6 +9,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from utils.errors import UserError, describe_os_error
@@ -17,6 +19,7 @@ LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}(?:\.\w+)?")
 """Names of files and folders that are being written aside, and of those that a process left when it was killed."""
 MOST_JSON_BYTES = 1 << 26
 """Largest JSON file that is read; those of runs and exports have some thousand bytes."""
+_PIECE_BYTES = 1 << 16
 
 
 @contextmanager
@@ -83,7 +86,9 @@ def read_json(path: str | os.PathLike) -> object:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            data = file.read(MOST_JSON_BYTES + 1)
+            # In pieces, since a read of this length would ask for as much memory whatever the file holds.
+            pieces = iter(partial(file.read, _PIECE_BYTES), b"")
+            data = b"".join(islice(pieces, MOST_JSON_BYTES // _PIECE_BYTES + 1))
         if len(data) > MOST_JSON_BYTES:
             raise UserError(f"{path} has more than {MOST_JSON_BYTES >> 20} MiB, too many for JSON; give another file")
         value = json.loads(data.decode("utf-8"))
