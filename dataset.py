@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from configs import N_CHANNELS, TEXTURE_CHANNELS, ImageConfig
+from images.channels import with_present_channels
 from images.checks import checked_maps
 from images.depth import deep_codes, deep_values
 from images.detection import Detection, detect_maps
@@ -297,7 +298,7 @@ def load_texture_set(
     file_size = image_size(first, settings.max_pixels)
     decoded = read_images(maps, file_size, settings.max_pixels)
     # Pixels may change what names said; it is settled from here on.
-    maps = checked_maps(maps, decoded, settings.opacity_as)
+    maps = checked_maps(with_present_channels(maps, decoded, settings.opacity_as), decoded, settings.opacity_as)
     maps, flips = with_convention(maps, settings.normal_convention)
     return _texture_set(maps, decoded, types, file_size, max_size, flips, settings)
 
