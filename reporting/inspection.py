@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from configs import N_CHANNELS, TEXTURE_CHANNELS
-from images.reading import image_size
+from images.reading import ANY_SIZE, image_size
 from images.sources import MapSource
 from reporting.console import console
 from reporting.metrics import channel_ranges
@@ -138,7 +138,7 @@ def _why(textures: TextureSet, source: MapSource, name: str) -> str:
 
 def _facts(textures: TextureSet, name: str) -> MapFacts:
     source = textures.sources[name]
-    width, height = image_size(source.file)
+    width, height = image_size(source.file, ANY_SIZE)
     limits, most = _spans(textures, name)
     by_name = "by its name" if source.reason.endswith("a guess") else ""
     depth = textures.depths[name]

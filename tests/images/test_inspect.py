@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import images.reading as reading
 import reporting.inspection_sheet as inspection_sheet
 from configs import TEXTURE_CHANNELS
 from dataset import load_texture_set
@@ -74,6 +75,14 @@ def test_heights_of_floating_point_are_shown_in_their_own_units(tmp_path: Path) 
     (tmp_path / "a_height.tif").write_bytes(imagecodecs.tiff_encode(image))
     (facts,) = describe("a", load_texture_set(tmp_path)).maps
     assert facts.limits == "-3 .. 12" and facts.depth == "float"
+
+
+def test_a_raised_limit_of_pixels_holds_for_the_table_as_well(tmp_path: Path, monkeypatch) -> None:
+    write(tmp_path / "a_albedo.png", np.full((8, 8), 90, np.uint8))
+    # The limit that stands where nobody raises it.
+    monkeypatch.setattr(reading.image_size, "__defaults__", (10,))
+    found = inspect_material("a", str(tmp_path), load_texture_set)
+    assert not found.error and found.maps[0].size == "8 x 8"
 
 
 def test_large_maps_are_kept_small_for_the_sheet(tmp_path: Path) -> None:
