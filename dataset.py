@@ -80,7 +80,7 @@ def get_texture_config() -> TextureTable:
             PackedMaps(
                 (
                     *("arm", "orm", "occlusion_roughness_metallic", "occlusion_roughness_metalness"),
-                    *("ao_roughness_metallic", "ao_roughness_metalness"),
+                    *("ao_roughness_metallic", "ao_roughness_metalness", "ao_rough_metal", "ao_r_m"),
                 ),
                 ("occlusion", "roughness", "metallic"),
             ),
@@ -92,7 +92,7 @@ def get_texture_config() -> TextureTable:
                 ),
                 (UNUSED, "roughness", "metallic"),
             ),
-            PackedMaps(("occlusion_roughness", "ao_roughness"), ("occlusion", "roughness", UNUSED)),
+            PackedMaps(("occlusion_roughness", "ao_roughness", "ao_rough"), ("occlusion", "roughness", UNUSED)),
             PackedMaps(
                 ("rma", "rmo", "roughness_metallic_ao", "roughness_metallic_occlusion"),
                 ("roughness", "metallic", "occlusion"),
@@ -101,7 +101,9 @@ def get_texture_config() -> TextureTable:
                 ("mra", "mro", "metallic_roughness_ao", "metallic_roughness_occlusion"),
                 ("metallic", "roughness", "occlusion"),
             ),
-            PackedMaps(("amr", "omr", "occlusion_metallic_roughness"), ("occlusion", "metallic", "roughness")),
+            PackedMaps(
+                ("amr", "omr", "occlusion_metallic_roughness", "ao_metal_rough"), ("occlusion", "metallic", "roughness")
+            ),
             PackedMaps(("ormh",), ("occlusion", "roughness", "metallic", "displacement")),
             PackedMaps(("rmah",), ("roughness", "metallic", "occlusion", "displacement")),
             PackedMaps(("ord", "orh"), ("occlusion", "roughness", "displacement")),
@@ -292,8 +294,7 @@ def load_texture_set(
     if max_size is not None and max_size < 1:
         raise UsageError(f"max_size {max_size} is not a size; choose at least 1")
     settings, types = images or ImageConfig(), get_texture_config()
-    maps = material_maps(data_dir, types)
-    maps = with_opacity(maps, settings.opacity_as, Path(data_dir))
+    maps = with_opacity(material_maps(data_dir, types), settings.opacity_as, Path(data_dir))
     first = next(iter(maps.sources.values())).file
     file_size = image_size(first, settings.max_pixels)
     decoded = read_images(maps, file_size, settings.max_pixels)
@@ -313,8 +314,7 @@ def _texture_set(
     settings: ImageConfig,
 ) -> TextureSet:
     """Make the texture set of maps whose images are decoded; each of `decoded` is let go of as soon as it is done."""
-    width, height = file_size
-    notices = list(maps.notices)
+    (width, height), notices = file_size, list(maps.notices)
     if max_size is not None and max(file_size) > max_size:
         width, height = (max(1, round(side * max_size / max(file_size))) for side in file_size)
         notices.append(f"all maps reduced from {file_size[0]} x {file_size[1]} to {width} x {height}")

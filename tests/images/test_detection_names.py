@@ -173,6 +173,9 @@ READ_AS = {
     "wall_normal_v2": "normal",
     "wall_roughness_2048x2048": "roughness",
     "wall_4k_v2_ao": "occlusion",
+    "T_Wall_AO_R_M": ORM,
+    "wall_ao_rough_metal": ORM,
+    "rusty_metal_rough": "roughness",
 }
 
 
