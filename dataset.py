@@ -20,7 +20,7 @@ from images.checks import checked_maps
 from images.depth import deep_codes, deep_values
 from images.detection import Detection, detect_maps
 from images.flags import add_image_flags, image_config
-from images.inputs import material_inputs, material_maps
+from images.inputs import inspected_inputs, material_maps
 from images.loading import LoadedMaps, fill_maps, in_parallel, read_images
 from images.mips import mip_count, mip_size
 from images.options import with_convention, with_opacity
@@ -362,7 +362,7 @@ def _parse() -> argparse.Namespace:
         description="Show which maps are found in a folder of images, or in all folders below it, and why.",
     )
     parser.add_argument(
-        "folder", nargs="?", metavar="DIR", help="a material, or a folder of materials: a table of each"
+        "folder", nargs="?", metavar="DIR", help="a material, or a folder or glTF file of materials: a table of each"
     )
     parser.add_argument(
         "--inspect", metavar="DIR", help="the same, and a contact sheet of all maps; of several materials a page, too"
@@ -389,8 +389,7 @@ def main() -> int:
 
     folder = Path(options.inspect or options.folder)
     notices: list[str] = []
-    found = material_inputs(folder, get_texture_config(), (), notices) if folder.is_dir() else []
-    inputs = {one.name: one.data_dir for one in found} or {folder.name: str(folder)}
+    inputs = inspected_inputs(folder, get_texture_config(), notices)
     sheet = sheet_path(folder, options.out) if options.inspect else None
     load = partial(load_texture_set, images=image_config(options))
     return inspect_materials(inputs, load, notices, sheet, f"Maps of {folder.resolve().name}")

@@ -130,7 +130,8 @@ def _why(textures: TextureSet, source: MapSource, name: str) -> str:
         parts.append("1 minus its values")
     if source.factor:
         factors = source.factor if len(set(source.factor)) > 1 else source.factor[:1]
-        parts.append("times " + ", ".join(f"{value:g}" for value in factors))
+        added = f", plus {source.offset:g}" if source.offset else ""
+        parts.append("times " + ", ".join(f"{value:g}" for value in factors) + added)
     if name in textures.holds:
         parts.append(f"holds {textures.holds[name]}")
     return "; ".join(part for part in parts if part)

@@ -17,6 +17,7 @@ from dataset import load_texture_set
 from reporting.inspection import THUMBNAIL, describe, inspect_material
 from reporting.inspection_sheet import NAMES, TILE, draw_row, draw_sheet, inspect_materials, sheet_path
 from reporting.pictures import GAP
+from tests.images.gltf_files import png, textured, write_glb
 from tests.images.surfaces import coded, heights, normals, write
 from utils.errors import UsageError, UserError
 
@@ -162,6 +163,14 @@ def test_many_materials_are_shown_and_a_fault_costs_its_line_and_the_exit_code(t
         assert word in page, word
     assert 'src="http' not in page and "href=" not in page
     assert (tmp_path / "out" / "sheet.png").is_file()
+
+
+def test_every_material_of_a_gltf_file_is_shown(tmp_path: Path) -> None:
+    path = write_glb(tmp_path / "scene.glb", [textured() | {"name": "wall"}, {"name": "plain"}, textured()], [png()])
+    done = command("--inspect", path, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "scene/wall: 8 x 8" in done.stdout and "scene/material: 8 x 8" in done.stdout
+    assert "plain" not in done.stdout and (tmp_path / "scene_maps.html").is_file()
 
 
 def test_more_materials_than_a_sheet_holds_go_on_further_ones(tmp_path: Path, monkeypatch, capsys) -> None:
