@@ -80,7 +80,7 @@ def get_texture_config() -> TextureTable:
             PackedMaps(
                 (
                     *("arm", "orm", "occlusion_roughness_metallic", "occlusion_roughness_metalness"),
-                    *("ao_roughness_metallic", "ao_roughness_metalness", "ao_rough_metal", "ao_r_m"),
+                    *("ao_roughness_metallic", "ao_roughness_metalness", "ao_rough_metal", "ao_r_m", "occ_rough_metal"),
                 ),
                 ("occlusion", "roughness", "metallic"),
             ),
