@@ -370,7 +370,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--out",
         metavar="PATH",
-        help="where the contact sheet goes: FILE.png, or a folder; default: DIR's name with _maps.png, here",
+        help="where the contact sheet goes: FILE.png, or a folder; default: DIR's name with _preview.png, here",
     )
     add_image_flags(parser)
     options = parser.parse_args()

@@ -197,5 +197,8 @@ def print_inspection(found: Inspection) -> None:
 
 
 def default_sheet(folder: Path) -> Path:
-    """Where the contact sheet of a folder goes when nobody says: beside nothing of the user's, in the current folder."""
-    return Path(f"{folder.resolve().stem or 'material'}_maps.png")
+    """Where the contact sheet of a folder goes when nobody says: in the current folder.
+
+    That may be the material's own, or the one above: its name says preview, so that it is never taken for a map.
+    """
+    return Path(f"{folder.resolve().stem or 'material'}_preview.png")

@@ -125,12 +125,24 @@ def test_the_command_prints_the_table_and_writes_the_sheet(tmp_path: Path) -> No
         "guess",
         "missing: specular",
         "wall_emissive.png (emissive)",
-        "wall_maps.png",
+        "wall_preview.png",
     ):
         assert word in done.stdout, word
-    with Image.open(tmp_path / "wall_maps.png") as sheet:
+    with Image.open(tmp_path / "wall_preview.png") as sheet:
         assert sheet.width > 1000
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["wall", "wall_maps.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["wall", "wall_preview.png"]
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_the_sheet_is_taken_for_no_map(tmp_path: Path, inside: bool) -> None:
+    folder = material(tmp_path / "wood_color")
+    for _ in range(2):
+        done = command("--inspect", folder, cwd=folder if inside else tmp_path)
+        assert done.returncode == 0, done.stderr
+    found = load_texture_set(folder)
+    assert found.files["diffuse"] == "wall_albedo.png"
+    assert ("wood_color_preview.png" in found.others) == inside
+    assert "materials:" not in command(tmp_path, cwd=tmp_path).stdout
 
 
 def test_the_table_alone_writes_nothing(tmp_path: Path) -> None:
@@ -170,7 +182,7 @@ def test_every_material_of_a_gltf_file_is_shown(tmp_path: Path) -> None:
     done = command("--inspect", path, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "scene/wall: 8 x 8" in done.stdout and "scene/material: 8 x 8" in done.stdout
-    assert "plain" not in done.stdout and (tmp_path / "scene_maps.html").is_file()
+    assert "plain" not in done.stdout and (tmp_path / "scene_preview.html").is_file()
 
 
 def test_more_materials_than_a_sheet_holds_go_on_further_ones(tmp_path: Path, monkeypatch, capsys) -> None:
@@ -204,9 +216,9 @@ def test_a_command_that_cannot_be_right_is_refused_in_one_line(tmp_path: Path, a
 
 def test_where_the_sheet_goes(tmp_path: Path) -> None:
     folder = tmp_path / "wall"
-    assert sheet_path(folder, None) == Path("wall_maps.png")
+    assert sheet_path(folder, None) == Path("wall_preview.png")
     assert sheet_path(folder, "x/y.png") == Path("x/y.png")
-    assert sheet_path(folder, "x") == Path("x/wall_maps.png")
+    assert sheet_path(folder, "x") == Path("x/wall_preview.png")
     (tmp_path / "taken").write_text("a file")
     for out in ("x.jpg", str(tmp_path / "taken")):
         with pytest.raises(UsageError, match="--out"):
