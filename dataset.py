@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from configs import N_CHANNELS, TEXTURE_CHANNELS, ImageConfig
+from images.channels import with_present_channels
 from images.checks import checked_maps
 from images.depth import deep_codes, deep_values
 from images.detection import Detection, detect_maps
 from images.flags import add_image_flags, image_config
-from images.inputs import material_inputs, material_maps
+from images.inputs import inspected_inputs, material_maps
 from images.loading import LoadedMaps, fill_maps, in_parallel, read_images
 from images.mips import mip_count, mip_size
 from images.options import with_convention, with_opacity
@@ -79,7 +80,7 @@ def get_texture_config() -> TextureTable:
             PackedMaps(
                 (
                     *("arm", "orm", "occlusion_roughness_metallic", "occlusion_roughness_metalness"),
-                    *("ao_roughness_metallic", "ao_roughness_metalness"),
+                    *("ao_roughness_metallic", "ao_roughness_metalness", "ao_rough_metal", "ao_r_m", "occ_rough_metal"),
                 ),
                 ("occlusion", "roughness", "metallic"),
             ),
@@ -91,7 +92,7 @@ def get_texture_config() -> TextureTable:
                 ),
                 (UNUSED, "roughness", "metallic"),
             ),
-            PackedMaps(("occlusion_roughness", "ao_roughness"), ("occlusion", "roughness", UNUSED)),
+            PackedMaps(("occlusion_roughness", "ao_roughness", "ao_rough"), ("occlusion", "roughness", UNUSED)),
             PackedMaps(
                 ("rma", "rmo", "roughness_metallic_ao", "roughness_metallic_occlusion"),
                 ("roughness", "metallic", "occlusion"),
@@ -100,7 +101,9 @@ def get_texture_config() -> TextureTable:
                 ("mra", "mro", "metallic_roughness_ao", "metallic_roughness_occlusion"),
                 ("metallic", "roughness", "occlusion"),
             ),
-            PackedMaps(("amr", "omr", "occlusion_metallic_roughness"), ("occlusion", "metallic", "roughness")),
+            PackedMaps(
+                ("amr", "omr", "occlusion_metallic_roughness", "ao_metal_rough"), ("occlusion", "metallic", "roughness")
+            ),
             PackedMaps(("ormh",), ("occlusion", "roughness", "metallic", "displacement")),
             PackedMaps(("rmah",), ("roughness", "metallic", "occlusion", "displacement")),
             PackedMaps(("ord", "orh"), ("occlusion", "roughness", "displacement")),
@@ -291,13 +294,12 @@ def load_texture_set(
     if max_size is not None and max_size < 1:
         raise UsageError(f"max_size {max_size} is not a size; choose at least 1")
     settings, types = images or ImageConfig(), get_texture_config()
-    maps = material_maps(data_dir, types)
-    maps = with_opacity(maps, settings.opacity_as, Path(data_dir))
+    maps = with_opacity(material_maps(data_dir, types), settings.opacity_as, Path(data_dir))
     first = next(iter(maps.sources.values())).file
     file_size = image_size(first, settings.max_pixels)
     decoded = read_images(maps, file_size, settings.max_pixels)
     # Pixels may change what names said; it is settled from here on.
-    maps = checked_maps(maps, decoded, settings.opacity_as)
+    maps = checked_maps(with_present_channels(maps, decoded, settings.opacity_as), decoded, settings.opacity_as)
     maps, flips = with_convention(maps, settings.normal_convention)
     return _texture_set(maps, decoded, types, file_size, max_size, flips, settings)
 
@@ -312,8 +314,7 @@ def _texture_set(
     settings: ImageConfig,
 ) -> TextureSet:
     """Make the texture set of maps whose images are decoded; each of `decoded` is let go of as soon as it is done."""
-    width, height = file_size
-    notices = list(maps.notices)
+    (width, height), notices = file_size, list(maps.notices)
     if max_size is not None and max(file_size) > max_size:
         width, height = (max(1, round(side * max_size / max(file_size))) for side in file_size)
         notices.append(f"all maps reduced from {file_size[0]} x {file_size[1]} to {width} x {height}")
@@ -361,7 +362,7 @@ def _parse() -> argparse.Namespace:
         description="Show which maps are found in a folder of images, or in all folders below it, and why.",
     )
     parser.add_argument(
-        "folder", nargs="?", metavar="DIR", help="a material, or a folder of materials: a table of each"
+        "folder", nargs="?", metavar="DIR", help="a material, or a folder or glTF file of materials: a table of each"
     )
     parser.add_argument(
         "--inspect", metavar="DIR", help="the same, and a contact sheet of all maps; of several materials a page, too"
@@ -369,7 +370,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--out",
         metavar="PATH",
-        help="where the contact sheet goes: FILE.png, or a folder; default: DIR's name with _maps.png, here",
+        help="where the contact sheet goes: FILE.png, or a folder; default: DIR's name with _preview.png, here",
     )
     add_image_flags(parser)
     options = parser.parse_args()
@@ -388,8 +389,7 @@ def main() -> int:
 
     folder = Path(options.inspect or options.folder)
     notices: list[str] = []
-    found = material_inputs(folder, get_texture_config(), (), notices) if folder.is_dir() else []
-    inputs = {one.name: one.data_dir for one in found} or {folder.name: str(folder)}
+    inputs = inspected_inputs(folder, get_texture_config(), notices)
     sheet = sheet_path(folder, options.out) if options.inspect else None
     load = partial(load_texture_set, images=image_config(options))
     return inspect_materials(inputs, load, notices, sheet, f"Maps of {folder.resolve().name}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from images.names import Detection, name_words, read_name
 from images.sources import MapSource, MaterialMaps, SourceImage
 from images.texture_types import UNUSED, TextureTable
+from images.words import SHORTEST_JOINED
 from utils.errors import UserError, describe_os_error
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tga", ".bmp", ".tif", ".tiff", ".webp", ".exr", ".hdr")
@@ -94,6 +95,7 @@ def find_maps(folder: Path, types: TextureTable, ignored: Collection[str] = ()) 
     names, others = [name for name in _file_names(folder) if name not in ignored], {}
     notices: list[str] = []
     read = _read_names([name for name in names if name.lower().endswith(IMAGE_SUFFIXES)], types, notices)
+    read = _without_pictures(read, types)
     candidates: dict[str, list[_Candidate]] = {texture.name: [] for texture in types}
     for name in names:
         if name.lower().endswith(OTHER_IMAGE_SUFFIXES):
@@ -146,6 +148,28 @@ def _read_names(names: Sequence[str], types: TextureTable, notices: list[str]) -
                 f"with {' '.join(words[0][:shared])}"
             )
     return read
+
+
+def _without_pictures(read: dict[str, Detection | None], types: TextureTable) -> dict[str, Detection | None]:
+    """Take no picture of a material for a map because of the word that the material's name ends with.
+
+    So rusty_metal.png is no metallic beside rusty_metal_albedo.png. Letters, as of wall_d.png beside wall_d_ao.png,
+    say which map it is.
+    """
+    words = {name: [word.text for word in name_words(name, types)] for name in read}
+    kept = dict(read)
+    for name, found in read.items():
+        suffix = found.keyword.removeprefix("_") if found else ""
+        if not (found and found.maps and found.keyword.startswith("_") and len(suffix) >= SHORTEST_JOINED):
+            continue
+        # A resolution or version may stand behind the suffix.
+        own = words[name][: len(words[name]) - words[name][::-1].index(suffix)]
+        if any(
+            words[other][: len(own)] == own and _maps(said) and said and said.keyword != found.keyword
+            for other, said in read.items()
+        ):
+            kept[name] = Detection(found.keyword, other="a picture of the material")
+    return kept
 
 
 def _maps(found: Detection | None) -> dict[str, int | None]:

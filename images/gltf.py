@@ -11,7 +11,7 @@ from typing import Any
 from images.gltf_file import GltfFile, open_gltf
 from images.gltf_schema import Glossiness, Material, Specular, TextureInfo
 from images.paths import folder_name, shown, unique_name
-from images.reading import image_bands, image_size
+from images.reading import ANY_SIZE, image_bands, image_size
 from images.sources import MapSource, MaterialMaps, SourceImage
 from images.texture_types import TextureType
 from images.white import white_image
@@ -20,8 +20,6 @@ from utils.errors import UserError
 GLTF_SUFFIXES = (".glb", ".gltf")
 _SPECULAR, _GLOSSINESS = "KHR_materials_specular", "KHR_materials_pbrSpecularGlossiness"
 _TRANSFORM, _UNLIT = "KHR_texture_transform", "KHR_materials_unlit"
-_ANY_SIZE = 1 << 62
-"""Texels: reading an image refuses it by the limit that the user sets."""
 _GREY_BANDS = ("1", "L", "I", "F")
 """Pillow's names of the channel of grey images."""
 
@@ -128,7 +126,7 @@ def gltf_maps(path: Path, material_name: str, types: Sequence[TextureType]) -> M
             "there is nothing to train"
         )
     slots, images = _with_images(file, slots)
-    sizes = [image_size(images[slot.type_name], _ANY_SIZE) for slot in slots if slot.texture][:1]
+    sizes = [image_size(images[slot.type_name], ANY_SIZE) for slot in slots if slot.texture][:1]
     sources, notices = {}, _notices(material, slots, file)
     for slot in slots:
         values = ", ".join(f"{value:.6g}" for value in slot.factor)

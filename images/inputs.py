@@ -9,7 +9,8 @@ from pathlib import Path
 
 from images.detection import find_maps
 from images.folders import Listing, find_map_folder, largest_of_one, list_folder
-from images.gltf import GLTF_SUFFIXES, gltf_maps, split_reference
+from images.gltf import GLTF_SUFFIXES, gltf_maps, split_reference, textured_materials
+from images.gltf_file import open_gltf
 from images.material_file import MATERIAL_FILE, described_maps, read_material_file
 from images.paths import unique_name
 from images.search import MaterialInput, Search
@@ -106,3 +107,16 @@ def material_inputs(
         replace(one, name=unique_name(one.name, taken))
         for one in sorted([*search.materials(), *search.empty()], key=lambda one: (one.name.casefold(), one.name))
     ]
+
+
+def inspected_inputs(path: Path, types: TextureTable, notices: list[str]) -> dict[str, str]:
+    """Return what `material_maps` takes for every material of a folder or of a glTF file, by name; else `path` itself.
+
+    Sentences on what is left out go to `notices`. Raises `UserError` where the folder or the file cannot be read.
+    """
+    reference = split_reference(path)
+    if reference and not reference[1] and reference[0].is_file():
+        names = textured_materials(open_gltf(path))
+        return {f"{path.stem}/{name}": f"{path}#{name}" for name in names} or {path.name: str(path)}
+    found = material_inputs(path, types, (), notices) if path.is_dir() else []
+    return {one.name: one.data_dir for one in found} or {path.name: str(path)}

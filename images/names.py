@@ -204,11 +204,17 @@ def _beside(words: Sequence[Word], first: int, found: Detection, matches: Sequen
 def _with_convention(found: Detection, words: Sequence[Word], lookup: _Lookup) -> Detection:
     """Add what the name says of the direction of green."""
     for name in found.maps:
-        for word in reversed(words):
-            if word.text in lookup.directx_words[name]:
-                return replace(found, directx=True, convention_named=True)
-            if word.text in lookup.opengl_words[name]:
-                return replace(found, convention_named=True)
+        for end in range(len(words), 0, -1):
+            text = ""
+            # Digits part words: D3D is three of them.
+            for word in reversed(words[:end]):
+                text = word.text + text
+                if text in lookup.directx_words[name]:
+                    return replace(found, directx=True, convention_named=True)
+                if text in lookup.opengl_words[name]:
+                    return replace(found, convention_named=True)
+                if word.separated:
+                    break
     return found
 
 

@@ -26,6 +26,8 @@ MAX_PIXELS = 16384**2
 
 MAX_SIDE = 1 << 16
 """Longest side of an image; manifests have no longer ones."""
+ANY_SIZE = MAX_SIDE**2
+"""Texels, where another reading of the same file refuses it by the limit that the user sets."""
 _MOST_PICTURES = 100
 """Pictures of one file that are counted."""
 _MOST_SCANS = 200

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from configs import N_CHANNELS, TEXTURE_CHANNELS
-from images.reading import image_size
+from images.reading import ANY_SIZE, image_size
 from images.sources import MapSource
 from reporting.console import console
 from reporting.metrics import channel_ranges
@@ -130,7 +130,8 @@ def _why(textures: TextureSet, source: MapSource, name: str) -> str:
         parts.append("1 minus its values")
     if source.factor:
         factors = source.factor if len(set(source.factor)) > 1 else source.factor[:1]
-        parts.append("times " + ", ".join(f"{value:g}" for value in factors))
+        added = f", plus {source.offset:g}" if source.offset else ""
+        parts.append("times " + ", ".join(f"{value:g}" for value in factors) + added)
     if name in textures.holds:
         parts.append(f"holds {textures.holds[name]}")
     return "; ".join(part for part in parts if part)
@@ -138,7 +139,7 @@ def _why(textures: TextureSet, source: MapSource, name: str) -> str:
 
 def _facts(textures: TextureSet, name: str) -> MapFacts:
     source = textures.sources[name]
-    width, height = image_size(source.file)
+    width, height = image_size(source.file, ANY_SIZE)
     limits, most = _spans(textures, name)
     by_name = "by its name" if source.reason.endswith("a guess") else ""
     depth = textures.depths[name]
@@ -196,5 +197,8 @@ def print_inspection(found: Inspection) -> None:
 
 
 def default_sheet(folder: Path) -> Path:
-    """Where the contact sheet of a folder goes when nobody says: beside nothing of the user's, in the current folder."""
-    return Path(f"{folder.resolve().stem or 'material'}_maps.png")
+    """Where the contact sheet of a folder goes when nobody says: in the current folder.
+
+    That may be the material's own, or the one above: its name says preview, so that it is never taken for a map.
+    """
+    return Path(f"{folder.resolve().stem or 'material'}_preview.png")

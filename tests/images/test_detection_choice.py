@@ -125,6 +125,20 @@ def test_maps_named_in_one_word_have_a_line(tmp_path: Path) -> None:
     assert "a_AlbedoRoughness.png also names diffuse; it is taken for roughness" in line
 
 
+@pytest.mark.parametrize("picture", ["rusty_metal.png", "Rusty_Metal.jpg", "rusty_metal_2k.png"])
+def test_a_picture_named_as_the_material_is_no_metallic_map(tmp_path: Path, picture: str) -> None:
+    names = [picture, "rusty_metal_albedo_2k.png", "rusty_metal_metalness_2k.png"]
+    maps = found(tmp_path, *names)
+    assert taken(maps) == {"diffuse": names[1], "metallic": names[2]}
+    assert maps.others == {picture: "a picture of the material"}
+    assert any(line.startswith(f"skipped {picture}: known as a picture of the material") for line in maps.notices)
+
+
+def test_metal_and_letters_at_the_end_of_a_name_are_maps(tmp_path: Path) -> None:
+    maps = found(tmp_path, "wall_metal.png", "wall_d.png", "wall_d_ao.png")
+    assert taken(maps) == {"diffuse": "wall_d.png", "occlusion": "wall_d_ao.png", "metallic": "wall_metal.png"}
+
+
 @pytest.mark.parametrize("material", ["fur_coat", "thumb_grip", "sheen", "SpecularNormal"])
 def test_words_that_all_names_begin_with_are_the_material_and_no_other_map(tmp_path: Path, material: str) -> None:
     names = [f"{material}_{part}.png" for part in ("albedo", "normal", "roughness")]

@@ -115,6 +115,8 @@ READ_AS = {
     "wall_occ": "occlusion",
     "wall_norm": "normal",
     "norm_dx": "normal directx",
+    "wall_nor_D3D": "normal directx",
+    "NormalD3D_2k": "normal directx",
     "nrm_dx": "normal directx",
     "DX_normal": "normal directx",
     "NormalMapDX": "normal directx",
@@ -173,6 +175,10 @@ READ_AS = {
     "wall_normal_v2": "normal",
     "wall_roughness_2048x2048": "roughness",
     "wall_4k_v2_ao": "occlusion",
+    "T_Wall_AO_R_M": ORM,
+    "wall_ao_rough_metal": ORM,
+    "OccRoughMetal": ORM,
+    "rusty_metal_rough": "roughness",
 }
 
 

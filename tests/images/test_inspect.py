@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import images.reading as reading
 import reporting.inspection_sheet as inspection_sheet
 from configs import TEXTURE_CHANNELS
 from dataset import load_texture_set
 from reporting.inspection import THUMBNAIL, describe, inspect_material
 from reporting.inspection_sheet import NAMES, TILE, draw_row, draw_sheet, inspect_materials, sheet_path
 from reporting.pictures import GAP
+from tests.images.gltf_files import png, textured, write_glb
 from tests.images.surfaces import coded, heights, normals, write
 from utils.errors import UsageError, UserError
 
@@ -76,6 +78,14 @@ def test_heights_of_floating_point_are_shown_in_their_own_units(tmp_path: Path) 
     assert facts.limits == "-3 .. 12" and facts.depth == "float"
 
 
+def test_a_raised_limit_of_pixels_holds_for_the_table_as_well(tmp_path: Path, monkeypatch) -> None:
+    write(tmp_path / "a_albedo.png", np.full((8, 8), 90, np.uint8))
+    # The limit that stands where nobody raises it.
+    monkeypatch.setattr(reading.image_size, "__defaults__", (10,))
+    found = inspect_material("a", str(tmp_path), load_texture_set)
+    assert not found.error and found.maps[0].size == "8 x 8"
+
+
 def test_large_maps_are_kept_small_for_the_sheet(tmp_path: Path) -> None:
     write(tmp_path / "a_albedo.png", np.zeros((1024, 2048), np.uint8))
     (facts,) = describe("a", load_texture_set(tmp_path)).maps
@@ -115,12 +125,24 @@ def test_the_command_prints_the_table_and_writes_the_sheet(tmp_path: Path) -> No
         "guess",
         "missing: specular",
         "wall_emissive.png (emissive)",
-        "wall_maps.png",
+        "wall_preview.png",
     ):
         assert word in done.stdout, word
-    with Image.open(tmp_path / "wall_maps.png") as sheet:
+    with Image.open(tmp_path / "wall_preview.png") as sheet:
         assert sheet.width > 1000
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["wall", "wall_maps.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["wall", "wall_preview.png"]
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_the_sheet_is_taken_for_no_map(tmp_path: Path, inside: bool) -> None:
+    folder = material(tmp_path / "wood_color")
+    for _ in range(2):
+        done = command("--inspect", folder, cwd=folder if inside else tmp_path)
+        assert done.returncode == 0, done.stderr
+    found = load_texture_set(folder)
+    assert found.files["diffuse"] == "wall_albedo.png"
+    assert ("wood_color_preview.png" in found.others) == inside
+    assert "materials:" not in command(tmp_path, cwd=tmp_path).stdout
 
 
 def test_the_table_alone_writes_nothing(tmp_path: Path) -> None:
@@ -155,6 +177,14 @@ def test_many_materials_are_shown_and_a_fault_costs_its_line_and_the_exit_code(t
     assert (tmp_path / "out" / "sheet.png").is_file()
 
 
+def test_every_material_of_a_gltf_file_is_shown(tmp_path: Path) -> None:
+    path = write_glb(tmp_path / "scene.glb", [textured() | {"name": "wall"}, {"name": "plain"}, textured()], [png()])
+    done = command("--inspect", path, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "scene/wall: 8 x 8" in done.stdout and "scene/material: 8 x 8" in done.stdout
+    assert "plain" not in done.stdout and (tmp_path / "scene_preview.html").is_file()
+
+
 def test_more_materials_than_a_sheet_holds_go_on_further_ones(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(inspection_sheet, "MATERIALS_A_SHEET", 2)
     write(tmp_path / "a_albedo.png", np.full((8, 8), 90, np.uint8))
@@ -186,9 +216,9 @@ def test_a_command_that_cannot_be_right_is_refused_in_one_line(tmp_path: Path, a
 
 def test_where_the_sheet_goes(tmp_path: Path) -> None:
     folder = tmp_path / "wall"
-    assert sheet_path(folder, None) == Path("wall_maps.png")
+    assert sheet_path(folder, None) == Path("wall_preview.png")
     assert sheet_path(folder, "x/y.png") == Path("x/y.png")
-    assert sheet_path(folder, "x") == Path("x/wall_maps.png")
+    assert sheet_path(folder, "x") == Path("x/wall_preview.png")
     (tmp_path / "taken").write_text("a file")
     for out in ("x.jpg", str(tmp_path / "taken")):
         with pytest.raises(UsageError, match="--out"):
