@@ -124,7 +124,9 @@ class Board:
         self.ended.append(group)
         group.time_s = group.taken_s
         with suppress(UserError):
-            if record := read_record(group.job.folder):
+            record = read_record(group.job.folder)
+            # A group that failed before it wrote one may have that of an earlier batch, which had finished it.
+            if record and (record.state == "done") == (state in ("done", "kept")):
                 group.notices, group.time_s = record.notices, record.time_s
 
     def counts(self) -> dict[State, int]:

@@ -95,7 +95,7 @@ class BatchLines:
         unfinished = board.of("interrupted", "running", "waiting")
         if unfinished:
             say("to go on", f"the same command with --groups_resume, for {len(unfinished)} that are not finished")
-        _list("failed", [f"{group.job.name}: {group.cause} (log: {group.job.log_path})" for group in failed])
+        _list("failed", [f"{group.job.name}: {group.cause}{_log(group)}" for group in failed])
         if page:
             say("all of them", page)
         if finished and finished[0].folder:
@@ -109,6 +109,11 @@ def _list(title: str, entries: list[str]) -> None:
         say(title, entry)
     if len(entries) > MOST_LISTED:
         say(title, f"and {len(entries) - MOST_LISTED} more, see the summary")
+
+
+def _log(group: Group) -> str:
+    """Say where a group's log is; one whose folder takes no files has none."""
+    return f" (log: {group.job.log_path})" if group.job.log_path.is_file() else ""
 
 
 def _end_line(group: Group) -> str:

@@ -130,7 +130,8 @@ def group_entry(group: Group, save_dir: Path) -> dict[str, object]:
         report = group.folder.parent.parent / "report.html"
         if report.is_file():
             entry["report"] = relative(report)
-    if group.state != "waiting":
+    # That of a group which waits is from before.
+    if group.state != "waiting" and group.job.log_path.is_file():
         entry["log"] = relative(group.job.log_path)
     return entry
 

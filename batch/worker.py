@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -150,12 +151,16 @@ def _train(
 ) -> Path:
     """Train a group from its start or from a checkpoint; returns the last checkpoint's folder, with the exports."""
     importing = time.perf_counter()
+    from tqdm import tqdm
+
     from training.progress import progress_told
     from training.run import train
 
     settings = prepare(job.config) if prepare else job.config
     # A time budget is that of the group, and the first one of a process loads PyTorch for all.
     began += time.perf_counter() - importing
+    # The lock that bars have otherwise is one of the system's, which a process that is killed leaves behind.
+    tqdm.set_lock(threading.RLock())
 
     def told(
         phase: str, iteration: int, fraction: float, psnr_db: float | None = None, left_s: float | None = None

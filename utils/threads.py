@@ -13,11 +13,24 @@ if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
     os.environ["GOMP_SPINCOUNT"] = "20000"
 
 
+class _Process:
+    share: int | None = None
+    """Threads that are its own, where several processes share the machine."""
+
+
 def processors() -> int:
-    """Return how many threads this process may keep busy: the cores it may use, or OMP_NUM_THREADS where it is set."""
+    """Return how many threads this process may keep busy: its share where it has one, else OMP_NUM_THREADS where that is
+    set, else the cores that it may use."""
+    if _Process.share:
+        return _Process.share
     setting = os.environ.get("OMP_NUM_THREADS", "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(int(setting), 1) if setting.isdecimal() else cores
+
+
+def share_processors(processes: int) -> None:
+    """Have this process, one of several on this machine, keep its part of the threads busy, at least one."""
+    _Process.share = max(1, processors() // processes)
 
 
 class ThreadTuner:

@@ -19,6 +19,7 @@ from batch.jobs import Job, What
 from batch.output import append_to_log
 from configs import Config
 from utils.interrupt import signals_raise
+from utils.threads import share_processors
 
 GRACE_S = 60.0
 """Time that processes have to save their checkpoints where the batch is interrupted, seconds."""
@@ -113,6 +114,8 @@ def work(number: int, workers: int, verbose: bool, connection: Connection) -> No
     # The log is no terminal, whatever the environment says of the batch's.
     os.environ.pop("FORCE_COLOR", None)
     _prefer_to_be_killed()
+    # For the reading of images; PyTorch has its share when it is loaded.
+    share_processors(workers)
     # The batch and others may all send the same signal.
     with signals_raise(once=True), contextlib.suppress(KeyboardInterrupt):
         sender, listener = _Sender(connection), _Listener(connection)

@@ -18,16 +18,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from batch.engines.child import GRACE_S
 from batch.engines.local import MOST_JOBS
 from batch.engines.ray_cluster import Share, alive_nodes, connected, fits, group_share, resources
-from batch.jobs import ENDS, Job, Progress, Tell
+from batch.jobs import ENDS, SAVING, Job, Progress, Tell
 from batch.output import append_to_log
 from reporting.console import say
 from utils.errors import UserError
 from utils.interrupt import Interrupted, deferred_interrupt
 
-GRACE_S = 60.0
-"""Time that tasks have to save their checkpoints where the batch is interrupted, seconds."""
 LOSSES = 3
 """Times that a group may lose its worker without having come further, before it has failed."""
 POLL_S = 0.3
@@ -264,7 +263,7 @@ class _Batch:
         self.stopping = True
         for task, group in self.running.items():
             if group.node:
-                self.tell(group.job.index, "note", "is being saved; a second Ctrl-C ends at once")
+                self.tell(group.job.index, "note", SAVING)
             self.ray.cancel(task, recursive=False)
         end = time.monotonic() + GRACE_S
         while self.running and time.monotonic() < end:

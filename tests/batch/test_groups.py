@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import re
-import subprocess
-import sys
 from urllib.parse import unquote
 
 import pytest
@@ -152,15 +150,9 @@ def test_a_process_that_has_trained_others_trains_the_same_to_the_last_bit(ended
 
 def test_processes_share_the_threads(ended):
     folder, _ = ended
-    alone = subprocess.run(
-        [sys.executable, "-c", "import torch; print(torch.get_num_threads())"],
-        text=True,
-        capture_output=True,
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
-    ).stdout
     for name in OUTPUTS:
         log = (folder / "outputs_batch" / name / "log.txt").read_text("utf-8")
-        assert re.search(rf"^training on: .* {max(1, int(alone) // 2)} threads", log, re.M)
+        assert re.search(r"^training on: .* 1 threads?\b", log, re.M)
 
 
 def test_one_process_shows_everything_when_asked_and_is_taken_for_the_next_group(call, tmp_path):

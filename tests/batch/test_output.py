@@ -20,9 +20,10 @@ from configs import Config
 from tests.helpers import ROOT
 
 
-def run_code(code, *arguments):
+def run_code(code, *arguments, **environment):
+    command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], cwd=ROOT, text=True, capture_output=True, encoding="utf-8"
+        command, cwd=ROOT, text=True, capture_output=True, encoding="utf-8", env={**os.environ, **environment}
     )
 
 
@@ -127,6 +128,15 @@ def test_a_summary_of_a_batch_that_runs_escapes_names_and_survives_a_full_disk(t
     assert capsys.readouterr().out.count("note:") == 1
     (tmp_path / "summary.csv").rmdir()
     assert summary.write("ended")
+
+
+def test_processes_share_the_threads_from_their_first_image_on():
+    code = (
+        "from multiprocessing import Pipe\nfrom batch.engines.child import work\nfrom utils.threads import processors\n"
+        "ours, theirs = Pipe()\nours.send(None)\nwork(0, 2, False, theirs)\nprint(processors())\n"
+    )
+    process = run_code(code, OMP_NUM_THREADS="4")
+    assert (process.stdout.strip(), process.stderr) == ("2", "")
 
 
 def test_each_process_has_a_gpu_of_its_own_where_there_are_several(monkeypatch):

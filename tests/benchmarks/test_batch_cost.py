@@ -6,8 +6,13 @@ import json
 
 import pytest
 
+from batch.board import Board
+from batch.jobs import Job
+from batch.materials import Found
+from batch.record import GroupRecord, write_record
+from batch.summary import Summary
 from benchmarks.batch_cost import main, measured
-from tests.helpers import SHORT, make_material, run_train
+from configs import Config, RunConfig
 from utils.errors import UsageError, UserError
 
 
@@ -41,8 +46,12 @@ def test_numbers_of_materials_and_devices_are_above_zero(tmp_path):
         main(["--summary", str(tmp_path), "--devices", "0"])
 
 
-def test_the_summary_of_a_batch_is_what_it_reads(tmp_path, capsys):
-    make_material(tmp_path / "data_batch" / "wall", 32, 32)
-    assert run_train("--groups_batching", *SHORT, "--no-report", cwd=tmp_path).returncode == 0
-    assert main(["--summary", str(tmp_path / "save_batch" / "summary.json")]) == 0
-    assert "1 materials of 32 x 32 texels, 1 at a time" in capsys.readouterr().out
+def test_the_summary_of_a_batch_is_what_it_reads(finished, tmp_path, capsys):
+    config = Config(run=RunConfig(save_dir=str(tmp_path / "wall")))
+    job = Job(0, "wall", config, tmp_path / "wall" / "log.txt")
+    write_record(job.folder, GroupRecord("wall", "wall", "done", {}, {}, {}, time_s=7.5))
+    board = Board([job], 1)
+    board.take(0, "done", finished[1] / "models" / "train_result_40")
+    assert Summary(board, Found([]), tmp_path, "python train.py").write("ended")
+    assert main(["--summary", str(tmp_path / "summary.json")]) == 0
+    assert "1 materials of 64 x 64 texels, 1 at a time, 7.5 s each" in capsys.readouterr().out
