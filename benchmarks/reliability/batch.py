@@ -22,7 +22,7 @@ GROUPS, SHORT_GROUPS = 100, 13
 TIMED_GROUPS, SHORT_TIMED_GROUPS = 12, 2
 TIMED_ITERATIONS, SHORT_ITERATIONS = 400, 20
 ASKED_RATIO = 1.7
-LIMIT_S = 3600
+LIMIT_S = 1800
 
 
 def run(options: Options) -> dict:
@@ -40,6 +40,7 @@ def _with_poison(work: Path, groups: int) -> tuple[dict[str, Any], list[str]]:
     for number, name in enumerate(good):
         write_material(work / "materials" / name, 64, number)
     settings = {**FLAGS, "max_iter": 20, "report": False}
+    print(f"  {groups} groups by 2 workers", flush=True)
     code, time_s, printed = _batch(work, settings, workers=2, threads=2)
     summary: Any = read_json(work / "out" / "summary.json")
     states = {entry["name"]: entry for entry in summary["groups"]}
@@ -84,6 +85,7 @@ def _two_workers(work: Path, short: bool) -> tuple[list[dict[str, Any]], list[st
         write_material(work / "materials" / f"group_{number:02d}", 128, number)
     rows, faults, per_minute = [], [], []
     for workers in (1, 2):
+        print(f"  {groups} groups, {workers} at a time", flush=True)
         code, time_s, printed = _batch(work / str(workers), settings, workers, workers, work / "materials")
         if code != 0:
             faults.append(f"{workers} workers: exit code {code}: {printed.strip()[-300:]}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.reliability.parts import Options
+from benchmarks.reliability.parts import Options, progress
 from benchmarks.reliability.trained import FLAGS, export_bytes, write_material
 from configs import Config
 from dataset import load_texture_set
@@ -88,10 +88,12 @@ def run(options: Options) -> dict:
         whole, _ = _trained(make_config({**flags, "max_iter": ITERATIONS, "save_dir": str(work / "whole")}))
         sound, _ = _trained(make_config({**flags, "max_iter": SOUND_ITERATIONS, "save_dir": str(work / "sound")}))
         rows, faults = [], []
-        for number, case in enumerate(cases):
-            row, found = _row(case, flags, work / str(number), whole, sound / "model.pth")
-            rows.append(row)
-            faults += [f"{case.name}: {fault}" for fault in found]
+        with progress(len(cases), "trainings") as bar:
+            for number, case in enumerate(cases):
+                row, found = _row(case, flags, work / str(number), whole, sound / "model.pth")
+                rows.append(row)
+                faults += [f"{case.name}: {fault}" for fault in found]
+                bar.update()
     finally:
         torch.set_num_threads(before)
     return {"rows": rows, "faults": faults}

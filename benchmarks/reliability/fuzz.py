@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.reliability import export_kinds, hostile, image_kinds, material_kinds, run_kinds, samples
 from benchmarks.reliability.caged import GOOD, LIMIT_MIB, LIMIT_S, Kind, Outcome, run_cases
-from benchmarks.reliability.parts import Options
+from benchmarks.reliability.parts import Options, progress
 
 SHORT_CASES = 12
 """Cases of each kind that the tests run."""
@@ -29,7 +29,8 @@ def run(options: Options) -> dict:
         for number in range(-1 if kind.whole else 0, min(kind.share, SHORT_CASES) if options.short else kind.share)
     ]
     processes = max(1, min(2, os.cpu_count() or 1))
-    outcomes = run_cases(kinds, cases, folder, options.work, options.seed, processes)
+    with progress(len(cases), "cases") as bar:
+        outcomes = run_cases(kinds, cases, folder, options.work, options.seed, processes, bar.update)
     row_of = {kind.name: kind.row or kind.name for kind in kinds}
     rows = [
         _row(name, [one for one in outcomes if row_of[one.kind] == name]) for name in dict.fromkeys(row_of.values())
