@@ -29,7 +29,7 @@ KILLS_OF_A_RUN = 3
 WRITES = {"a checkpoint": "model", "an export": "export", "settings or a record": "config|group|summary",
           "pictures or a page": "report|iteration_.*|thumbnail|summary", "any file": ".+"}  # fmt: skip
 """Moments within a write, and the stems of the temporary names that show it."""
-TRIES = 4
+TRIES = 2
 """Runs that may end before a moment within a write is met; the kill after them comes at any time."""
 POLL_S = 0.0003
 WAIT_S = 60.0
