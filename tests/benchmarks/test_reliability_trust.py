@@ -55,6 +55,7 @@ def test_a_training_that_diverges_is_noticed_and_ends_with_its_last_good_state(t
     kept = {row["case"]: row["state kept"] for row in result["rows"]}
     assert kept == {
         "learning_rate 1e30 from the start": "none: fails",
+        "learning_rate 10 from the start": "none: says so",
         "learning_rate 30 on a sound model": 200,
         "a grid texel becomes NaN": 300,
     }
