@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.reliability import export_kinds, hostile, image_kinds, material_kinds, run_kinds, samples
+from benchmarks.reliability import batch_kinds, export_kinds, hostile, image_kinds, material_kinds, run_kinds, samples
 from benchmarks.reliability.caged import GOOD, LIMIT_MIB, LIMIT_S, Kind, Outcome, run_cases
 from benchmarks.reliability.parts import Options, progress
 
@@ -46,7 +46,8 @@ def run(options: Options) -> dict:
 
 def all_kinds() -> list[Kind]:
     """Return every kind of input, in the order of the table."""
-    return [*image_kinds.KINDS, *material_kinds.KINDS, *export_kinds.KINDS, *run_kinds.KINDS, *hostile.KINDS]
+    of_files = [*image_kinds.KINDS, *material_kinds.KINDS, *export_kinds.KINDS, *run_kinds.KINDS, *batch_kinds.KINDS]
+    return [*of_files, *hostile.KINDS]
 
 
 def write_all_samples(folder: Path) -> None:
