@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.reliability.caged import problem_of_message
 from benchmarks.reliability.disk_writes import WRITES, Write, write_samples
+from benchmarks.reliability.outputs import check_outputs
 from benchmarks.reliability.parts import Options, progress
 from utils.errors import UserError, describe_os_error
 from utils.text import one_line
@@ -23,8 +24,6 @@ from utils.text import one_line
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.95)
 """Room that is left, as a share of what the write takes."""
 _DISK_BYTES = 64 << 20
-_LOGS = ("TensorBoard log",)
-"""Writes that say in one line that they end, and go on."""
 
 
 def run(options: Options) -> dict:
@@ -167,7 +166,7 @@ def _try(
         message = one_line(describe_os_error(error, error.filename or "?"))
     except Exception:
         return "refused", [f"with {share:.0%} of the room: {_last_line()}"]
-    if write.name in _LOGS:
+    if write.goes_on:
         notes = [line for line in spoken.getvalue().splitlines() if line.startswith("note:")]
         message = notes[0] if notes else message
     return ("written" if message is None else "refused"), [
@@ -184,8 +183,13 @@ def _problems(
         yield problem_of_message(message)
     if message is not None and not message.strip():
         yield "it says nothing"
-    if write.name in _LOGS:
-        # A log is written as it grows; what it holds is read up to its last whole event.
+    if write.grows:
+        return
+    if write.varies:
+        found = check_outputs(target)
+        yield from found.broken
+        yield from (f"{path.name} is left" for path in found.leftovers)
+        yield from (f"{name} is gone" for name in before.keys() - after.keys())
         return
     for name, digest in before.items():
         if name not in after:
