@@ -9,6 +9,7 @@ import numpy as np
 
 from configs import VERSION
 from formats.reader import NeuralTextureReader
+from images.depth import to_uint8
 from images.resampling import encode
 from reporting.pictures import map_image, png_bytes
 from runtime.bake.basis import basis_ktx2, basis_obstacle
@@ -29,7 +30,7 @@ SPECULAR_FACTOR = 2.0
 
 def _grey_as_colour(baked: BakedMap) -> BakedMap:
     """Code a grey data map as sRGB, in three channels: the extension for specular colour takes no other."""
-    coded = encode(np.arange(256, dtype=np.float32) / 255, "srgb")
+    coded = to_uint8(encode(np.arange(256, dtype=np.float32) / 255, "srgb"))
     return BakedMap(baked.name, "colour", {mip: coded[texels].repeat(3, axis=2) for mip, texels in baked.mips.items()})
 
 
