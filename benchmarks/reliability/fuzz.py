@@ -28,7 +28,8 @@ def run(options: Options) -> dict:
         for kind in kinds
         for number in range(-1 if kind.whole else 0, min(kind.share, SHORT_CASES) if options.short else kind.share)
     ]
-    processes = max(1, min(2, os.cpu_count() or 1))
+    # To start a second one takes longer than the few cases of the short version.
+    processes = 1 if options.short else max(1, min(2, os.cpu_count() or 1))
     with progress(len(cases), "cases") as bar:
         outcomes = run_cases(kinds, cases, folder, options.work, options.seed, processes, bar.update)
     row_of = {kind.name: kind.row or kind.name for kind in kinds}

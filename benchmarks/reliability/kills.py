@@ -20,7 +20,7 @@ from benchmarks.reliability.trained import FLAGS, arguments, export_bytes, expor
 from benchmarks.reliability.warm import Commands, kill_all
 from utils.files import LEFTOVER
 
-KILLS, SHORT_KILLS = 200, 6
+KILLS, SHORT_KILLS = 200, 4
 """Kills of the long and of the short version."""
 BATCH_SHARE = 0.2
 """Share of them in batches, whose processes start as slowly as they do for everybody."""
