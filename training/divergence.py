@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 COLLAPSE_DB = 10.0
 """A model this far below the run's best evaluation has diverged: ten times its squared error.
 
-Evaluated every 10 iterations, which is far more often than by default, sound runs on five materials with three presets
+Evaluated every 10 iterations, which is far more often than by default, sound runs on three materials with three presets
 fell by 3 dB at most, in their first 100 iterations.
 """
 LOST_DB = 6.0
@@ -35,7 +35,8 @@ EXACT_DB = 48.13
 """Nothing is expected beyond an error of one 8-bit step: whether a model is exact or nearly so is chance."""
 FAIR_DB = 40.0
 """A model this good is not compared with the mean colours, which may be as good on maps that are all but constant."""
-
+WARNING = "WARNING"
+"""Title of what must not be overlooked."""
 SETTLING_ITERATIONS = 100
 """Before this many nothing is said of a model that is far from the mean colours: sound runs may be too."""
 
@@ -115,7 +116,7 @@ class LastGood:
         if self._is_useless(psnr_db) and not self._noted:
             # No reason to end it: learning rates fall, and it may yet learn.
             self._noted = True
-            say("note", f"at iteration {self.session.iteration} {self._useless(psnr_db)}")
+            say(WARNING, f"by iteration {self.session.iteration} {self._useless(psnr_db)}")
         if psnr_db >= self.floor_db:
             # The one before is let go first, so that there are never two.
             self.kept = None
@@ -154,9 +155,9 @@ class LastGood:
         """Say where the run ends far from the maps' mean colours, and add it to the run's notices."""
         history = self.session.history
         if history and self._is_useless(history[-1]["psnr_db"]):
-            line = self._useless(history[-1]["psnr_db"])
+            line = f"{self._useless(history[-1]['psnr_db'])}; this export is of no use"
             self.session.notices.append(line)
-            say("note", line)
+            say(WARNING, line)
 
     def _is_useless(self, psnr_db: float) -> bool:
         return psnr_db < self.floor_db - LOST_DB and self.session.iteration - self.first >= SETTLING_ITERATIONS
@@ -164,6 +165,6 @@ class LastGood:
     def _useless(self, psnr_db: float) -> str:
         settings = self.session.config.train
         return (
-            f"PSNR is {with_unit(psnr_db)}, less than the maps' mean colours would give ({with_unit(self.floor_db)}); "
-            f"where that lasts, lower --learning_rate ({settings.learning_rate:g}) or train longer"
+            f"the training has learned nothing: PSNR is {with_unit(psnr_db)}, less than the maps' mean colours would give "
+            f"({with_unit(self.floor_db)}); lower --learning_rate ({settings.learning_rate:g}) or train longer"
         )

@@ -11,6 +11,7 @@ from reporting.summary import next_commands, print_lines
 from training.checkpoint import Checkpoint
 from training.checkpoint_writer import CheckpointWriter
 from training.determinism import repeatable
+from training.divergence import WARNING
 from training.finish import finish
 from training.header import describe
 from training.loop import optimize
@@ -97,6 +98,9 @@ def _train(
     if SEARCH in seconds and config.train.time_budget:
         say("note", f"the search for a rate took {seconds[SEARCH]:.1f} s on top of the time_budget")
     print_lines(next_commands(run_dir))
+    # Once more, below the table that nobody reads beyond.
+    for notice in session.notices:
+        say(WARNING, notice)
     return folder
 
 

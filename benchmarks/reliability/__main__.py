@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,7 +52,11 @@ def _run(name: str, work: Path | None, short: bool, seed: int) -> dict:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="reliability_") as temporary:
         folder = require_writable_folder(work / name if work else temporary)
-        result = part(name)(Options(folder.resolve(), short, seed))
+        try:
+            result = part(name)(Options(folder.resolve(), short, seed))
+        except Exception as error:  # the parts after it have to run, and what came before has to be written
+            traceback.print_exc()
+            result = {"rows": [], "faults": [f"the part broke off: {type(error).__name__}: {error}"]}
     result = {
         "hardware": hardware_name(),
         "short": short,

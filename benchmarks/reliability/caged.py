@@ -250,7 +250,7 @@ def run_cases(
     work: Path,
     seed: int,
     processes: int,
-    told: Callable[[Outcome], None] = lambda outcome: None,
+    done_one: Callable[[], object] = lambda: None,
 ) -> list[Outcome]:
     """Run cases (kind, number) in several processes, in the order given as far as these share it."""
     waiting, done, lock = list(cases)[::-1], [], threading.Lock()
@@ -267,7 +267,7 @@ def run_cases(
                 outcome = cage.run(*case)
                 with lock:
                     done.append(outcome)
-                    told(outcome)
+                    done_one()
         except BaseException as error:
             failures.append(error)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.reliability.parts import Options
+from benchmarks.reliability.parts import Options, progress
 from benchmarks.reliability.trained import FLAGS, arguments, export_bytes, exports_below, write_material
 from formats.manifest import read_manifest
 
@@ -27,11 +28,13 @@ def run(options: Options) -> dict:
     for name in ("moss", "wall"):
         write_material(work / "materials" / name, 64, len(name))
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-    for preset in SHORT_PRESETS if options.short else PRESETS:
-        for device in devices:
+    presets = SHORT_PRESETS if options.short else PRESETS
+    with progress(len(presets) * len(devices), "presets") as bar:
+        for preset, device in itertools.product(presets, devices):
             row, found = _compared(work / f"{preset}_{device}", work / "materials", preset, device)
             rows.append(row)
             faults += found
+            bar.update()
     return {"rows": rows, "faults": faults}
 
 

@@ -16,15 +16,14 @@ from pathlib import Path
 
 from benchmarks.reliability.caged import problem_of_message
 from benchmarks.reliability.disk_writes import WRITES, Write, write_samples
-from benchmarks.reliability.parts import Options
+from benchmarks.reliability.outputs import check_outputs
+from benchmarks.reliability.parts import Options, progress
 from utils.errors import UserError, describe_os_error
 from utils.text import one_line
 
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.95)
 """Room that is left, as a share of what the write takes."""
 _DISK_BYTES = 64 << 20
-_LOGS = ("TensorBoard log",)
-"""Writes that say in one line that they end, and go on."""
 
 
 def run(options: Options) -> dict:
@@ -34,11 +33,18 @@ def run(options: Options) -> dict:
         write_samples(samples)
     rows, faults = [], []
     shares = SHARES[2:3] if options.short else SHARES
-    with _small_disk(options.work / "disk") as disk:
+    with contextlib.ExitStack() as stack:
+        disk = stack.enter_context(_small_disk(options.work / "disk"))
         hows = [*(["small disk"] if disk else []), *(["size limit"] if _can_limit() else [])]
         writes = [write for write in WRITES if not (options.short and write.slow)]
+        bar = stack.enter_context(progress(len(writes), "writes"))
         for write in writes:
-            old, new = _versions(write, samples, options.work)
+            bar.update()
+            try:
+                old, new = _versions(write, samples, options.work)
+            except Exception:  # the other writes are not to be lost
+                faults.append(f"{write.name}: not even with room: {_last_line()}")
+                continue
             for how in hows:
                 outcomes = [_try(write, how, share, samples, old, new, disk or options.work) for share in shares]
                 found = [fault for _, problems in outcomes for fault in problems]
@@ -131,6 +137,11 @@ def _versions(write: Write, samples: Path, work: Path) -> tuple[Path, Path]:
     return folders
 
 
+def _last_line() -> str:
+    """Return an exception that is being handled in one line."""
+    return traceback.format_exc().strip().splitlines()[-1][:300]
+
+
 def _try(
     write: Write, how: str, share: float, samples: Path, old: Path, new: Path, place: Path
 ) -> tuple[str, list[str]]:
@@ -154,8 +165,8 @@ def _try(
     except OSError as error:
         message = one_line(describe_os_error(error, error.filename or "?"))
     except Exception:
-        return "refused", [f"with {share:.0%} of the room: {traceback.format_exc().strip().splitlines()[-1][:300]}"]
-    if write.name in _LOGS:
+        return "refused", [f"with {share:.0%} of the room: {_last_line()}"]
+    if write.goes_on:
         notes = [line for line in spoken.getvalue().splitlines() if line.startswith("note:")]
         message = notes[0] if notes else message
     return ("written" if message is None else "refused"), [
@@ -172,8 +183,13 @@ def _problems(
         yield problem_of_message(message)
     if message is not None and not message.strip():
         yield "it says nothing"
-    if write.name in _LOGS:
-        # A log is written as it grows; what it holds is read up to its last whole event.
+    if write.grows:
+        return
+    if write.varies:
+        found = check_outputs(target)
+        yield from found.broken
+        yield from (f"{path.name} is left" for path in found.leftovers)
+        yield from (f"{name} is gone" for name in before.keys() - after.keys())
         return
     for name, digest in before.items():
         if name not in after:

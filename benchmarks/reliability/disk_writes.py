@@ -20,6 +20,12 @@ class Write:
     """Whether its files belong together, so that none of them may change where one cannot be written."""
     slow: bool = False
     """Whether it takes some seconds."""
+    goes_on: bool = False
+    """Whether it says in a note that it failed, and goes on."""
+    varies: bool = False
+    """Whether its files hold the time, so that they are read rather than compared."""
+    grows: bool = False
+    """Whether it is a log, which is written as it grows and read up to its last whole event."""
 
 
 def write_samples(folder: Path) -> None:
@@ -83,6 +89,21 @@ def _config(samples: Path, folder: Path, version: int) -> None:
     write_json(folder / "config.json", {"settings": [read_json(samples / "run" / "config.json")] * 20, "run": version})
 
 
+def _group_record(samples: Path, folder: Path, version: int) -> None:
+    from batch.record import GroupRecord, write_record
+
+    notices = [f"notice {version}"] * 2000
+    write_record(folder, GroupRecord("wall", "materials/wall", "running", {}, {}, {}, notices=notices))
+
+
+def _summary(samples: Path, folder: Path, version: int) -> None:
+    """Summaries of a batch as JSON, as a table and as a page; what fails is written later."""
+    from benchmarks.reliability.batch_kinds import ended_board, write_summary
+    from configs import Config
+
+    write_summary(ended_board(Config(), _export(samples, version), 40), folder)
+
+
 def _repacked(samples: Path, folder: Path, version: int) -> None:
     from formats.repack import repack_export
 
@@ -106,7 +127,7 @@ def _package(samples: Path, folder: Path, version: int) -> None:
     from formats.reader import NeuralTextureReader
     from runtime.engines.packages import write_packages
 
-    write_packages(NeuralTextureReader(_export(samples, version)), folder, ["unity"], "rock", None)
+    write_packages(NeuralTextureReader(_export(samples, version)), folder, ["gltf"], "rock", "png")
 
 
 def _shaders(samples: Path, folder: Path, version: int) -> None:
@@ -148,5 +169,7 @@ WRITES = (
     Write("baked maps", _baked, together=False, slow=True),
     Write("engine package", _package, together=False, slow=True),
     Write("shaders", _shaders, together=False, slow=True),
-    Write("TensorBoard log", _log, together=False),
+    Write("group.json", _group_record),
+    Write("summary of a batch", _summary, together=False, goes_on=True, varies=True),
+    Write("TensorBoard log", _log, together=False, goes_on=True, grows=True),
 )

@@ -10,9 +10,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.reliability import export_kinds, hostile, image_kinds, material_kinds, run_kinds, samples
+from benchmarks.reliability import batch_kinds, export_kinds, hostile, image_kinds, material_kinds, run_kinds, samples
 from benchmarks.reliability.caged import GOOD, LIMIT_MIB, LIMIT_S, Kind, Outcome, run_cases
-from benchmarks.reliability.parts import Options
+from benchmarks.reliability.parts import Options, progress
 
 SHORT_CASES = 12
 """Cases of each kind that the tests run."""
@@ -28,8 +28,10 @@ def run(options: Options) -> dict:
         for kind in kinds
         for number in range(-1 if kind.whole else 0, min(kind.share, SHORT_CASES) if options.short else kind.share)
     ]
-    processes = max(1, min(2, os.cpu_count() or 1))
-    outcomes = run_cases(kinds, cases, folder, options.work, options.seed, processes)
+    # To start a second one takes longer than the few cases of the short version.
+    processes = 1 if options.short else max(1, min(2, os.cpu_count() or 1))
+    with progress(len(cases), "cases") as bar:
+        outcomes = run_cases(kinds, cases, folder, options.work, options.seed, processes, bar.update)
     row_of = {kind.name: kind.row or kind.name for kind in kinds}
     rows = [
         _row(name, [one for one in outcomes if row_of[one.kind] == name]) for name in dict.fromkeys(row_of.values())
@@ -45,7 +47,8 @@ def run(options: Options) -> dict:
 
 def all_kinds() -> list[Kind]:
     """Return every kind of input, in the order of the table."""
-    return [*image_kinds.KINDS, *material_kinds.KINDS, *export_kinds.KINDS, *run_kinds.KINDS, *hostile.KINDS]
+    of_files = [*image_kinds.KINDS, *material_kinds.KINDS, *export_kinds.KINDS, *run_kinds.KINDS, *batch_kinds.KINDS]
+    return [*of_files, *hostile.KINDS]
 
 
 def write_all_samples(folder: Path) -> None:

@@ -15,12 +15,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from benchmarks.reliability.outputs import check_outputs
-from benchmarks.reliability.parts import Options
+from benchmarks.reliability.parts import Options, progress
 from benchmarks.reliability.trained import FLAGS, arguments, export_bytes, exports_below, write_material
 from benchmarks.reliability.warm import Commands, kill_all
 from utils.files import LEFTOVER
 
-KILLS, SHORT_KILLS = 200, 6
+KILLS, SHORT_KILLS = 200, 4
 """Kills of the long and of the short version."""
 BATCH_SHARE = 0.2
 """Share of them in batches, whose processes start as slowly as they do for everybody."""
@@ -29,6 +29,8 @@ KILLS_OF_A_RUN = 3
 WRITES = {"a checkpoint": "model", "an export": "export", "settings or a record": "config|group|summary",
           "pictures or a page": "report|iteration_.*|thumbnail|summary", "any file": ".+"}  # fmt: skip
 """Moments within a write, and the stems of the temporary names that show it."""
+TRIES = 2
+"""Runs that may end before a moment within a write is met; the kill after them comes at any time."""
 POLL_S = 0.0003
 WAIT_S = 60.0
 
@@ -91,11 +93,15 @@ def run(options: Options) -> dict:
             folder, batch_flags if what == "batch" else run_flags, whole_batch if what == "batch" else whole
         )
         count = min(KILLS_OF_A_RUN, left[what] - KILLS_OF_A_RUN * number)
-        _play(case, commands, tallies[what], chance, count, batch_s if what == "batch" else run_s, number)
+        try:
+            _play(case, commands, tallies[what], chance, count, batch_s if what == "batch" else run_s, number)
+        except Exception as error:  # the other runs are not to be lost
+            tallies[what].faults.append(f"{folder.name}: broke off: {type(error).__name__}: {error}")
         shutil.rmtree(folder, ignore_errors=True)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(play, plans))
+    with ThreadPoolExecutor(os.cpu_count()) as pool, progress(len(plans), "runs and batches") as bar:
+        for _ in pool.map(play, plans):
+            bar.update()
     return {
         "rows": [_row(what, tally) for what, tally in tallies.items()],
         "faults": [fault for tally in tallies.values() for fault in tally.faults],
@@ -142,11 +148,14 @@ def _play(
     """Kill a run `kills` times, go on each time, and compare what it ends with."""
     log = case.folder.parent / f"{case.folder.name}.log"
     for kill in range(kills):
+        tries = 0
         while True:
             program, flags = case.start()
             _count(tally, program, flags, case, kill)
             process = commands.start(program, flags, log)
-            moment = _kill_at_a_moment(process, case.folder, chance, whole_s, (number + kill) % (len(WRITES) + 1))
+            # A write that does not come is not waited for without end.
+            wanted = (number + kill) % (len(WRITES) + 1) if tries < TRIES else 0
+            moment = _kill_at_a_moment(process, case.folder, chance, whole_s, wanted)
             if moment:
                 break
             if process.exitcode != 0:
@@ -154,6 +163,7 @@ def _play(
                 return
             # It had ended before its moment: the next one is a run from the start.
             tally.ended += 1
+            tries += 1
             shutil.rmtree(case.folder)
             case.folder.mkdir()
         tally.kills[moment] += 1

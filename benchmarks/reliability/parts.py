@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm import tqdm
+
 PARTS = {
     "fuzz": "mutated images, exports, checkpoints, settings and material files; bombs, pickles, paths",
     "disk": "a disk that fills up in the middle of each kind of write",
@@ -36,6 +38,11 @@ def part(name: str) -> Callable[[Options], dict]:
     `faults`, one sentence for everything that was not as it has to be.
     """
     return importlib.import_module(f"benchmarks.reliability.{name}").run
+
+
+def progress(total: int, what: str) -> tqdm:
+    """Return a bar of so many cases; it stays silent where there is no terminal."""
+    return tqdm(total=total, desc=what, unit="", dynamic_ncols=True, leave=False, disable=None)
 
 
 def table(rows: Sequence[dict[str, object]]) -> str:
