@@ -31,14 +31,16 @@ def run(options: Options) -> dict:
     presets = SHORT_PRESETS if options.short else PRESETS
     with progress(len(presets) * len(devices), "presets") as bar:
         for preset, device in itertools.product(presets, devices):
-            row, found = _compared(work / f"{preset}_{device}", work / "materials", preset, device)
+            row, found = _compared(work / f"{preset}_{device}", work / "materials", preset, device, options.short)
             rows.append(row)
             faults += found
             bar.update()
     return {"rows": rows, "faults": faults}
 
 
-def _compared(work: Path, materials: Path, preset: str, device: str) -> tuple[dict[str, object], list[str]]:
+def _compared(
+    work: Path, materials: Path, preset: str, device: str, short: bool
+) -> tuple[dict[str, object], list[str]]:
     settings = {**FLAGS, "max_iter": ITERATIONS, "save_interval": HALF, "keep_checkpoints": 9, "report": False}
     settings |= {"preset": preset, "device": device}
     single = arguments(**settings, data_dir=materials / "wall")
@@ -48,8 +50,11 @@ def _compared(work: Path, materials: Path, preset: str, device: str) -> tuple[di
         jobs = {
             "first": pool.submit(_train, work / "first", [*single, "--save_dir", work / "first"], 1, "1"),
             "fresh": pool.submit(_train, work / "fresh", [*single, "--save_dir", work / "fresh"], 1, "2"),
-            "threads": pool.submit(_train, work / "threads", [*single, "--save_dir", work / "threads"], 2, "3"),
         }
+        if not short:
+            # Nothing is asked of another number of threads.
+            flags = [*single, "--save_dir", work / "threads"]
+            jobs["threads"] = pool.submit(_train, work / "threads", flags, 2, "3")
         batch = ["--groups_batching", "--groups_max_workers", "2", *arguments(**settings)]
         batch += ["--groups_batch_dir", materials, "--groups_save_dir", work / "batch"]
         # Two threads are one for each of the workers.
@@ -63,7 +68,7 @@ def _compared(work: Path, materials: Path, preset: str, device: str) -> tuple[di
     if problem:
         return _row(preset, device, None, None, None, None, None), [f"{preset} on {device}, resumed: {problem}"]
 
-    exports = {name: exports_below(work / name)[-1] for name in ("first", "fresh", "resumed", "threads")}
+    exports = {name: exports_below(work / name)[-1] for name in (*jobs.keys() - {"batch"}, "resumed")}
     exports["batch"] = exports_below(work / "batch" / "wall")[-1]
     files = {name: export_bytes(folder) for name, folder in exports.items()}
     faults = [
@@ -72,12 +77,11 @@ def _compared(work: Path, materials: Path, preset: str, device: str) -> tuple[di
         for file in sorted(files["first"].keys() | files[name].keys())
         if files[name].get(file) != files["first"].get(file)
     ]
-    psnr_db = [read_manifest(exports[name])["psnr"]["overall"][0] for name in ("first", "threads")]
+    psnr_db = {name: read_manifest(folder)["psnr"]["overall"][0] for name, folder in exports.items()}
     same = {name: files[name] == files["first"] for name in files}
-    return (
-        _row(preset, device, same["fresh"], same["resumed"], same["batch"], same["threads"], psnr_db[1] - psnr_db[0]),
-        faults,
-    )
+    gain_db = None if short else psnr_db["threads"] - psnr_db["first"]
+    row = _row(preset, device, same["fresh"], same["resumed"], same["batch"], same.get("threads"), gain_db)
+    return row, faults
 
 
 def _row(
