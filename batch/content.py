@@ -21,6 +21,8 @@ _ELSEWHERE = {
     "images": {"max_pixels"},
 }
 """Settings that leave the exported files as they are, besides those of batches: where, on what, and how often saved."""
+_SHOWN_LETTERS = 200
+"""Values that have more letters together are not shown where they differ."""
 
 
 @dataclass(frozen=True)
@@ -125,5 +127,6 @@ def _setting_differences(before: Mapping[str, object], now: Mapping[str, object]
         if old != new:
             short = name.partition(".")[2] or name
             plain = all(isinstance(value, (str, int, float, bool, type(None))) for value in (old, new))
+            plain = plain and len(f"{old}{new}") <= _SHOWN_LETTERS
             found.append(f"{short} is {new}, was {old}" if plain else f"{short} differs")
     return found
