@@ -19,7 +19,7 @@ from utils.files import read_json
 ROOT = Path(__file__).resolve().parent.parent.parent
 GROUPS, SHORT_GROUPS = 100, 13
 """Groups, ten of them poisoned."""
-TIMED_GROUPS, TIMED_ITERATIONS = 12, 400
+TIMED_GROUPS, TIMED_ITERATIONS = 12, 1500
 ASKED_RATIO = 1.7
 LIMIT_S = 1800
 

@@ -11,13 +11,21 @@ from pathlib import Path
 
 MIB = 1 << 20
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_CHANGES = {
-    **dict.fromkeys(("os.chmod", "os.chown", "os.mkdir", "os.mkfifo", "os.remove", "os.rmdir"), slice(0, 1)),
-    **dict.fromkeys(("os.truncate", "os.utime"), slice(0, 1)),
-    **dict.fromkeys(("os.link", "os.symlink"), slice(1, 2)),
-    "os.rename": slice(0, 2),
+_CHANGES: dict[str, tuple[tuple[int, int | None], ...]] = {
+    "os.chmod": ((0, 2),),
+    "os.chown": ((0, 3),),
+    "os.link": ((1, 3),),
+    "os.mkdir": ((0, 2),),
+    "os.mkfifo": ((0, None),),
+    "os.remove": ((0, 1),),
+    "os.rename": ((0, 2), (1, 3)),
+    "os.rmdir": ((0, 1),),
+    "os.symlink": ((1, 2),),
+    "os.truncate": ((0, None),),
+    "os.utime": ((0, 3),),
 }
-"""Events of Python's audit that change files, and which of their arguments are paths that change."""
+"""Events of Python's audit that change files: which of their arguments are paths that change, and which the open folders
+that these start from."""
 _RUNS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect", "pickle.find_class")
 
 
@@ -54,9 +62,10 @@ class Watch:
                 # Opening follows a link; renaming and removing do not.
                 self._check("writes", os.path.realpath(path))
         elif event in _CHANGES:
-            for path in arguments[_CHANGES[event]]:
+            for place, folder in _CHANGES[event]:
+                path = arguments[place]
                 if isinstance(path, (str, bytes, os.PathLike)):
-                    self._check(event, path)
+                    self._check(event, _from_folder(path, None if folder is None else arguments[folder]))
         elif event in _RUNS:
             self.found.append(("code", ascii(f"{event} {str(arguments)[:80]}")))
 
@@ -66,6 +75,15 @@ class Watch:
         whole = whole.parent.resolve() / whole.name
         if str(whole) != os.devnull and not any(whole.is_relative_to(folder) for folder in self.allowed):
             self.found.append(("outside", f"{action} {ascii(str(whole))[:120]}"))
+
+
+def _from_folder(path: str | bytes | os.PathLike, folder: object) -> str:
+    """Return a path that starts from an open folder, as `shutil.rmtree` gives them, from the root."""
+    name = os.fsdecode(path)
+    if isinstance(folder, int) and folder >= 0:
+        with contextlib.suppress(OSError):
+            return os.path.join(os.readlink(f"/proc/self/fd/{folder}"), name)
+    return name
 
 
 def limit_address_space(more_bytes: int) -> None:
