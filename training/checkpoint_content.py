@@ -27,6 +27,10 @@ _Sampler: Any = create_model(
     "sampler", __config__={**_STRICT, "extra": "ignore"}, drawn=(list[int], ...), steps=(int, ...)
 )
 
+_MapFacts: Any = create_model(
+    "map_facts", __config__=_STRICT, depth=(int, ...), range=(list[float], []), holds=(str, "")
+)
+
 
 def content_problem(saved: Checkpoint) -> str | None:
     """Return what is wrong with the values of a checkpoint whose entries have the right types; None where nothing is.
@@ -63,6 +67,13 @@ def _problems(saved: Checkpoint) -> Iterator[str]:
                 first = error.errors()[0]
                 yield f"{'.'.join(map(str, (name, *first['loc'])))}: {first['msg']}"
                 return
+    for name, facts in saved.map_facts.items():
+        try:
+            _MapFacts.model_validate(facts)
+        except ValidationError as error:
+            first = error.errors()[0]
+            yield f"{'.'.join(map(str, ('map_facts', name, *first['loc'])))}: {first['msg']}"
+            return
     if saved.schedule and not saved.schedule["end"] > saved.schedule["start"]:
         yield "schedule: its end is not after its start"
     if len(saved.sampler["drawn"]) != layout.mips:  # type: ignore[arg-type]
