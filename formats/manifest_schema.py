@@ -22,8 +22,8 @@ from pydantic_core import PydanticCustomError
 
 from configs import ACTIVATION_NAMES, DIFFUSE_SPACES, N_CHANNELS, QUANTIZE_BITS, TEXTURE_CHANNELS, Interpolation
 from formats.fields import FIELD_BITS, WORD_BITS, WORD_FORMATS, is_level_scale, level_scale
-from formats.manifest_messages import error_message, shortened, shown
 from images.mips import mip_count
+from utils.invalid_values import error_message, shortened, shown
 
 MOST_SIDE = 1 << 16
 MOST_TEXELS = 1 << 28

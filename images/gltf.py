@@ -10,12 +10,13 @@ from typing import Any
 
 from images.gltf_file import GltfFile, open_gltf
 from images.gltf_schema import Glossiness, Material, Specular, TextureInfo
-from images.paths import folder_name, shown, unique_name
+from images.paths import folder_name, unique_name
 from images.reading import ANY_SIZE, image_bands, image_size
 from images.sources import MapSource, MaterialMaps, SourceImage
 from images.texture_types import TextureType
 from images.white import white_image
 from utils.errors import UserError
+from utils.invalid_values import shown
 
 GLTF_SUFFIXES = (".glb", ".gltf")
 _SPECULAR, _GLOSSINESS = "KHR_materials_specular", "KHR_materials_pbrSpecularGlossiness"

@@ -18,9 +18,10 @@ from urllib.parse import unquote, unquote_to_bytes
 from pydantic import ValidationError
 
 from images.gltf_schema import Buffer, BufferView, Document, Image, Material, Part
-from images.paths import file_within, shown, unique_name
+from images.paths import file_within, unique_name
 from images.sources import SourceImage
 from utils.errors import UserError, describe_os_error
+from utils.invalid_values import error_message, shown
 
 MOST_JSON_BYTES = 256 << 20
 """Largest JSON that is read; in a .gltf it may hold images as text."""
@@ -272,6 +273,5 @@ def _chunks(path: Path, start: bytes, size: int) -> tuple[tuple[int, int], tuple
 def _message(error: Mapping) -> str:
     """Say in one line where the JSON is wrong."""
     if error["type"] == "json_invalid":
-        return shown(error["ctx"]["error"]).strip("'\"")
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
-    return f"{shown(where).strip(chr(39))}: {error['msg'][0].lower()}{error['msg'][1:]}"
+        return shown(error["ctx"]["error"])[1:-1]
+    return error_message(error)

@@ -12,10 +12,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from configs import TEXTURE_CHANNELS
 from images.detection import IMAGE_SUFFIXES
 from images.names import read_name
-from images.paths import file_within, shown
+from images.paths import file_within
 from images.sources import MapSource, MaterialMaps, SourceImage
 from images.texture_types import TextureTable
 from utils.errors import UserError, describe_os_error
+from utils.invalid_values import dotted, error_message, shown
 
 MATERIAL_FILE = "material.json"
 MOST_BYTES = 1 << 20
@@ -106,22 +107,12 @@ def _message(error: Mapping) -> str:
     """Say in one line which key is wrong, what was found and what is allowed there."""
     if error["type"] == "json_invalid":
         return f"not valid JSON ({error['ctx']['error']}); mend it at that place"
-    where = ".".join(str(part) for part in error["loc"] if "constrained" not in str(part))
-    where = shown(where).strip("'\"") or "the file"
+    # A union of types has an entry of its own, which no file has.
+    place = [part for part in error["loc"] if "constrained" not in str(part)]
     if error["type"] == "extra_forbidden":
         model = MapEntry if len(error["loc"]) > 1 else MaterialFile
-        return f"unknown key {where}; allowed: {', '.join(model.model_fields)}"
-    if error["type"] == "missing":
-        return f"the key {where} is missing"
-    found, context = error["input"], error.get("ctx", {})
-    if isinstance(found, (dict, list)):
-        value = f"{'an object' if isinstance(found, dict) else 'a list'} of {len(found)} entries"
-    else:
-        value = shown(found)
-    expected = error["msg"][0].lower() + error["msg"][1:]
-    if error["type"] == "literal_error":
-        expected = f"one of {context['expected']}".replace(" or ", ", ")
-    return f"{where} is {value}: {expected}"
+        return f"unknown key {dotted(place)}; allowed: {', '.join(model.model_fields)}"
+    return error_message({**error, "loc": place})
 
 
 def _contradiction(type_name: str, entry: MapEntry, described: MaterialFile) -> str:

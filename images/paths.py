@@ -8,21 +8,15 @@ import unicodedata
 from pathlib import Path
 
 from utils.errors import UserError, describe_os_error
+from utils.invalid_values import shown
 
 LONGEST_NAME = 64
 """Characters of a material's name that an output folder is named by."""
 _LONGEST_PATH = 1024
-_SHOWN = 60
 _RESERVED = re.compile(
     r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d\u00b9\u00b2\u00b3])(\..*)?", re.IGNORECASE | re.DOTALL
 )
 """Names that Windows keeps for devices, whatever follows a point."""
-
-
-def shown(value: object) -> str:
-    """Write a value from a file on one line that every console can print, cut where it is long."""
-    text = ascii(value)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
 def file_within(folder: Path, name: str, named_by: str) -> Path:

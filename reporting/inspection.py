@@ -128,7 +128,7 @@ def _why(textures: TextureSet, source: MapSource, name: str) -> str:
         parts.append({"directx": "DirectX", "opengl": "OpenGL"}[textures.normal_convention])
     if source.inverted:
         parts.append("1 minus its values")
-    if source.factor:
+    if source.factor and not source.file.constant:
         factors = source.factor if len(set(source.factor)) > 1 else source.factor[:1]
         added = f", plus {source.offset:g}" if source.offset else ""
         parts.append("times " + ", ".join(f"{value:g}" for value in factors) + added)

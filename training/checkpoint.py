@@ -23,6 +23,7 @@ from training.archive import read_archive
 from training.checkpoint_content import content_problem
 from utils.errors import UsageError, UserError, describe_os_error
 from utils.files import written_aside
+from utils.invalid_values import error_message
 from utils.text import one_line
 
 FORMAT = "neural-texture-checkpoint"
@@ -181,8 +182,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         _Fields.model_validate(values)
         config_from_dict(values["config"])
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(damaged(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")) from error
+        raise UserError(damaged(path, error_message(error.errors(include_url=False)[0]))) from error
     except ConfigError as error:
         raise UserError(
             f"{path} was written with other settings than this toolkit knows: {error}; use the toolkit that wrote it"

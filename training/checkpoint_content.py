@@ -13,6 +13,7 @@ from configs import TEXTURE_CHANNELS, config_from_dict
 from model.layout import ModelLayout, model_layout
 from training.schedule import Schedule
 from utils.errors import UsageError
+from utils.invalid_values import error_message
 
 if TYPE_CHECKING:
     from training.checkpoint import Checkpoint
@@ -58,21 +59,19 @@ def _problems(saved: Checkpoint) -> Iterator[str]:
         yield str(error)
         return
     yield from _model_problems(saved, layout)
-    for name, values, model in (("schedule", saved.schedule, _Schedule), ("sampler", saved.sampler, _Sampler)):
-        # Version 1 has no schedule.
-        if values or name == "sampler":
-            try:
-                model.model_validate(values)
-            except ValidationError as error:
-                first = error.errors()[0]
-                yield f"{'.'.join(map(str, (name, *first['loc'])))}: {first['msg']}"
-                return
-    for name, facts in saved.map_facts.items():
+    parts: list[tuple[tuple[str, ...], dict[str, Any], Any]] = [
+        (("map_facts", name), facts, _MapFacts) for name, facts in saved.map_facts.items()
+    ]
+    parts.append((("sampler",), saved.sampler, _Sampler))
+    # Version 1 has no schedule.
+    if saved.schedule:
+        parts.append((("schedule",), saved.schedule, _Schedule))
+    for path, values, model in parts:
         try:
-            _MapFacts.model_validate(facts)
+            model.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            yield f"{'.'.join(map(str, ('map_facts', name, *first['loc'])))}: {first['msg']}"
+            first = error.errors(include_url=False)[0]
+            yield error_message({**first, "loc": (*path, *first["loc"])})
             return
     if saved.schedule and not saved.schedule["end"] > saved.schedule["start"]:
         yield "schedule: its end is not after its start"

@@ -99,6 +99,10 @@ CONTENT = {
     "an unknown backend": (lambda old: {"backend": "opengl"}, "backend is 'opengl', none of torch, tcnn"),
     "an unknown precision": (lambda old: {"precision": "float64"}, "precision"),
     "other maps": (lambda old: {"present": {"diffuse": True}}, "present"),
+    "a depth that is a tensor": (
+        lambda old: {"map_facts": {"diffuse": {"depth": torch.ones(1)}}},
+        "map_facts.diffuse.depth",
+    ),
     "no size": (lambda old: {"width": 0}, "0 x 64"),
 }
 

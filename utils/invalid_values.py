@@ -1,8 +1,8 @@
-"""What is wrong with a manifest, in one line that every console can print."""
+"""What pydantic finds wrong with values from a file, in one line that every console can print."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 _SHOWN = 60
 """Characters of a wrong value that a message shows."""
@@ -37,11 +37,16 @@ def shortened(text: str) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
+def dotted(place: Sequence[str | int]) -> str:
+    """Write where in a file a value stands, such as grids[0].files[1], as every console can print it."""
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
+    # Names in it may come from the file.
+    return shortened(ascii(where)[1:-1])
+
+
 def error_message(error: Mapping) -> str:
     """Say in one line which key a pydantic error is about, what was found and what is expected."""
-    where, context = "", error.get("ctx", {})
-    for part in error["loc"]:
-        where += f"[{part}]" if isinstance(part, int) else f"{'.' if where else ''}{part}"
+    where, context = dotted(error["loc"]), error.get("ctx", {})
     if error["type"] == "missing":
         return f"the key {where} is missing"
     if error["type"] == "value_error" and not isinstance(error["input"], str):
@@ -55,7 +60,7 @@ def error_message(error: Mapping) -> str:
         expected = str(context["error"])
     else:
         expected = _EXPECTED.get(error["type"]) or error["msg"]
-    return f"{where} is {shown(error['input'])}, expected {expected}"
+    return f"{where or 'the file'} is {shown(error['input'])}, expected {expected}"
 
 
 def shown(value: object) -> str:
