@@ -49,7 +49,8 @@ def _with_poison(work: Path, groups: int) -> tuple[dict[str, Any], list[str]]:
         entry = states.get(name)
         # A folder without images is no group, but named all the same.
         lines = [line for line in printed.splitlines() if name in line and not line.endswith(f" {name}")]
-        causes[what] = entry["cause"] if entry and entry["state"] == "failed" else (lines or [""])[-1].strip()
+        cause = entry["cause"] if entry and entry["state"] == "failed" else (lines or [""])[-1].strip()
+        causes[what] = cause.replace(f"{work / 'materials'}{os.sep}", "")
         if _is_done(entry):
             faults.append(f"{what}: trained as if nothing were wrong")
         elif not causes[what]:
