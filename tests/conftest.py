@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 
 import pytest
@@ -9,6 +10,10 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Tests in several processes would take the cores from each other, threads of PyTorch and NumPy above all.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell without job control starts its background commands so, and all that they start would ignore Ctrl-C too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # PyTorch loads Triton where it first needs it. Triton and Mesa's software GPU both hold an LLVM, and a process ends with
 # a segmentation fault where Triton's comes second.
