@@ -51,7 +51,10 @@ ACTIVATION_NAMES = typing.get_args(Activation)
 """Activations that a layer can have, under tiny-cuda-nn's names in lower case."""
 QuantizeBits = Literal[2, 4, 8, 16]
 QUANTIZE_BITS = typing.get_args(QuantizeBits)
-"""Bits that a feature can have."""
+"""Bits that all features of a grid can have."""
+FeatureBits = Literal[1, 2, 3, 4, 5, 6, 7, 8, 16]
+FEATURE_BITS = typing.get_args(FeatureBits)
+"""Bits that a single feature can have."""
 Interpolation = Literal["bilinear", "gather"]
 Storage = Literal["rgba8", "true_rate", "packed", "packed_rgba8"]
 STORAGES = typing.get_args(Storage)
@@ -130,14 +133,30 @@ class HashGridConfig:
     """Bits of one feature: 2, 4, 8 or 16."""
     save_bits: Literal[8, 16, 32, 64] = 32
     """Bits of one grid texel: 8, 16, 32 or 64; it has save_bits // quantize_bits features."""
+    feature_bits: Annotated[list[FeatureBits], Field(min_length=1, max_length=128)] | None = None
+    """Bits of each feature, 1 to 8 or 16, in place of quantize_bits and save_bits; stored packed. None: all alike."""
+    texel_bits: Annotated[int, Field(ge=1, le=512)] | None = None
+    """Bits of one grid texel, shared out among features as the material asks for, in place of all of the above; the
+    planner then writes them to feature_bits."""
     learning_rate: NotNegative = 0.05
-    """Step size of the features, in feature units (the whole range is about 1)."""
+    """Step size of the features, in feature units (the whole range is about 1); with a linear decoder and curves the share
+    of Newton's step."""
     interpolation: Interpolation = "bilinear"
     """bilinear: one hardware fetch blends four taps. gather: the network gets all four."""
 
     @property
     def n_features(self) -> int:
-        return self.save_bits // self.quantize_bits
+        return len(self.bits)
+
+    @property
+    def bits(self) -> tuple[int, ...]:
+        """Bits of each feature."""
+        if self.feature_bits:
+            return tuple(self.feature_bits)
+        if self.texel_bits:
+            # Until they are shared out; as many as suit a material on the whole.
+            return (2,) * (self.texel_bits // 2) + (1,) * (self.texel_bits % 2)
+        return (self.quantize_bits,) * (self.save_bits // self.quantize_bits)
 
 
 @dataclass(config=_STRICT)
@@ -162,6 +181,12 @@ class ModelConfig:
     position_order: Annotated[int, Field(ge=0)] = 0
     """How the first layer depends on a texel's place in a gathered cell: Legendre polynomials up to this order; 0: it
     does not."""
+    linear_order: Annotated[int, Field(ge=0, le=7)] | None = None
+    """A linear decoder that the network corrects, whose weights depend on a texel's place in a gathered cell by Legendre
+    polynomials up to this order; none: the network alone."""
+    feature_curves: bool = False
+    """Each feature goes through a cubic curve of its own before the decoder, so that its levels lie where its values
+    are."""
     n_neurons: Count = 16
     """Width of the hidden layers."""
     n_hidden_layers: Annotated[int, Field(ge=0)] = 1
@@ -211,8 +236,9 @@ class TrainConfig:
     """The schedule ends at this fraction of every learning rate."""
     learning_rate_schedule: Literal["power", "cosine"] = "power"
     """How learning rates fall: power, the share of the run that is left to the power of 0.8; or cosine."""
-    start: Literal["pca", "random"] = "pca"
-    """pca: latents begin as principal components of the texels; random: as small noise."""
+    start: Literal["auto", "transform", "pca", "random"] = "auto"
+    """transform: everything begins as a block transform coder in closed form, which needs a linear decoder; pca: latents
+    begin as principal components of the texels; random: as small noise; auto: transform where it can, else pca."""
     optimizer: Literal["muon", "adam"] = "muon"
     """muon: orthogonalised momentum for the decoder's matrices; adam."""
     mip_floor: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.01
@@ -272,8 +298,8 @@ class RunConfig:
 
     mode: Literal["train", "infer"] = "train"
     """train or infer."""
-    preset: Literal["ue5", "quality", "fast", "mobile"] = "ue5"
-    """ue5, quality, fast or mobile; any other flag overrides its fields."""
+    preset: Literal["ue5", "quality", "realtime", "fast", "mobile"] = "ue5"
+    """ue5, quality, realtime, fast or mobile; any other flag overrides its fields."""
     config: OptionalPath = None
     """A JSON file of settings; of a run's config.json, its settings and folders, not what was done with them."""
     data_dir: FilePath = "data/test"
@@ -390,6 +416,28 @@ PRESETS: dict[str, dict[str, dict[str, object]]] = {
         },
         "export": {"storage": "true_rate"},
     },
+}
+PRESETS["realtime"] = {
+    "model": {
+        "hash_grid_configs": [
+            {"texels_per_cell": 4, "texel_bits": 64, "interpolation": "gather", "learning_rate": 2.0},
+        ],
+        "n_frequencies": 2,
+        "period_cells": 1,
+        "phases": 2,
+        "position_order": 1,
+        "linear_order": 3,
+        "feature_curves": True,
+        "n_neurons": 32,
+        "n_hidden_layers": 1,
+        "activation": "hard_swish",
+        "output_activation": "none",
+        "use_bias": True,
+        "network_precision": "auto",
+        "diffuse_space": "srgb",
+    },
+    "quantize": {"noise_std": 0.0},
+    "export": {"storage": "packed"},
 }
 PRESETS["fast"] = {**PRESETS["quality"], "train": {"time_budget": 18.0}}
 """Named sets of fields, by section, over the defaults above."""
@@ -521,11 +569,26 @@ def validate(config: Config) -> None:
     if model.target_bpp and model.target_psnr:
         raise ConfigError("target_bpp and target_psnr exclude each other; leave one out")
     for index, grid in enumerate(model.hash_grid_configs):
-        if grid.save_bits < grid.quantize_bits:
+        if grid.feature_bits is None and grid.save_bits < grid.quantize_bits:
             raise ConfigError(
                 f"save_bits {grid.save_bits} is less than quantize_bits {grid.quantize_bits} in grid "
                 f"{index}: no feature would fit; raise save_bits or lower quantize_bits"
             )
+    if model.linear_order is not None and not model.use_bias:
+        raise ConfigError(f"linear_order {model.linear_order} needs use_bias True; give --use_bias, or leave it out")
+    if model.linear_order is not None and model.output_activation != "none":
+        raise ConfigError(
+            f"linear_order {model.linear_order} needs output_activation none, and it is {model.output_activation}; "
+            "change one of them"
+        )
+    if train.start == "transform" and (model.linear_order is None or not model.feature_curves):
+        raise ConfigError("start transform needs linear_order and feature_curves; give both, or start pca")
+    mixed = any(len(set(grid.bits)) > 1 or grid.bits[0] not in QUANTIZE_BITS for grid in model.hash_grid_configs)
+    if config.export.storage not in ("packed", "packed_rgba8") and (mixed or model.feature_curves):
+        raise ConfigError(
+            f"{'feature_bits' if mixed else 'feature_curves'} needs storage packed or packed_rgba8, and it is "
+            f"{config.export.storage}; change one of them"
+        )
     if model.n_hidden_layers and model.n_neurons % 16:
         raise ConfigError(f"n_neurons is {model.n_neurons}; choose a multiple of 16 (tiny-cuda-nn's layout)")
     if (

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from configs import PRESETS, TEXTURE_CHANNELS, HashGridConfig, ModelConfig
+from benchmarks.random_version_2 import random_curves
+from configs import N_CHANNELS, PRESETS, TEXTURE_CHANNELS, HashGridConfig, ModelConfig
 from model.layout import model_layout
 from training.export_source import ExportSource
 
@@ -44,6 +45,12 @@ def make_source(
     network = np.concatenate(
         [rng.normal(0, 1.5 / math.sqrt(layer.cols), layer.rows * layer.cols) for layer in layout.layers]
         + [rng.normal(0.2, 0.2, layer.rows) for layer in layout.layers if config.use_bias]
+        + (
+            [rng.normal(0, 0.8 / math.sqrt(layout.linear.cols), N_CHANNELS * layout.linear.cols)]
+            if layout.linear
+            else []
+        )
+        + [random_curves(rng, entry.n_features).ravel() for entry in layout.grids if config.feature_curves]
     )
     return ExportSource(layout, grids, network.astype(np.float32), dict(present), "opengl", storage, dds_mips)
 

@@ -8,6 +8,9 @@ cell, the first layer is
 so its weights are summed beforehand, once for each offset, and all texels at an offset go through a network that has no
 products among its inputs. What is the same for all of them, such as the lod and an encoding that repeats in every cell,
 becomes one input that is always one.
+
+The linear decoder is summed up likewise, s = L(y, x) t. Where the network reads s, its weights for it are as good as
+weights of the taps: W_s s = W_s L(y, x) t. So s is no input either, but further rows of the same matrix.
 """
 
 from __future__ import annotations
@@ -18,14 +21,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from configs import N_CHANNELS
 from formats.lattice import Lattice, Store, blend_taps, gather_taps, part_of
-from formats.network import Layer, Workspace, run_layers
+from formats.linear import legendre
+from formats.network import Workspace, quiet_overflow, run_with_linear
 from formats.taps import MipModel, Taps
 
 BATCH_TEXELS = 1 << 10
 """Texels that go through the network at once: few enough to stay in a core's cache."""
 MOST_OFFSETS = 1 << 8
 """With more texels in a cell, weights of their own for each offset would cost more than they save."""
+MOST_WEIGHTS = 1 << 25
+"""Most weights of all offsets together: a wide network of many offsets would ask for more memory than it is worth."""
 
 
 class _Offset(NamedTuple):
@@ -33,7 +40,8 @@ class _Offset(NamedTuple):
 
     y: int
     x: int
-    first_layer: Layer
+    weights: np.ndarray
+    """The first layer's, then the linear decoder's: float32 `[rows, inputs]`."""
 
 
 def plan_cells(model: MipModel) -> CellDecoding | None:
@@ -44,6 +52,11 @@ def plan_cells(model: MipModel) -> CellDecoding | None:
     cell_width = math.lcm(*(model.width // side for side in sides))
     cell_height = math.lcm(*(model.height // side for side in sides))
     if cell_width * cell_height > MOST_OFFSETS:
+        return None
+    rows = len(model.layers[0].weights) + (N_CHANNELS if model.linear else 0)
+    # Encoding, taps and the input that is always one.
+    inputs = model.lod_column + 1
+    if cell_width * cell_height * rows * inputs > MOST_WEIGHTS:
         return None
     return CellDecoding(model, cell_width, cell_height)
 
@@ -83,10 +96,34 @@ class CellDecoding(Lattice):
             lists.setdefault(key, []).append(offset)
         return list(lists.values())
 
+    @quiet_overflow
     def _offset(self, y: int, x: int) -> _Offset:
-        """Sum the first layer's weights for an offset: columns in the order in which `decode` fills its inputs."""
+        """Sum up the weights for an offset: columns in the order in which `decode` fills its inputs."""
+        network = self._first_layer(y, x)
+        model, linear = self.model, self.model.linear
+        if linear is None:
+            return _Offset(y, x, network)
+        own = np.zeros((len(linear.outputs), network.shape[1]), np.float32)
+        start = 0
+        for g in self.gathered:
+            along_y = legendre(self.rows[g].weight[y : y + 1], linear.order)[:, 0]
+            along_x = legendre(self.columns[g].weight[x : x + 1], linear.order)[:, 0]
+            folded = linear.folded(g, along_y, along_x)
+            own[:, start : start + folded.shape[1]] = folded
+            start += folded.shape[1]
+        # The blended grids' features come last, before the input that is always one.
+        start = own.shape[1] - 1 - sum(linear.weights[g].shape[2] for g in self.blended)
+        for g in self.blended:
+            end = start + linear.weights[g].shape[2]
+            own[:, start:end] = linear.weights[g][0]
+            start = end
+        read = model.layers[0].weights[:, model.linear_columns][:, linear.outputs]
+        return _Offset(y, x, np.concatenate([network + read @ own, own]))
+
+    def _first_layer(self, y: int, x: int) -> np.ndarray:
+        """Return the first layer's weights for an offset, the linear decoder's inputs left out."""
         model, n = self.model, self.model.n_encoding
-        weights, bias, activation = model.layers[0]
+        weights, bias, _ = model.layers[0]
         constant = weights[:, model.lod_column] * np.float32(model.lod) + weights[:, model.padding_columns].sum(1)
         if bias is not None:
             constant = constant + bias
@@ -105,7 +142,7 @@ class CellDecoding(Lattice):
             else:
                 columns.append(weights[:, part])
         columns += [weights[:, model.tap_columns[g]] for g in self.blended] + [constant[:, None]]
-        return _Offset(y, x, Layer(np.ascontiguousarray(np.concatenate(columns, axis=1)), None, activation))
+        return np.ascontiguousarray(np.concatenate(columns, axis=1))
 
     def blocks(self) -> Iterator[slice]:
         """Yield the rows that are decoded at once: whole cells."""
@@ -118,7 +155,7 @@ class CellDecoding(Lattice):
         model = self.model
         blended = [blend_taps(model.levels[g], part_of(self.rows[g], block), self.columns[g]) for g in self.blended]
         cells = (block.stop - block.start) // self.cell_height, model.width // self.cell_width
-        inputs = workspace.array("inputs", self.sharing[0][2][0].first_layer.weights.shape[1], *cells)
+        inputs = workspace.array("inputs", self.sharing[0][2][0].weights.shape[1], *cells)
         inputs[-1] = 1
         for rows, columns, offsets in self.sharing:
             start = 0
@@ -131,7 +168,7 @@ class CellDecoding(Lattice):
                     inputs[start:end],
                 )
                 start = end
-            for y, x, first_layer in offsets:
+            for y, x, weights in offsets:
                 lines, across = slice(block.start + y, block.stop, self.cell_height), slice(x, None, self.cell_width)
                 varying = [] if self.u_repeats else [self.encoded_u[:, None, across]]
                 varying += [] if self.v_repeats else [self.encoded_v[:, lines, None]]
@@ -140,5 +177,7 @@ class CellDecoding(Lattice):
                 for values in varying:
                     inputs[at : at + len(values)] = values
                     at += len(values)
-                outputs = run_layers([first_layer, *model.layers[1:]], inputs.reshape(len(inputs), -1), workspace)
+                outputs, linear = run_with_linear(weights, model.layers, inputs.reshape(len(inputs), -1), workspace)
+                if model.linear is not None:
+                    outputs[model.linear.outputs] += linear
                 store(outputs.reshape(-1, *cells), lines, across)

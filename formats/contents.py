@@ -1,4 +1,4 @@
-"""The files of an export, read and checked against their manifest: grid levels and network layers."""
+"""The grids of an export, read and checked against their manifest."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from configs import N_CHANNELS
+from formats.curves import along_curve
 from formats.dds import DdsHeader, read_dds, unpack_channels
 from formats.fields import field_values, unpack_field
-from formats.network import Layer
-from formats.npz import read_flat_array
 from formats.storage import GridStorage, stored_as
 from utils.errors import UserError
 
@@ -39,14 +37,15 @@ class StoredGrid:
         except ValueError as error:
             raise UserError(f"{self.path} holds {error}; export the material again") from error
 
-    def values(self, index: int) -> np.ndarray:
-        """Return the features of a stored level, planar: float32 `[F, r, r]`."""
+    def values(self, index: int, curves: np.ndarray | None = None) -> np.ndarray:
+        """Return the features of a stored level, planar: float32 `[F, r, r]`, along their curves `[F, 4]` if any."""
         side = self.entry["base_resolution"] << (self.entry["n_levels"] - len(self.levels) + index)
         values = np.empty((self.entry["n_features"], side, side), np.float32)
         if self.storage.fields:
             words = self.storage.words(self.levels[index])
             for feature, field in enumerate(self.storage.fields):
-                np.take(field_values(field.bits), unpack_field(words, field), out=values[feature], mode="clip")
+                table = along_curve(field_values(field.bits), curves, feature)
+                np.take(table, unpack_field(words, field), out=values[feature], mode="clip")
             return values
         # In double precision the levels come out exact, as they are short binary fractions.
         maximum = self.storage.format.channel_max
@@ -54,7 +53,8 @@ class StoredGrid:
         for part, level in enumerate(self.levels[index]):
             channels = unpack_channels(level, self.storage.format.dxgi)
             for feature in range(4 * part, min(4 * part + 4, len(values))):
-                np.take(table, channels[..., feature - 4 * part], out=values[feature], mode="clip")
+                curved = along_curve(table, curves, feature)
+                np.take(curved, channels[..., feature - 4 * part], out=values[feature], mode="clip")
         return values
 
 
@@ -82,51 +82,3 @@ def read_grid(folder: Path, entry: dict, all_levels: bool | None) -> StoredGrid:
     if len({len(levels) for levels in files}) != 1:
         raise UserError(f"the files of {folder / entry['files'][0]}'s grid differ in mips; export the material again")
     return StoredGrid(folder / entry["files"][0], entry, stored_as(entry), [list(level) for level in zip(*files)][::-1])
-
-
-def read_weights(folder: Path, network: dict) -> np.ndarray:
-    """Read the decoder's flat array as it is stored, with all that the layers' offsets reach.
-
-    Raises `UserError` where the file is damaged or not what the manifest says.
-    """
-    path, eight_bits = folder / network["file"], network["precision"] == "int8"
-    extents = [(layer["offset"], layer["rows"] * layer["cols"]) for layer in network["layers"]]
-    for layer in network["layers"]:
-        # Scales and biases among int8 codes are float16.
-        count = layer["rows"] * (2 if eight_bits else 1)
-        starts = layer["bias_offset"], layer.get("scale_offset") if eight_bits else None
-        extents += [(start, count) for start in starts if start is not None]
-    size = max(start + count for start, count in extents)
-    flat = read_flat_array(path, network["array"], network["precision"], size * np.dtype(network["precision"]).itemsize)
-    if size > len(flat):
-        raise UserError(f"{path} has {len(flat)} weights, too few for its manifest; export the material again")
-    return flat
-
-
-def layer_matrix(flat: np.ndarray, layer: dict) -> np.ndarray:
-    """Return a layer's weights `[rows, cols]` as they are stored, of int8 the codes."""
-    first, rows, cols = layer["offset"], layer["rows"], layer["cols"]
-    return flat[first : first + rows * cols].reshape(rows, cols)
-
-
-def row_values(flat: np.ndarray, first: int, rows: int) -> np.ndarray:
-    """Return a layer's scales or biases, float32 `[rows]`, from where they begin."""
-    if flat.dtype == np.int8:
-        return flat[first : first + 2 * rows].copy().view("<f2").astype(np.float32)
-    return flat[first : first + rows].astype(np.float32)
-
-
-def read_layers(folder: Path, network: dict) -> list[Layer]:
-    """Read the decoder's layers; raises `UserError` where the file is damaged or not what the manifest says."""
-    flat, layers = read_weights(folder, network), []
-    for layer in network["layers"]:
-        weights = layer_matrix(flat, layer).astype(np.float32)
-        if network["precision"] == "int8":
-            weights *= row_values(flat, layer["scale_offset"], layer["rows"])[:, None]
-        bias = None if layer["bias_offset"] is None else row_values(flat, layer["bias_offset"], layer["rows"])
-        if layer is network["layers"][-1]:
-            weights, bias = weights[:N_CHANNELS], None if bias is None else bias[:N_CHANNELS]
-        if not (np.isfinite(weights).all() and (bias is None or np.isfinite(bias).all())):
-            raise UserError(f"{folder / network['file']} holds weights that are not finite; export the material again")
-        layers.append(Layer(weights, bias, layer["activation"]))
-    return layers

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from formats.network import Workspace, run_layers
+from formats.linear import legendre
+from formats.network import Workspace
 from formats.taps import MipModel, Taps
 
 BLOCK_TEXELS = 1 << 12
@@ -69,12 +70,14 @@ class TexelDecoding(Lattice):
         """Decode a block of rows and hand its outputs to `store`."""
         for first in range(0, self.model.width, BLOCK_TEXELS):
             part = slice(first, min(first + BLOCK_TEXELS, self.model.width))
-            inputs = self._inputs(block, part, workspace)
-            outputs = run_layers(self.model.layers, inputs.reshape(len(inputs), -1), workspace)
+            inputs, linear = self._inputs(block, part, workspace)
+            outputs = self.model.run(
+                inputs.reshape(len(inputs), -1), linear.reshape(len(linear), inputs[0].size), workspace
+            )
             store(outputs.reshape(-1, *inputs.shape[1:]), block, part)
 
-    def _inputs(self, block: slice, part: slice, workspace: Workspace) -> np.ndarray:
-        """Return the first layer's inputs `[cols, h, w]`."""
+    def _inputs(self, block: slice, part: slice, workspace: Workspace) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first layer's inputs `[cols, h, w]` but for the linear decoder's, and what that gives, `[O, h, w]`."""
         model, n = self.model, self.model.n_encoding
         height, width = block.stop - block.start, part.stop - part.start
         inputs = workspace.array("inputs", model.layers[0].weights.shape[1], height, width)
@@ -82,15 +85,22 @@ class TexelDecoding(Lattice):
         inputs[n : 2 * n] = self.encoded_v[:, block, None]
         inputs[model.lod_column] = model.lod
         inputs[model.padding_columns] = 1
+        total = workspace.array("linear", 0 if model.linear is None else len(model.linear.outputs), height, width)
+        total[...] = 0
         for g, level in enumerate(model.levels):
             rows, columns = part_of(self.rows[g], block), part_of(self.columns[g], part)
             taps = inputs[model.tap_columns[g]]
             if not model.gathered[g]:
                 taps[...] = blend_taps(level, rows, columns)
+            else:
+                gather_taps(level, rows, columns, taps)
+            if model.linear is not None:
+                order = model.linear.order
+                model.linear.add_lattice(g, taps, legendre(rows.weight, order), legendre(columns.weight, order), total)
+            if not model.gathered[g]:
                 continue
-            gather_taps(level, rows, columns, taps)
             basis = model.basis(rows.weight)[:, None, :, None] * model.basis(columns.weight)[None, :, None]
             products = inputs[model.product_columns[g]].reshape(model.n_products, *taps.shape)
             for function, product in zip(basis.reshape(-1, height, width)[1:], products):
                 np.multiply(taps, function, out=product)
-        return inputs
+        return inputs, total

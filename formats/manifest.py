@@ -15,6 +15,8 @@ from utils.files import read_json, write_json
 
 FORMAT = "neural-texture"
 VERSION = 1
+VERSIONS = (1, 2)
+"""Versions that are read; the second has feature curves or a linear decoder."""
 MANIFEST_NAME = "manifest.json"
 _MOST_BYTES = 1 << 24
 """Largest manifest; those of exports have some thousand bytes."""
@@ -22,7 +24,7 @@ _EXPORT_NAME = re.compile(r"train_result_(\d+)")
 
 
 def read_manifest(folder: Path) -> dict:
-    """Read the manifest in `folder`; raises `UserError` where it is missing or not a valid version 1 manifest.
+    """Read the manifest in `folder`; raises `UserError` where it is missing or not a valid manifest of a known version.
 
     Keys that this release does not know are allowed and kept.
     """
@@ -52,9 +54,9 @@ def read_manifest(folder: Path) -> dict:
             f'{path} does not describe a neural texture (its format is not "{FORMAT}"); '
             "name a folder that an export has written"
         )
-    if type(manifest.get("version")) is not int or manifest["version"] != VERSION:
+    if type(manifest.get("version")) is not int or manifest["version"] not in VERSIONS:
         raise UserError(
-            f"{path} has version {str(manifest.get('version'))[:40]!r}, expected {VERSION}; "
+            f"{path} has version {str(manifest.get('version'))[:40]!r}, expected {' or '.join(map(str, VERSIONS))}; "
             "use a matching release of this toolkit or export again"
         )
     try:
@@ -62,6 +64,12 @@ def read_manifest(folder: Path) -> dict:
     except ValueError as error:
         raise UserError(f"{path} is not a valid manifest: {error}; export the material again") from error
     return manifest
+
+
+def manifest_version(manifest: Mapping) -> int:
+    """Return the version that a manifest has to bear: 2 with a grid's curves or a linear decoder, else 1."""
+    curves = any("curve_offset" in grid for grid in manifest["grids"])
+    return 2 if curves or "linear" in manifest["network"] else 1
 
 
 def image_settings(manifest: Mapping) -> ImageConfig:

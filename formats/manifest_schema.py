@@ -1,6 +1,8 @@
-"""The schema of manifest.json, version 1: types and limits of every key that decoding or reporting relies on.
+"""The schema of manifest.json, versions 1 and 2: types and limits of every key that decoding or reporting relies on.
 
-Keys may be added to a manifest and are allowed here; none of these change meaning within version 1.
+Version 2 is version 1 with feature curves (a grid's `curve_offset`) or a linear decoder (the network's `linear`), without
+which the decoded values would be others. Further keys may be added to a manifest and are allowed here; none of these
+change meaning within a version.
 """
 
 from __future__ import annotations
@@ -8,43 +10,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from configs import ACTIVATION_NAMES, DIFFUSE_SPACES, N_CHANNELS, QUANTIZE_BITS, TEXTURE_CHANNELS, Interpolation
+from configs import DIFFUSE_SPACES, N_CHANNELS, QUANTIZE_BITS, TEXTURE_CHANNELS, Interpolation
 from formats.fields import FIELD_BITS, WORD_BITS, WORD_FORMATS, is_level_scale, level_scale
+from formats.network_schema import Linear, Network
+from formats.schema_types import (
+    MOST_FEATURES,
+    MOST_TEXELS,
+    ByteCount,
+    Count,
+    Factor,
+    Figure,
+    Figures,
+    FileName,
+    GridSide,
+    Part,
+    Side,
+    Whole,
+    not_null,
+)
 from images.mips import mip_count
 from utils.invalid_values import error_message, shortened, shown
-
-MOST_SIDE = 1 << 16
-MOST_TEXELS = 1 << 28
-"""Largest texture, 16384 x 16384 or as many texels in another shape: no file can ask for more memory than that."""
-MOST_GRID_SIDE = 1 << 14
-"""Finest level of a grid, texels per side: as large as a texture of any engine."""
-MOST_FEATURES = 1 << 10
-MOST_WEIGHTS = 1 << 25
-"""Largest decoder: a small file that is packed to claim more cannot ask for the memory."""
-
-
-def _plain(name: str) -> str:
-    if name in (".", "..") or not name.isprintable() or any(sign in name for sign in "/\\:"):
-        raise ValueError("the name of a file beside the manifest, without a folder")
-    return name
-
-
-def _known_activation(name: str) -> str:
-    if name not in ACTIVATION_NAMES:
-        raise ValueError(f"one of {', '.join(ACTIVATION_NAMES)}")
-    return name
 
 
 def _one_of(value: int, known: Sequence[int]) -> int:
@@ -57,26 +45,7 @@ def _field_bits(bits: int) -> int:
     return _one_of(bits, FIELD_BITS)
 
 
-Whole = Annotated[int, Field(ge=0, le=1 << 31)]
-Count = Annotated[int, Field(ge=1, le=1 << 31)]
-Width = Annotated[int, Field(ge=1, le=1 << 14)]
-"""Values of one layer, of which a decoder holds some thousand texels' at once."""
-Side = Annotated[int, Field(ge=1, le=MOST_SIDE)]
-GridSide = Annotated[int, Field(ge=1, le=MOST_GRID_SIDE)]
-ByteCount = Annotated[int, Field(ge=0, le=1 << 40)]
-FileName = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_plain)]
-Activation = Annotated[str, AfterValidator(_known_activation)]
-# Features are float16 numbers at most; more would overflow in the decoder.
-Factor = Annotated[float, Field(ge=-65504, le=65504)]
-Figure = Annotated[float, Field(ge=-1e6, le=1e6)]
-Figures = Annotated[list[Figure | None], Field(max_length=32)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
-
-
-class Channels(_Part):
+class Channels(Part):
     """The channels of one map."""
 
     name: str
@@ -97,7 +66,7 @@ class Channels(_Part):
         return self
 
 
-class FieldEntry(_Part):
+class FieldEntry(Part):
     """Where one feature of a packed grid lies."""
 
     word: Annotated[int, Field(ge=0, le=MOST_FEATURES - 1)]
@@ -111,7 +80,7 @@ class FieldEntry(_Part):
         return self
 
 
-class Grid(_Part):
+class Grid(Part):
     """One feature grid and its files."""
 
     files: Annotated[list[FileName], Field(min_length=1, max_length=MOST_FEATURES)]
@@ -127,6 +96,7 @@ class Grid(_Part):
     interpolation: Interpolation
     scale: Factor
     offset: Factor
+    curve_offset: Annotated[ByteCount | None, AfterValidator(not_null)] = None
 
     @field_validator("quantize_bits")
     @classmethod
@@ -186,7 +156,7 @@ class Grid(_Part):
         return self.n_features * (4 if self.interpolation == "gather" else 1)
 
 
-class Encoding(_Part):
+class Encoding(Part):
     """The positional encoding."""
 
     n_frequencies: Annotated[int, Field(ge=0, le=64)]
@@ -194,47 +164,7 @@ class Encoding(_Part):
     phases: Annotated[int, Field(ge=1, le=2)]
 
 
-class LayerEntry(_Part):
-    """One matrix among the stored weights."""
-
-    rows: Width
-    cols: Width
-    offset: ByteCount
-    bias_offset: ByteCount | None
-    scale_offset: ByteCount | None = None
-    activation: Activation
-
-
-class Network(_Part):
-    """The decoder's weights."""
-
-    file: FileName
-    array: Annotated[str, Field(min_length=1, max_length=64)]
-    inputs: Width
-    outputs: Width
-    precision: Literal["float32", "float16", "int8"]
-    macs_per_texel: ByteCount
-    layers: Annotated[list[LayerEntry], Field(min_length=1, max_length=256)]
-
-    @model_validator(mode="after")
-    def _layers_follow_each_other(self) -> Network:
-        width = -(-self.inputs // 16) * 16
-        for number, layer in enumerate(self.layers):
-            if layer.cols != width:
-                before = f"{self.inputs} inputs" if number == 0 else f"layer {number - 1}'s rows"
-                raise ValueError(f"cols of layer {number} is {layer.cols}, expected {width} for {before}")
-            if self.precision == "int8" and layer.scale_offset is None:
-                raise ValueError(f"the key scale_offset of layer {number} is missing")
-            width = layer.rows
-        weights = sum(layer.rows * layer.cols for layer in self.layers)
-        if weights > MOST_WEIGHTS:
-            raise ValueError(f"the layers have {weights} weights, expected at most {MOST_WEIGHTS}")
-        if width < N_CHANNELS:
-            raise ValueError(f"rows of the last layer is {width}, expected at least {N_CHANNELS}")
-        return self
-
-
-class FileEntry(_Part):
+class FileEntry(Part):
     """Size and content hash of one file."""
 
     name: FileName
@@ -242,7 +172,7 @@ class FileEntry(_Part):
     sha256: Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
 
 
-class AstcPoint(_Part):
+class AstcPoint(Part):
     """What ASTC reached at one block size."""
 
     blocks: Annotated[str, Field(max_length=16)]
@@ -250,7 +180,7 @@ class AstcPoint(_Part):
     psnr_db: Figure
 
 
-class BesideAstc(_Part):
+class BesideAstc(Part):
     """Where the run stands beside ASTC at its bits per texel."""
 
     gain_db: Figure
@@ -261,11 +191,11 @@ class BesideAstc(_Part):
     texels: Count
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """The whole of manifest.json."""
 
     format: Literal["neural-texture"]
-    version: Literal[1]
+    version: Literal[1, 2]
     width: Side
     height: Side
     mips: Count
@@ -308,11 +238,22 @@ class Manifest(_Part):
                 f"mips is {self.mips}, expected {mip_count(self.width, self.height)} for a "
                 f"{self.width} x {self.height} texture"
             )
+        version = self.needed_version
+        if self.version != version:
+            raise ValueError(
+                f"version is {self.version}, expected {version} for a manifest "
+                f"{'without' if version == 1 else 'with'} a grid's curve_offset or the network's linear"
+            )
         self._check_channels()
         self._check_levels()
         self._check_inputs()
         self._check_file_names()
         return self
+
+    @property
+    def needed_version(self) -> int:
+        """Version of a manifest with these keys: 2 with feature curves or a linear decoder."""
+        return 2 if self.network.linear is not None or any(grid.curve_offset is not None for grid in self.grids) else 1
 
     def _check_channels(self) -> None:
         if [(entry.name, entry.count) for entry in self.channels] != list(TEXTURE_CHANNELS.items()):
@@ -337,11 +278,27 @@ class Manifest(_Part):
         gathered = sum(grid.inputs for grid in self.grids if grid.interpolation == "gather")
         inputs = 2 * encoding.n_frequencies * encoding.phases + sum(grid.inputs for grid in self.grids) + 1
         inputs += ((self.position_order + 1) ** 2 - 1) * gathered
+        linear = self.network.linear
+        if linear is not None:
+            self._check_linear(linear)
+            inputs += N_CHANNELS
         if (self.network.inputs, self.network.outputs) != (inputs, N_CHANNELS):
             raise ValueError(
                 f"the network has {self.network.inputs} inputs and {self.network.outputs} outputs, "
                 f"expected {inputs} and {N_CHANNELS}"
             )
+
+    def _check_linear(self, linear: Linear) -> None:
+        functions = (linear.order + 1) ** 2
+        cols = sum(grid.inputs * (functions if grid.interpolation == "gather" else 1) for grid in self.grids)
+        if linear.cols != cols:
+            raise ValueError(f"cols of network.linear is {linear.cols}, expected {cols} for its order and the grids")
+        for entry in self.channels:
+            rows = set(linear.outputs).intersection(range(entry.first, entry.first + entry.count))
+            if rows and not entry.present:
+                raise ValueError(
+                    f"outputs of network.linear has {min(rows)}, a channel of {entry.name}, which is missing"
+                )
 
     def _check_file_names(self) -> None:
         listed = [entry.name for entry in self.files]

@@ -153,14 +153,32 @@ class Workspace:
         return self._memory[name][:size].reshape(shape)
 
 
+quiet_overflow = np.errstate(over="ignore", invalid="ignore")
+"""Decorates what hostile weights may make overflow: the outputs are clamped to [0, 1] in the end, as on a GPU."""
+
+
+@quiet_overflow
 def run_layers(layers: Sequence[Layer], x: np.ndarray, workspace: Workspace) -> np.ndarray:
     """Return the outputs `[rows, N]` for inputs `[cols, N]` (float32); valid until the workspace is used again."""
-    # What overflows is clamped to [0, 1] in the end.
-    with np.errstate(over="ignore", invalid="ignore"):
-        for number, layer in enumerate(layers):
-            shape = len(layer.weights), x.shape[1]
-            x = np.matmul(layer.weights, x, out=workspace.array(f"layer {number % 2}", *shape))
-            if layer.bias is not None:
-                x += layer.bias[:, None]
-            ACTIVATIONS[layer.activation](x, workspace.array("scratch", *shape))
+    for number, layer in enumerate(layers):
+        shape = len(layer.weights), x.shape[1]
+        x = np.matmul(layer.weights, x, out=workspace.array(f"layer {number % 2}", *shape))
+        if layer.bias is not None:
+            x += layer.bias[:, None]
+        ACTIVATIONS[layer.activation](x, workspace.array("scratch", *shape))
     return x
+
+
+@quiet_overflow
+def run_with_linear(
+    weights: np.ndarray, layers: Sequence[Layer], x: np.ndarray, workspace: Workspace
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `run_layers`, but with other weights of the first layer, in which any bias is summed up.
+
+    Rows that `weights` has beyond the first layer's are linear outputs, which are returned beside the network's.
+    """
+    rows = len(layers[0].weights)
+    x = np.matmul(weights, x, out=workspace.array("first", len(weights), x.shape[1]))
+    hidden, linear = x[:rows], x[rows:]
+    ACTIVATIONS[layers[0].activation](hidden, workspace.array("scratch", *hidden.shape))
+    return run_layers(layers[1:], hidden, workspace), linear

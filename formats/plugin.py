@@ -23,12 +23,16 @@ def plugin_obstacles(manifest: Mapping) -> list[str]:
             obstacles.append(f"grid {g} has {grid['interpolation']} interpolation")
         if grid["n_features"] != 4:
             obstacles.append(f"grid {g} has {grid['n_features']} features, not 4")
+        if "curve_offset" in grid:
+            obstacles.append(f"grid {g} has feature curves")
     encoding, network = manifest["positional_encoding"], manifest["network"]
     layers = network["layers"]
     if encoding["period_cells"] or encoding["phases"] != 1:
         obstacles.append("the positional encoding has a period or phases")
     if manifest.get("position_order"):
         obstacles.append("the first layer depends on the place in a cell")
+    if "linear" in network:
+        obstacles.append("the network corrects a linear decoder")
     if any(layer["bias_offset"] is not None for layer in layers):
         obstacles.append("the network has biases")
     if network["precision"] != "float32":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from formats.network import Workspace, run_layers
+from formats.linear import legendre
+from formats.network import Workspace
 from formats.taps import MipModel
 
 
@@ -15,8 +16,11 @@ def decode_points(model: MipModel, u: np.ndarray, v: np.ndarray, workspace: Work
     inputs[:n], inputs[n : 2 * n] = model.encode(u), model.encode(v)
     inputs[model.lod_column] = model.lod
     inputs[model.padding_columns] = 1
-    for level, gathered, columns, products in zip(
-        model.levels, model.gathered, model.tap_columns, model.product_columns
+    linear = model.linear
+    total = workspace.array("linear", 0 if linear is None else len(linear.outputs), len(u))
+    total[...] = 0
+    for g, (level, gathered, columns, products) in enumerate(
+        zip(model.levels, model.gathered, model.tap_columns, model.product_columns)
     ):
         left, right, wx = model.point_taps(u, level.shape[1])
         above, below, wy = model.point_taps(v, level.shape[1])
@@ -24,12 +28,17 @@ def decode_points(model: MipModel, u: np.ndarray, v: np.ndarray, workspace: Work
         if not gathered:
             upper, lower = (a + (b - a) * wx for a, b in (taps[:2], taps[2:]))
             inputs[columns] = upper + (lower - upper) * wy
+        else:
+            inputs[columns] = np.concatenate(taps)
+        if linear is not None:
+            along_y, along_x = legendre(wy, linear.order), legendre(wx, linear.order)
+            linear.add_points(g, inputs[columns], along_y, along_x, total, workspace)
+        if not gathered:
             continue
-        inputs[columns] = np.concatenate(taps)
         basis = (model.basis(wy)[:, None] * model.basis(wx)[None]).reshape(-1, len(u))
         np.multiply(
             inputs[columns],
             basis[1:, None],
             out=inputs[products].reshape(model.n_products, columns.stop - columns.start, len(u)),
         )
-    return run_layers(model.layers, inputs, workspace)
+    return model.run(inputs, total, workspace)

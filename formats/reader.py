@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from configs import N_CHANNELS, TEXTURE_CHANNELS
-from formats.contents import StoredGrid, read_grid, read_layers
+from formats.contents import StoredGrid, read_grid
 from formats.manifest import check_files, read_manifest
 from formats.mip_decoding import decode_mip
 from formats.network import Workspace, one_matrix_thread
 from formats.points import decode_points
 from formats.taps import MipModel
+from formats.weights import read_decoder
 from images.mips import mip_size
 from utils.errors import UserError
 
@@ -45,8 +46,13 @@ class NeuralTextureReader:
         self.manifest = read_manifest(self.folder)
         check_files(self.folder, self.manifest)
         self._grids = [read_grid(self.folder, grid, self.manifest.get("dds_mips")) for grid in self.manifest["grids"]]
-        self.layers = read_layers(self.folder, self.manifest["network"])
+        decoder = read_decoder(self.folder, self.manifest)
+        self.layers = decoder.layers
         """The decoder's layers, canonical columns, the last one's 11 outputs alone."""
+        self.linear = decoder.linear
+        """The linear decoder that the network corrects; None where there is none."""
+        self.curves = decoder.curves
+        """Of each grid the curves of its features, float32 `[F, 4]`; None where it has none."""
         self._levels: dict[tuple[int, int], np.ndarray] = {}
 
     @property
@@ -188,7 +194,7 @@ class NeuralTextureReader:
                     "holds the finest alone; export with --dds_mips True"
                 )
             if (g, level) not in self._levels:
-                self._levels[g, level] = self._grids[g].values(index)
+                self._levels[g, level] = self._grids[g].values(index, self.curves[g])
             levels.append(self._levels[g, level])
         encoding = manifest["positional_encoding"]
         cells = encoding["period_cells"]
@@ -204,4 +210,5 @@ class NeuralTextureReader:
             (levels[0].shape[1], cells) if cells else None,
             manifest.get("position_order", 0),
             self.layers,
+            self.linear,
         )

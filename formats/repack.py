@@ -26,10 +26,10 @@ from utils.files import write_bytes, write_json
 def repack_export(source: Path, folder: Path, storage: str, name: str | None = None) -> dict:
     """Write the export in `source` into `folder` in another storage and return its manifest.
 
-    Codes are read, packed anew and compared bit for bit with what the new files give back; the decoder's file is copied
-    byte for byte. So quality figures hold and are taken over. With a `name`, file names begin with its `file_prefix`,
-    so that files of several materials can lie in one folder of an engine's project. An older export in `folder` is
-    replaced, which may be `source` itself.
+    Codes are read, packed anew and compared bit for bit with what the new files give back; the decoder's file, which
+    also holds feature curves, is copied byte for byte. So quality figures hold and are taken over. With a `name`, file
+    names begin with its `file_prefix`, so that files of several materials can lie in one folder of an engine's project.
+    An older export in `folder` is replaced, which may be `source` itself.
 
     Raises `UserError` where the source is damaged or files cannot be written, `UsageError` where the storage cannot hold
     the features or the name gives no file name.

@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from formats.network import Layer
+from configs import N_CHANNELS
+from formats.linear import LinearDecoder, legendre
+from formats.network import Layer, Workspace, run_layers
 
 
 class Taps(NamedTuple):
@@ -40,6 +42,7 @@ class MipModel:
     """(r, k): the encoding repeats within k cells of a level of resolution r; None: once over the texture."""
     position_order: int
     layers: list[Layer]
+    linear: LinearDecoder | None = None
 
     @property
     def n_encoding(self) -> int:
@@ -78,7 +81,13 @@ class MipModel:
     @property
     def padding_columns(self) -> slice:
         """First-layer columns whose input is one."""
-        return slice(self.product_columns[-1].stop, self.layers[0].weights.shape[1])
+        return slice(self.linear_columns.stop, self.layers[0].weights.shape[1])
+
+    @property
+    def linear_columns(self) -> slice:
+        """First-layer columns of what the linear decoder gives for each channel; empty without one."""
+        start = self.product_columns[-1].stop
+        return slice(start, start + (N_CHANNELS if self.linear else 0))
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Return the positional encoding `[n_encoding, N]` of coordinates (float64) along one axis, float32."""
@@ -92,11 +101,21 @@ class MipModel:
 
     def basis(self, weight: np.ndarray) -> np.ndarray:
         """Return Legendre polynomials 0 .. position_order at offsets `[N]` in a cell: float32 `[order + 1, N]`."""
-        x = 2 * weight.astype(np.float64) - 1
-        values = [np.ones_like(x), x]
-        for n in range(1, self.position_order):
-            values.append(((2 * n + 1) * x * values[n] - n * values[n - 1]) / (n + 1))
-        return np.stack(values[: self.position_order + 1]).astype(np.float32)
+        return legendre(weight, self.position_order)
+
+    def run(self, inputs: np.ndarray, linear: np.ndarray, workspace: Workspace) -> np.ndarray:
+        """Return outputs `[11, N]` for the first layer's inputs `[cols, N]`, in which the linear decoder's are still open.
+
+        `linear`, `[O, N]`: what it gives; no rows without one. Valid until the workspace is used again.
+        """
+        if self.linear is None:
+            return run_layers(self.layers, inputs, workspace)
+        columns = inputs[self.linear_columns]
+        columns[...] = 0
+        columns[self.linear.outputs] = linear
+        outputs = run_layers(self.layers, inputs, workspace)
+        outputs[self.linear.outputs] += linear
+        return outputs
 
     def lattice_taps(self, size: int, resolution: int) -> Taps:
         """Return the taps of the `size` texel centres along one axis, in exact integer arithmetic."""

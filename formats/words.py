@@ -17,7 +17,8 @@ class GridWords(NamedTuple):
     levels: list[np.ndarray]
     """The stored levels, finest first: uint32 `[r, r, W]`; W is 1, 2, 4 or a multiple of 4."""
     fields: list[BitField]
-    """Where each feature lies, in feature order; it is `(k - (2^bits - 1) / 2) / 2^bits` of the field's code k."""
+    """Where each feature lies, in feature order; it is `(k - (2^bits - 1) / 2) / 2^bits` of the field's code k, or where
+    the grid has curves what the feature's curve makes of that."""
 
 
 def grid_words(reader: NeuralTextureReader, g: int) -> GridWords:

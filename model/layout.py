@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from configs import N_CHANNELS, ModelConfig
@@ -12,6 +13,10 @@ from utils.errors import UsageError
 
 LARGE_DECODER = 1 / 8
 """A decoder that takes more than this share of the finest grids' bits is worth rounding to 8 bits a weight."""
+
+
+CURVE_NUMBERS = 4
+"""Numbers of a feature's curve: c0 + c1 t + c2 t^2 + c3 t^3."""
 
 
 def pad16(n: int) -> int:
@@ -35,37 +40,53 @@ class LayerLayout:
 
 
 @dataclass(frozen=True)
+class LinearLayout:
+    """The linear decoder's matrix, row-major `[11, cols]` at `offset` of the flat weights."""
+
+    order: int
+    cols: int
+    offset: int
+
+
+@dataclass(frozen=True)
 class ModelLayout(FeatureLayout):
     """Everything that a configuration and a texture size fix."""
 
     n_neurons: int
     n_hidden_layers: int
     layers: tuple[LayerLayout, ...]
+    linear: LinearLayout | None
+    curve_offsets: tuple[int, ...] | None
+    """Where each grid's curves begin in the flat weights, [F, 4] row-major."""
+    n_weights: int
+    """Length of the flat weights: matrices of the layers, biases, the linear decoder's matrix, curves."""
     diffuse_space: str
     network_precision: str
 
     @property
-    def n_weights(self) -> int:
-        """Length of the flat network array, biases included."""
-        return max(
-            max(
-                layer.offset + layer.rows * layer.cols,
-                layer.bias_offset + layer.rows if layer.bias_offset is not None else 0,
-            )
-            for layer in self.layers
-        )
-
-    @property
     def macs_per_texel(self) -> int:
         """Multiply-adds of the decoder for one texel, padding included."""
-        return sum(layer.rows * layer.cols for layer in self.layers)
+        linear = self.linear.cols * N_CHANNELS if self.linear else 0
+        return sum(layer.rows * layer.cols for layer in self.layers) + linear
+
+    @property
+    def macs_as_run(self) -> int:
+        """Multiply-adds for one texel once all that its place in a cell decides is worked out beforehand: products of taps
+        with functions of the place, the encoding where it repeats in every cell, and the linear decoder's part in the
+        first layer.
+        """
+        first, *others = self.layers
+        taps = sum(self.grids[grid].n_inputs for grid in range(len(self.grids)))
+        encoding = 0 if self.period_cells == 1 else self.n_encoding
+        linear = N_CHANNELS if self.linear else 0
+        return (first.rows + linear) * taps + first.rows * encoding + sum(layer.rows * layer.cols for layer in others)
 
 
 def network_precision(name: str, grids: tuple[GridLayout, ...], n_weights: int) -> str:
     """Return how the decoder is stored; `auto` is float16, but int8 where that would cost over an eighth of the grids."""
     if name != "auto":
         return name
-    grid_bits = sum(grid.max_resolution**2 * grid.n_features * grid.quantize_bits for grid in grids)
+    grid_bits = sum(grid.max_resolution**2 * sum(grid.bits) for grid in grids)
     return "int8" if 16 * n_weights > LARGE_DECODER * grid_bits else "float16"
 
 
@@ -86,10 +107,13 @@ def model_layout(config: ModelConfig, width: int, height: int) -> ModelLayout:
         "period_cells": config.period_cells or 0,
         "phases": config.phases,
         "position_order": config.position_order,
+        "linear_order": config.linear_order,
+        "feature_curves": config.feature_curves,
         "wrap": config.wrap,
     }
+    shapes = FeatureLayout(**features)
     widths = [
-        pad16(FeatureLayout(**features).n_inputs),
+        pad16(shapes.n_inputs),
         *[config.n_neurons] * config.n_hidden_layers,
         pad16(N_CHANNELS),
     ]
@@ -111,8 +135,19 @@ def model_layout(config: ModelConfig, width: int, height: int) -> ModelLayout:
         )
         if config.use_bias:
             end += rows
+    linear = None
+    if config.linear_order is not None:
+        linear = LinearLayout(config.linear_order, shapes.linear_columns[-1].stop, end)
+        end += N_CHANNELS * linear.cols
+    curves = None
+    if config.feature_curves:
+        starts = accumulate([end, *(CURVE_NUMBERS * grid.n_features for grid in grids)])
+        *curves, end = starts
     return ModelLayout(
         **features,
+        linear=linear,
+        curve_offsets=None if curves is None else tuple(curves),
+        n_weights=end,
         n_neurons=config.n_neurons,
         n_hidden_layers=config.n_hidden_layers,
         layers=tuple(layers),

@@ -44,7 +44,7 @@ class NeuralTexture(nn.Module):
 
         `dtype`: in which the decoder's layers work.
         """
-        features = self.grids(lookups, quantize, noise)
+        features = self.grids(lookups, quantize, noise, curves=self.decoder.stored_curves())
         return self.decoder(features, dtype), features.touched
 
     @torch.no_grad()

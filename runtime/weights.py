@@ -13,9 +13,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from formats.contents import layer_matrix, read_weights, row_values
 from formats.network import Layer
 from formats.reader import NeuralTextureReader
+from formats.weights import read_weights, stored_matrix, stored_numbers
 from images.mips import mip_size
 
 WORD_BYTES = 16
@@ -213,10 +213,10 @@ def _input_columns(manifest: dict, n_columns: int) -> tuple[list[InputColumns], 
 def _int8_rows(reader: NeuralTextureReader) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return each layer's weights as they are stored, whole numbers, and the factor of each row."""
     network = reader.manifest["network"]
-    flat, codes, scales = read_weights(reader.folder, network), [], []
+    flat, codes, scales = read_weights(reader.folder, reader.manifest), [], []
     for layer, kept in zip(network["layers"], reader.layers):
-        codes.append(layer_matrix(flat, layer)[: len(kept.weights)])
-        scales.append(row_values(flat, layer["scale_offset"], len(kept.weights)))
+        codes.append(stored_matrix(flat, layer)[: len(kept.weights)])
+        scales.append(stored_numbers(flat, layer["scale_offset"], len(kept.weights)))
     return codes, scales
 
 

@@ -17,12 +17,13 @@ from formats.names import file_prefix
 from formats.npz import npz_bytes
 from formats.plugin import plugin_obstacles as manifest_obstacles
 from formats.reader import NeuralTextureReader
-from model.decoder.stored_weights import pack_network
+from model.decoder.stored_weights import Placement, pack_network
 from model.layout import ModelLayout
 from quantize import values_to_codes
 from reporting.decoding import decode_and_measure
 from reporting.quality import deep_figures, error_figures
 from training.export_source import ExportSource
+from training.loss import present_channels
 from training.rates import bytes_fetched, layout_storage
 from utils.errors import UserError
 from utils.files import write_bytes, write_json
@@ -57,9 +58,9 @@ def export_material(
     gives no file name, `ValueError` where the source does not fit its layout.
     """
     prefix = None if name is None else file_prefix(name)
-    network, offsets = _exported_network(source)
+    network, placement = _exported_network(source)
     with export_written_aside(Path(folder)) as aside:
-        manifest = _manifest(source, offsets, reference, prefix)
+        manifest = _manifest(source, placement, reference, prefix)
         decoded: dict[int, np.ndarray] = {}
         if name is not None and not manifest.get("name"):
             manifest["name"] = _plain_text(name)
@@ -79,8 +80,8 @@ def export_material(
     return Export(manifest, decoded)
 
 
-def _exported_network(source: ExportSource) -> tuple[np.ndarray, list[dict]]:
-    """Return the weights as they are stored, the rows (and biases) of missing maps zero, and the layers' offsets."""
+def _exported_network(source: ExportSource) -> tuple[np.ndarray, Placement]:
+    """Return the weights as they are stored, the rows (and biases) of missing maps zero, and where the parts lie."""
     network = np.array(source.network, np.float32).reshape(-1)
     if network.size != source.layout.n_weights:
         raise ValueError(f"the network has {network.size} weights, its layout {source.layout.n_weights}")
@@ -99,7 +100,7 @@ def _exported_network(source: ExportSource) -> tuple[np.ndarray, list[dict]]:
             f"the network holds weights that {precision} cannot store (training diverged?); "
             "train again with a lower --learning_rate"
         )
-    return pack_network(network, source.layout)
+    return pack_network(network, source.layout, present_channels(source.present))
 
 
 def _write_grid(source: ExportSource, g: int, folder: Path, names: list[str]) -> None:
@@ -120,7 +121,8 @@ def _write_grid(source: ExportSource, g: int, folder: Path, names: list[str]) ->
                 f"grid {g} holds features that are not finite (training diverged?); "
                 "train again with a lower learning rate for it"
             )
-        codes = np.asarray(values_to_codes(values, grid.quantize_bits))
+        bits = np.array(grid.bits, np.float32) if grid.mixed else grid.bits[0]
+        codes = np.asarray(values_to_codes(values, bits))
         packed.append(stored.pack(codes))
     write_grid(folder, names, packed, stored)
 
@@ -197,6 +199,7 @@ def _model_entries(layout: ModelLayout, storage: str, prefix: str | None) -> dic
             "outputs": N_CHANNELS,
             "precision": layout.network_precision,
             "macs_per_texel": layout.macs_per_texel,
+            "macs_as_run": layout.macs_as_run,
             "layers": [
                 {
                     "rows": layer.rows,
@@ -211,18 +214,27 @@ def _model_entries(layout: ModelLayout, storage: str, prefix: str | None) -> dic
     }
 
 
-def _manifest(source: ExportSource, offsets: list[dict], reference: TextureSet | None, prefix: str | None) -> dict:
+def _manifest(source: ExportSource, placement: Placement, reference: TextureSet | None, prefix: str | None) -> dict:
     """Return the manifest without what depends on the written files."""
     layout, model = source.layout, _model_entries(source.layout, source.storage, prefix)
     obstacles = manifest_obstacles(model)
     for channel in model["channels"]:
         channel["present"] = bool(source.present[channel["name"]])
         channel.update(source.map_facts.get(channel["name"], {}))
-    for layer, offset in zip(model["network"]["layers"], offsets, strict=True):
+    for layer, offset in zip(model["network"]["layers"], placement.layers, strict=True):
         layer.update(offset)
+    if layout.linear and placement.linear:
+        model["network"]["linear"] = {
+            "outputs": present_channels(source.present),
+            "order": layout.linear.order,
+            "cols": layout.linear.cols,
+            **placement.linear,
+        }
+    for grid, start in zip(model["grids"], placement.curves):
+        grid["curve_offset"] = start
     return {
         "format": FORMAT,
-        "version": MANIFEST_VERSION,
+        "version": 2 if layout.linear or layout.feature_curves else MANIFEST_VERSION,
         "toolkit_version": VERSION,
         **_origin(reference, source.notices),
         "width": layout.width,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import dataclasses
 from collections.abc import Iterable
 
@@ -24,6 +25,17 @@ from training.combinations import ineffective, ineffective_on_material
 from training.exporting import plugin_obstacles
 from training.rates import NEAR, estimated_bpp
 from training.session import Session
+
+
+def bits_in_words(bits: Sequence[int]) -> str:
+    """Return the bits of features in a few words.
+
+    >>> bits_in_words([4, 4]), bits_in_words([4, 2, 2, 1])
+    ('4 bits', '4 to 1 bits, 9 in all')
+    """
+    if len(set(bits)) == 1:
+        return f"{bits[0]} bit{'s' * (bits[0] > 1)}"
+    return f"{max(bits)} to {min(bits)} bits, {sum(bits)} in all"
 
 
 def note_ineffective(config: Config) -> None:
@@ -64,7 +76,7 @@ def describe(session: Session) -> None:
         say(
             f"grid {index}",
             f"{grid.max_resolution} x {grid.max_resolution}, {grid.n_levels} levels, "
-            f"{grid.n_features} features of {grid.quantize_bits} bits, {grid.interpolation}",
+            f"{grid.n_features} features of {bits_in_words(grid.bits)}, {grid.interpolation}",
         )
     say(
         "decoder",

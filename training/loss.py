@@ -40,6 +40,11 @@ def linear_to_srgb(linear: torch.Tensor) -> torch.Tensor:
     return torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
 
 
+def srgb_to_linear(coded: torch.Tensor) -> torch.Tensor:
+    """Return the linear light of sRGB-coded values (IEC 61966-2-1)."""
+    return torch.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
+
+
 def to_file_coding(values: TensorType[..., "C"], linear_diffuse: bool) -> TensorType[..., "C"]:
     """Code network outputs [..., C] (diffuse first, if linear) as the files are, with gradients, not clamped."""
     if not linear_diffuse:

@@ -25,7 +25,7 @@ NPZ_OVERHEAD_BYTES = 530
 
 def layout_storage(grid: GridLayout, storage: str) -> GridStorage:
     """Return how a grid of a layout is stored."""
-    return grid_storage((grid.quantize_bits,) * grid.n_features, storage)
+    return grid_storage(grid.bits, storage)
 
 
 def finest_level_bytes(grid: GridLayout, storage: str) -> int:

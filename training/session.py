@@ -19,13 +19,15 @@ from model.grids.initial import initial_grids
 from model.layout import ModelLayout, model_layout
 from model.precision import full_float32
 from model.texture import NeuralTexture
+from model.transform_start import TransformStart, starts_as_transform
 from quantize import noise_amplitude
 from reporting.console import say
+from training.bit_planning import share_texel_bits
 from training.backend_trial import faster_backend
 from training.checkpoint import Checkpoint, damaged
 from training.cuda_graphs import CudaGraphs
 from training.determinism import repeatable_backends
-from training.loss import channel_weights, present_channels
+from training.loss import channel_weights, present_channels, srgb_to_linear
 from training.optimizers import Optimizers
 from training.rates import plan_for_bpp
 from training.resume import check_same_material
@@ -121,9 +123,9 @@ class Session:
 
 
 def planned_config(config: Config, texture_set: TextureSet) -> Config:
-    """Return the settings with the grids that `target_bpp` asks for, if it is set."""
+    """Return the settings with the grids that `target_bpp` asks for, if it is set, and their bits shared out."""
     if not config.model.target_bpp:
-        return config
+        return dataclasses.replace(config, model=share_texel_bits(config.model, texture_set))
     model = plan_for_bpp(
         config.model,
         config.run.preset,
@@ -133,7 +135,7 @@ def planned_config(config: Config, texture_set: TextureSet) -> Config:
         config.export.storage,
         config.given,
     )
-    return dataclasses.replace(config, model=model)
+    return dataclasses.replace(config, model=share_texel_bits(model, texture_set))
 
 
 def checked_layout(config: Config, texture_set: TextureSet) -> ModelLayout:
@@ -225,11 +227,24 @@ def open_session(
     )
     if resumed and resumed_path:
         _restore(session, resumed, resumed_path)
-    elif settings.start == "pca":
+    elif settings.start in ("auto", "transform") and starts_as_transform(config.model):
+        with full_float32():
+            images = _start_images(sampler, on_host=settings.deterministic)
+            TransformStart(texture, generator)(_as_outputs(images, session.linear_diffuse))
+    elif settings.start != "random":
         with full_float32():
             images = _start_images(sampler, on_host=settings.deterministic)
             texture.grids.load(initial_grids(layout, images, generator))
     return session
+
+
+def _as_outputs(images: Iterator[torch.Tensor], linear_diffuse: bool) -> Iterator[torch.Tensor]:
+    """Yield texels as the network is to give them: float32, diffuse in linear light where its output is."""
+    for image in images:
+        values = image.float() / 255
+        if linear_diffuse:
+            values[..., :3] = srgb_to_linear(values[..., :3])
+        yield values
 
 
 def _precision(

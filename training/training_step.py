@@ -134,7 +134,7 @@ class TrainingStep:
         loss = texture_loss(values, texels, self.linear_diffuse, self.loss_weights, texel_weights)
         loss.backward()
         allowed = self.backend.judge(self.optimizers.gradients(touched))
-        self.optimizers.apply(numbers, touched, allowed)
+        self.optimizers.apply(numbers, touched, values.numel(), allowed)
         return loss.detach()
 
     def _static_batch(

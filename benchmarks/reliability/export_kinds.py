@@ -21,8 +21,9 @@ _STRUCTURES = {".dds": structures.DDS, ".npz": structures.ZIP}
 
 
 def write_exports(folder: Path) -> None:
-    """Write small exports with random weights, one for each storage, as samples."""
+    """Write small exports with random weights, of each storage and manifest version, as samples."""
     from benchmarks.random_exports import grid, make_source, preset
+    from benchmarks.random_version_2 import RandomGrid, write_version_2
     from training.exporting import export_material
 
     grids = [grid(16, 3, quantize_bits=4, save_bits=32, interpolation="gather"), grid(8, 2)]
@@ -34,6 +35,10 @@ def write_exports(folder: Path) -> None:
     )
     for number, source in enumerate(sources):
         export_material(source, folder / f"{number:02}")
+    write_version_2(
+        folder / "curves", width=16, height=16, grids=[RandomGrid(), RandomGrid(8, 2, (5,), gathered=False)]
+    )
+    write_version_2(folder / "linear", precision="float16", grids=[RandomGrid(curves=False)], position_order=1)
 
 
 def _copied_export(samples: Path, folder: Path, chance: random.Random) -> tuple[Path, dict]:

@@ -71,6 +71,8 @@ def usable_backends(name: str, device: torch.device, layout: ModelLayout) -> tup
     if name not in ("auto", "tcnn"):
         raise UsageError(f"backend {name!r} is unknown; choose auto, torch or tcnn")
     problem = "" if device.type == "cuda" else f"tiny-cuda-nn needs device cuda, this run uses {device.type}"
+    if layout.linear or layout.feature_curves or any(grid.mixed for grid in layout.grids):
+        problem = problem or "it has no linear decoder, feature curves or mixed bits, which PyTorch runs"
     if name == "tcnn":
         from model.backends.tcnn_backend import import_tinycudann
 

@@ -9,7 +9,7 @@ import torch
 from torchtyping import TensorType
 
 from model.decoder.decoder import Decoder
-from model.decoder.stored_weights import as_stored
+from model.decoder.stored_weights import as_stored, curve_numbers, linear_matrix
 
 
 def _rows(decoder: Decoder, layer: int) -> list[int] | slice:
@@ -30,6 +30,10 @@ def canonical_weights(decoder: Decoder) -> TensorType["weights", float]:
         if layer.bias_offset is not None:
             bias = flat[layer.bias_offset : layer.bias_offset + layer.rows]
             bias[_rows(decoder, index)] = decoder.biases[index].detach().cpu()
+    if decoder.linear is not None:
+        linear_matrix(flat, decoder.layout)[decoder.outputs] = decoder.linear.detach().cpu()
+    for part, curve in zip(curve_numbers(flat, decoder.layout), decoder.curves):
+        part.copy_(curve.detach())
     return flat
 
 
@@ -45,6 +49,10 @@ def load_canonical_weights(decoder: Decoder, flat: TensorType["weights", float])
         if layer.bias_offset is not None:
             bias = flat[layer.bias_offset : layer.bias_offset + layer.rows]
             decoder.biases[index].copy_(bias[_rows(decoder, index)])
+    if decoder.linear is not None:
+        decoder.linear.copy_(linear_matrix(flat, decoder.layout)[decoder.outputs])
+    for part, curve in zip(curve_numbers(flat, decoder.layout), decoder.curves):
+        curve.copy_(part)
 
 
 @contextlib.contextmanager

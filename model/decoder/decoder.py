@@ -11,6 +11,7 @@ from torchtyping import TensorType
 
 from model.decoder.activations import ACTIVATIONS
 from model.decoder.fused_mlp import CellTerm, FusedMLP
+from model.decoder.linear import linear_values
 from model.decoder.stored_weights import round_rows
 from model.grids.feature_grids import Features
 from model.layout import ModelLayout
@@ -21,7 +22,9 @@ class Decoder(nn.Module):
 
     matrices[layer]: the weights that can matter, float32 [out, in] without padding: the features' columns in the first
     layer, the rows of the given outputs in the last. `ones`, where layers have no biases: the first layer's weights of
-    the padding's inputs, which are all one. `model.decoder.canonical` has the flat array that is stored.
+    the padding's inputs, which are all one. `linear`, where the layout has a linear decoder: its weights for the given
+    outputs, [out, cols]; `curves`: each grid's curves [F, 4], or none. `model.decoder.canonical` has the flat array that
+    is stored.
     """
 
     def __init__(
@@ -38,6 +41,13 @@ class Decoder(nn.Module):
             self.matrices.append(nn.Parameter(weight.to(device)))
             if layer.bias_offset is not None:
                 self.biases.append(nn.Parameter(torch.zeros(rows, device=device)))
+        self.linear = (
+            nn.Parameter(torch.zeros(len(self.outputs), layout.linear.cols, device=device)) if layout.linear else None
+        )
+        self.curves = nn.ParameterList()
+        if layout.feature_curves:
+            straight = torch.tensor([0.0, 1.0, 0.0, 0.0], device=device)
+            self.curves.extend(nn.Parameter(straight.repeat(grid.n_features, 1)) for grid in layout.grids)
         padding = 0 if len(self.biases) else layout.layers[0].cols - layout.n_inputs
         self.ones = (
             nn.Parameter(
@@ -51,15 +61,15 @@ class Decoder(nn.Module):
         )
 
     def forward(self, features: Features, dtype: torch.dtype = torch.float32) -> TensorType["N", "C", float]:
-        """Return the outputs [N, C] float32, not clamped; the layers work in `dtype`."""
+        """Return the outputs [N, C] float32, not clamped; the layers work in `dtype`, the linear decoder in float32."""
         matrices, ones = self.stored_matrices()
         first, *others = (matrix.to(dtype) for matrix in matrices)
         biases = [bias.to(dtype) for bias in self.biases] or [None] * len(matrices)
         by_grid = {grid: self._cell_weight(first, grid).t() for grid in self.layout.gathered_columns}
         values = [torch.matmul(cells.taps.to(dtype), by_grid[cells.grid]) for cells in features.cells]
         terms = [CellTerm(cells.first_texel, cells.shape, cells.to_texels) for cells in features.cells]
-        if by_grid:
-            first = torch.cat([first[:, columns] for columns in self.layout.texel_columns], 1)
+        inputs, from_linear = features.texels.to(dtype), first[:, self.layout.linear_inputs]
+        first = torch.cat([first[:, columns] for columns in self.layout.texel_columns], 1)
         padding = self.layout.n_padding
         if ones is not None and ones.shape[1] == padding:
             first = torch.cat([first, ones.to(dtype)], 1)
@@ -68,9 +78,14 @@ class Decoder(nn.Module):
                 biases[0] = ones.sum(1).to(dtype)
             if padding:
                 first = torch.nn.functional.pad(first, (0, padding))
+        linear = None
+        if self.linear is not None:
+            linear = linear_values(features, self.stored_linear())
+            inputs = torch.cat([inputs, linear.to(dtype)], 1)
+            first = torch.cat([first, from_linear[:, self.outputs]], 1)
         names = tuple(layer.activation for layer in self.layout.layers)
         output = FusedMLP.apply(
-            features.texels.to(dtype),
+            inputs,
             terms,
             names,
             torch.is_grad_enabled(),
@@ -80,7 +95,8 @@ class Decoder(nn.Module):
             *biases,
             *values,
         )
-        return ACTIVATIONS[names[-1]](output.float())
+        output = ACTIVATIONS[names[-1]](output.float())
+        return output if linear is None else output + linear
 
     def stored_matrices(self) -> tuple[list[torch.Tensor], torch.Tensor | None]:
         """Return the matrices and the ones' weights as int8 storage gives them back (straight through), or as they are."""
@@ -93,6 +109,16 @@ class Decoder(nn.Module):
             [rounded[:, :columns], *(round_rows(matrix) for matrix in list(self.matrices)[1:])],
             None if self.ones is None else rounded[:, columns:],
         )
+
+    def stored_linear(self) -> torch.Tensor:
+        """Return the linear decoder's weights [out, cols] as int8 storage gives them back, or as they are."""
+        if self.linear is None:
+            raise ValueError("the layout has no linear decoder")
+        return round_rows(self.linear) if self.layout.network_precision == "int8" else self.linear
+
+    def stored_curves(self) -> list[torch.Tensor]:
+        """Return each grid's curves [F, 4], or none."""
+        return list(self.curves)
 
     def vectors(self) -> list[torch.Tensor]:
         """Return the parameters that are no matrices of a product: biases, and the ones' weights."""

@@ -1,15 +1,20 @@
 """How the decoder is stored: float32, float16, or int8 with one float16 scale for each row of a matrix.
 
 An int8 weight is `code * scale`, codes -127 .. 127. The flat array then holds bytes: the codes of all matrices in
-their canonical order, the rows' scales as float16, the biases as float16.
+their canonical order, the rows' scales as float16, then biases and curves as float16. Of the linear decoder the rows of
+maps that are present are stored alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
-from model.layout import ModelLayout
+from configs import N_CHANNELS
+from model.layout import CURVE_NUMBERS, ModelLayout
 
 LEAST_SCALE = 2.0**-14
 """Smallest normal float16; rows with smaller weights are stored with fewer levels."""
@@ -43,10 +48,27 @@ def round_rows(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def _matrices(flat: torch.Tensor, layout: ModelLayout) -> list[torch.Tensor]:
-    """Return views of the flat canonical weights, one [rows, cols] per layer."""
-    return [
+    """Return views of the flat canonical weights, one [rows, cols] per layer, then the linear decoder's if any."""
+    matrices = [
         flat[layer.offset : layer.offset + layer.rows * layer.cols].view(layer.rows, layer.cols)
         for layer in layout.layers
+    ]
+    return [*matrices, linear_matrix(flat, layout)] if layout.linear else matrices
+
+
+def linear_matrix(flat: torch.Tensor, layout: ModelLayout) -> torch.Tensor:
+    """Return the linear decoder's matrix [11, cols], a view of the flat canonical weights; the layout must have one."""
+    if layout.linear is None:
+        raise ValueError("the layout has no linear decoder")
+    size = N_CHANNELS * layout.linear.cols
+    return flat[layout.linear.offset : layout.linear.offset + size].view(N_CHANNELS, -1)
+
+
+def curve_numbers(flat: torch.Tensor, layout: ModelLayout) -> list[torch.Tensor]:
+    """Return each grid's curves [F, 4], views of the flat canonical weights; none where the layout has no curves."""
+    return [
+        flat[start : start + CURVE_NUMBERS * grid.n_features].view(-1, CURVE_NUMBERS)
+        for start, grid in zip(layout.curve_offsets or (), layout.grids)
     ]
 
 
@@ -61,39 +83,74 @@ def as_stored(flat: torch.Tensor, layout: ModelLayout) -> torch.Tensor:
     return stored
 
 
-def pack_network(flat: np.ndarray, layout: ModelLayout) -> tuple[np.ndarray, list[dict]]:
-    """Return the array that is stored, and where each layer lies in it: offset, scale_offset (int8), bias_offset.
+@dataclass
+class Placement:
+    """Where the parts of a decoder lie in the array that is stored, in its elements (bytes for int8)."""
 
-    Offsets count array elements (bytes for int8). What float16 cannot hold becomes infinite.
+    layers: list[dict[str, int | None]]
+    """offset, bias_offset and, for int8, scale_offset of each layer."""
+    linear: dict[str, int] | None
+    """The same of the linear decoder, without a bias."""
+    curves: list[int]
+    """Beginning of each grid's curves; empty without any."""
+
+
+def pack_network(flat: np.ndarray, layout: ModelLayout, outputs: Sequence[int]) -> tuple[np.ndarray, Placement]:
+    """Return the array that is stored, and where each part lies in it.
+
+    `outputs`: canonical channels that are present, whose rows of the linear decoder are stored. What float16 cannot hold
+    becomes infinite.
     """
-    offsets: list[dict[str, int | None]] = [
-        {"offset": layer.offset, "bias_offset": layer.bias_offset} for layer in layout.layers
+    weights = torch.from_numpy(np.ascontiguousarray(flat, np.float32))
+    matrices = _matrices(weights, layout)
+    if layout.linear:
+        matrices[-1] = matrices[-1][list(outputs)]
+    biases = [
+        None if layer.bias_offset is None else weights[layer.bias_offset : layer.bias_offset + layer.rows]
+        for layer in layout.layers
     ]
+    int8 = layout.network_precision == "int8"
+    number = np.dtype("float16" if int8 else layout.network_precision)
+    parts: list[np.ndarray] = []
+
+    def place(values: torch.Tensor | None) -> int | None:
+        """Append numbers and return where they begin, in elements of the array."""
+        if values is None:
+            return None
+        start = sum(part.size for part in parts)
+        stored = values.reshape(-1).numpy().astype(np.int8 if values.dtype == torch.int8 else number)
+        parts.append(stored.view(np.int8) if int8 else stored)
+        return start
+
     with np.errstate(over="ignore"):
-        if layout.network_precision != "int8":
-            return flat.astype(layout.network_precision), offsets
-        weights = torch.from_numpy(np.ascontiguousarray(flat, np.float32))
-        matrices = [(matrix, row_scales(matrix)) for matrix in _matrices(weights, layout)]
-        codes = [row_codes(matrix, scale).to(torch.int8).reshape(-1).numpy() for matrix, scale in matrices]
-        scales = [scale.reshape(-1).numpy().astype(np.float16) for _, scale in matrices]
-        parts, end = [*codes], sum(map(len, codes))
-        for entry, row_scale in zip(offsets, scales):
-            entry["scale_offset"] = end
-            parts.append(row_scale.view(np.int8))
-            end += parts[-1].size
-        for entry, layer in zip(offsets, layout.layers):
-            if layer.bias_offset is not None:
-                bias = flat[layer.bias_offset : layer.bias_offset + layer.rows].astype(np.float16)
-                entry["bias_offset"] = end
-                parts.append(bias.view(np.int8))
-                end += parts[-1].size
-    return np.concatenate(parts), offsets
+        scales = [row_scales(matrix) for matrix in matrices] if int8 else []
+        codes = [row_codes(*pair).to(torch.int8) for pair in zip(matrices, scales)] if int8 else matrices
+        if int8:
+            entries = [{"offset": place(code)} for code in codes]
+            for entry, scale in zip(entries, scales):
+                entry["scale_offset"] = place(scale)
+            for entry, bias in zip(entries, biases):
+                entry["bias_offset"] = place(bias)
+        else:
+            entries = [{"offset": place(matrix)} for matrix in matrices[: len(layout.layers)]]
+            for entry, bias in zip(entries, biases):
+                entry["bias_offset"] = place(bias)
+            if layout.linear:
+                entries.append({"offset": place(matrices[-1])})
+        curves = [place(curve) for curve in curve_numbers(weights, layout)]
+    layers = entries[: len(layout.layers)]
+    linear = entries[-1] if layout.linear else None
+    return np.concatenate(parts), Placement(layers, linear, curves)  # type: ignore[arg-type]
 
 
-def stored_bytes(layout: ModelLayout) -> int:
-    """Return the bytes of the stored array."""
-    if layout.network_precision != "int8":
-        return layout.n_weights * (2 if layout.network_precision == "float16" else 4)
-    rows = sum(layer.rows for layer in layout.layers)
-    biases = sum(layer.rows for layer in layout.layers if layer.bias_offset is not None)
-    return layout.macs_per_texel + 2 * (rows + biases)
+def stored_bytes(layout: ModelLayout, n_outputs: int = N_CHANNELS) -> int:
+    """Return the bytes of the stored array; `n_outputs` channels are present."""
+    rows = [(layer.rows, layer.cols) for layer in layout.layers]
+    if layout.linear:
+        rows.append((n_outputs, layout.linear.cols))
+    codes = sum(count * cols for count, cols in rows)
+    numbers = sum(layer.rows for layer in layout.layers if layer.bias_offset is not None)
+    numbers += sum(CURVE_NUMBERS * grid.n_features for grid in layout.grids) if layout.curve_offsets else 0
+    if layout.network_precision == "int8":
+        return codes + 2 * (numbers + sum(count for count, _ in rows))
+    return (codes + numbers) * (2 if layout.network_precision == "float16" else 4)

@@ -14,7 +14,7 @@ from torchtyping import TensorType
 from model.grids.cells import CellsToTexels
 from model.grids.layout import FeatureLayout, GridLayout
 from model.grids.lookup import BilinearLookup, TileLookup
-from quantize import clamp_range, quantize_ste
+from quantize import Bits, clamp_range, quantize_ste
 
 START_SPREAD = 0.02
 """Range of random starting features, as a share of the clamp range."""
@@ -42,6 +42,8 @@ class CellFeatures:
     shape: tuple[int, int, int]
     """B, Ty, Tx."""
     to_texels: CellsToTexels
+    linear: CellsToTexels | tuple[()] = ()
+    """How the linear decoder's values are laid over texels; () without one."""
 
 
 def _keys(ranges: list[slice]) -> list[tuple[int, int]]:
@@ -146,6 +148,7 @@ class FeatureGrids(nn.Module):
         """Start from small random features; `generator` is one of the CPU's."""
         super().__init__()
         self.layout = layout
+        self._bits = [feature_bits(grid, device) for grid in layout.grids]
         self.sizes = [[grid.resolution(level) ** 2 for level in range(grid.n_levels)] for grid in layout.grids]
         self.tables = nn.ParameterList(
             nn.Parameter(
@@ -156,8 +159,12 @@ class FeatureGrids(nn.Module):
 
     @staticmethod
     def _random(grid: GridLayout, size: int, generator: torch.Generator) -> torch.Tensor:
-        low, high = clamp_range(grid.quantize_bits)
+        low, high = clamp_range(feature_bits(grid, torch.device("cpu")))
         return (torch.rand(size, grid.n_features, generator=generator) - 0.5) * (START_SPREAD * (high - low))
+
+    def bits(self, grid: int) -> Bits:
+        """Return the bits of a grid's features: one number where they are alike, else float32 [F] on the device."""
+        return self._bits[grid]
 
     def levels(self, grid: int) -> list[torch.Tensor]:
         """Return views [r, r, F] of a grid's levels, level 0 the coarsest."""
@@ -183,10 +190,12 @@ class FeatureGrids(nn.Module):
         quantize: bool,
         noise: QuantizationNoise | None = None,
         blend: Blend = blend_taps,
+        curves: Sequence[torch.Tensor] = (),
     ) -> Features:
         """Return the features of tiles, whose look-ups hold tensors on the grids' device; the host waits for nothing.
 
-        With `quantize` grid texels are rounded to the stored levels before any interpolation, straight through.
+        With `quantize` grid texels are rounded to the stored levels before any interpolation, straight through. With
+        `curves`, [F, 4] for each grid, a feature t then becomes c0 + c1 t + c2 t^2 + c3 t^3.
         """
         texels, cells, touched, first_texel = [], [], [], 0
         for number, tiles in enumerate(lookups):
@@ -198,15 +207,19 @@ class FeatureGrids(nn.Module):
                     uniform = noise.uniform.get((number, index)) if noise else None
                     values = quantize_ste(
                         values,
-                        grid.quantize_bits,
+                        self.bits(index),
                         noise.amplitudes[index] if noise else 0.0,
                         None if uniform is None else uniform.view_as(values),
                     )
+                if len(curves):
+                    values = along_curve(values, curves[index])
                 values = values.view(*lookup.texels.shape, grid.n_features)
                 if isinstance(lookup, BilinearLookup):
                     columns.append(blend(index, tiles, lookup, values))
                 else:
-                    cells.append(CellFeatures(index, four_taps(values), first_texel, tiles.shape, lookup.cells))
+                    cells.append(
+                        CellFeatures(index, four_taps(values), first_texel, tiles.shape, lookup.cells, lookup.linear)
+                    )
             columns.append(tiles.constants.expand(*tiles.shape, -1))
             texels.append(torch.cat(columns, -1).view(tiles.n_texels, -1))
             first_texel += tiles.n_texels
@@ -228,6 +241,37 @@ class FeatureGrids(nn.Module):
             return []
         columns, rows = tiles.encoding
         return [columns[:, None].expand(*tiles.shape, -1), rows[:, :, None].expand(*tiles.shape, -1)]
+
+
+def feature_bits(grid: GridLayout, device: torch.device) -> Bits:
+    """Return the bits of a grid's features as `quantize` takes them: one number where they are alike, else [F]."""
+    return torch.tensor(grid.bits, dtype=torch.float32, device=device) if grid.mixed else grid.bits[0]
+
+
+class _AlongCurve(torch.autograd.Function):
+    """c0 + c1 t + c2 t^2 + c3 t^3 of features t [..., F] and curves [F, 4], with nothing kept but t."""
+
+    @staticmethod
+    def forward(ctx, t: torch.Tensor, curves: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(t, curves)
+        c0, c1, c2, c3 = curves.unbind(1)
+        return torch.addcmul(c0, torch.addcmul(c1, torch.addcmul(c2, t, c3), t), t)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        t, curves = ctx.saved_tensors
+        _, c1, c2, c3 = curves.unbind(1)
+        slope = torch.addcmul(c1, torch.addcmul(2 * c2, t, 3 * c3), t)
+        powers, sums = gradient, []
+        for power in range(4):
+            powers = powers * t if power else powers
+            sums.append(powers.flatten(0, -2).sum(0))
+        return gradient * slope, torch.stack(sums, 1)
+
+
+def along_curve(features: TensorType[..., "F", float], curves: TensorType["F", 4, float]) -> torch.Tensor:
+    """Return where features lie on their curves, same shape: c0 + c1 t + c2 t^2 + c3 t^3."""
+    return _AlongCurve.apply(features, curves)
 
 
 def four_taps(texels: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from configs import HashGridConfig
+from configs import N_CHANNELS, HashGridConfig
 from utils.errors import UsageError
 
 NARROWEST = 16
@@ -20,11 +20,25 @@ class GridLayout:
     max_resolution: int
     base_resolution: int
     n_levels: int
-    n_features: int
-    quantize_bits: int
+    bits: tuple[int, ...]
+    """Of each feature."""
     save_bits: int
     interpolation: str
     learning_rate: float
+
+    @property
+    def n_features(self) -> int:
+        return len(self.bits)
+
+    @property
+    def quantize_bits(self) -> int:
+        """Most bits of a feature."""
+        return max(self.bits)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether features differ in bits."""
+        return len(set(self.bits)) > 1
 
     def resolution(self, level: int) -> int:
         """Texels per side of a level; level 0 is the coarsest."""
@@ -54,7 +68,8 @@ class FeatureLayout:
     """Grids over a texture, and the columns of the features that they give for a texel.
 
     Columns in order: positional encoding, grid 0's, grid 1's, ..., lod; then, with a position order, the products of
-    each gathered grid's taps with functions of the place in the cell.
+    each gathered grid's taps with functions of the place in the cell; then, with a linear decoder, what that gives for
+    each of the 11 channels.
     """
 
     width: int
@@ -65,6 +80,8 @@ class FeatureLayout:
     period_cells: int
     phases: int
     position_order: int
+    linear_order: int | None
+    feature_curves: bool
     wrap: bool
 
     @property
@@ -83,9 +100,31 @@ class FeatureLayout:
         return (self.n_basis - 1) * sum(grid.n_inputs for grid in self.grids if grid.gathered)
 
     @property
+    def n_linear_inputs(self) -> int:
+        """Columns that the linear decoder gives."""
+        return 0 if self.linear_order is None else N_CHANNELS
+
+    @property
     def n_inputs(self) -> int:
-        """All columns: encoding, grids, lod, products."""
-        return self.n_encoding + sum(grid.n_inputs for grid in self.grids) + 1 + self.n_products
+        """All columns: encoding, grids, lod, products, the linear decoder's."""
+        return (
+            self.n_encoding + sum(grid.n_inputs for grid in self.grids) + 1 + self.n_products + self.n_linear_inputs
+        )
+
+    @property
+    def n_linear_basis(self) -> int:
+        """Functions of the place in a cell that the linear decoder's weights are made of."""
+        return 0 if self.linear_order is None else (self.linear_order + 1) ** 2
+
+    @cached_property
+    def linear_columns(self) -> list[slice]:
+        """Columns of the linear decoder for each grid: a gathered one's taps by function, or a blended one's features."""
+        columns, start = [], 0
+        for grid in self.grids:
+            end = start + grid.n_inputs * (self.n_linear_basis if grid.gathered else 1)
+            columns.append(slice(start, end))
+            start = end
+        return columns
 
     @cached_property
     def gathered_columns(self) -> dict[int, slice]:
@@ -100,7 +139,7 @@ class FeatureLayout:
     @cached_property
     def product_columns(self) -> dict[int, slice]:
         """Columns of each gathered grid's taps times functions of the place, by the grid's number."""
-        columns, start = {}, self.n_inputs - self.n_products
+        columns, start = {}, self.n_inputs - self.n_linear_inputs - self.n_products
         for index in self.gathered_columns:
             end = start + (self.n_basis - 1) * self.grids[index].n_inputs
             columns[index], start = slice(start, end), end
@@ -108,17 +147,25 @@ class FeatureLayout:
 
     @cached_property
     def texel_columns(self) -> list[slice]:
-        """Columns that differ from texel to texel within a cell: all but the gathered taps and their products."""
+        """Columns that differ from texel to texel within a cell and come from the grids: all but the gathered taps, their
+        products and the linear decoder's."""
         ranges, start = [], 0
         for columns in self.gathered_columns.values():
             ranges.append(slice(start, columns.start))
             start = columns.stop
-        return [*ranges, slice(start, self.n_inputs - self.n_products)]
+        return [*ranges, slice(start, self.n_inputs - self.n_linear_inputs - self.n_products)]
+
+    @property
+    def linear_inputs(self) -> slice:
+        """Columns that the linear decoder gives."""
+        return slice(self.n_inputs - self.n_linear_inputs, self.n_inputs)
 
     @property
     def n_padding(self) -> int:
         """Ones after the columns that differ from texel to texel: matrix products of fewer than 16 columns are slow."""
-        return max(NARROWEST - sum(part.stop - part.start for part in self.texel_columns), 0)
+        return max(
+            NARROWEST - sum(part.stop - part.start for part in self.texel_columns) - self.n_linear_inputs, 0
+        )
 
     def lod(self, mip: int) -> float:
         """The lod column: m / (M - 1), 0 where there is one mip."""
@@ -150,9 +197,8 @@ def grid_layout(config: HashGridConfig, width: int, height: int) -> GridLayout:
         resolution,
         base,
         levels,
-        config.n_features,
-        config.quantize_bits,
-        config.save_bits,
+        config.bits,
+        sum(config.bits) if config.feature_bits else config.save_bits,
         config.interpolation,
         config.learning_rate,
     )

@@ -42,6 +42,8 @@ class GatherLookup(NamedTuple):
     texels: Array
     """Rows of the grid's table under each tile, int64 [B, Ky, Kx]; they bound (Ky - 1) * (Kx - 1) cells."""
     cells: CellsToTexels
+    linear: CellsToTexels | tuple[()]
+    """The same for the linear decoder, whose functions of the place may be others; () without one."""
 
 
 class TileLookup(NamedTuple):
@@ -218,14 +220,21 @@ class TilePlanner:
             return BilinearLookup(
                 rows, *(_joined([pair[axis].weights("blend", self.blend) for pair in pairs]) for axis in (1, 0))
             )
+        linear = self.layout.linear_order
+        return GatherLookup(
+            rows, self._cells(pairs, order), () if linear is None else self._cells(pairs, linear)
+        )
+
+    def _cells(self, pairs: list[tuple[_Axis, _Axis]], order: int) -> CellsToTexels:
+        """Return how values of cells, one for each function of the place up to an order, are laid over texels."""
         x, y = pairs[0]
         if x.cell_texels and y.cell_texels:
-            return GatherLookup(rows, AlignedCells((y.cell_texels, x.cell_texels), self._basis(x, y)))
+            return AlignedCells((y.cell_texels, x.cell_texels), self._basis(x, y, order))
         along_y, along_x = (
-            _joined([pair[axis].weights("cells", lambda taps, _: taps.cell_matrix(order)) for pair in pairs])
+            _joined([pair[axis].weights(f"cells {order}", lambda taps, _: taps.cell_matrix(order)) for pair in pairs])
             for axis in (1, 0)
         )
-        return GatherLookup(rows, CellMatrices(along_y, along_x, order))
+        return CellMatrices(along_y, along_x, order)
 
     def _axis(self, group: TileGroup, axis: int, index: int) -> _Axis:
         """Return one axis (0: x, 1: y) of a group on a grid, looked up where the tiles have an alignment."""
@@ -259,13 +268,12 @@ class TilePlanner:
             self._encodings[key] = axis_encoding(every, size, self.layout, group.mip)
         return self._encodings[key][_tile_numbers(texels, group.alignment[axis])]
 
-    def _basis(self, x: _Axis, y: _Axis) -> np.ndarray | None:
+    def _basis(self, x: _Axis, y: _Axis, order: int) -> np.ndarray | None:
         """Return the functions at the places of an aligned cell's texels, None with the constant one alone."""
-        order = self.layout.position_order
         if not order:
             return None
         rows, columns = (axis.table.taps.fraction[0, : axis.cell_texels] for axis in (y, x))
-        key = rows.tobytes(), columns.tobytes()
+        key = order, rows.tobytes(), columns.tobytes()
         if key not in self._bases:
             self._bases[key] = cell_basis(rows, columns, order)
         return self._bases[key]

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from benchmarks.random_version_2 import RandomGrid, write_version_2
 from formats.manifest import update_manifest
 from tests.formats.export_changes import replace_grid
 from tests.formats.reference_decoder import ALL, grid, make_source, random_texture_set
@@ -42,6 +43,19 @@ def packed(tmp_path_factory):
     folder = make_export(tmp_path_factory.mktemp("packed"), "packed")
     replace_grid(folder, 0, [4, 8, 1, 16, 3, 7, 2, 6], "packed_rgba8")
     return folder
+
+
+@pytest.fixture(scope="module")
+def curved(tmp_path_factory):
+    """Feature curves and a linear decoder: a manifest of version 2."""
+    folder = tmp_path_factory.mktemp("curved")
+    write_version_2(folder, grids=[RandomGrid(), RandomGrid(4, 2, (8, 8, 2), gathered=False)])
+    return folder
+
+
+@pytest.fixture
+def rewrite_curved(curved):
+    yield from rewriting(curved)
 
 
 @pytest.fixture

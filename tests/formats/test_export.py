@@ -83,6 +83,7 @@ def test_the_manifest_of_the_default_model_is_the_documented_example(tmp_path):
         "outputs": 11,
         "precision": "float32",
         "macs_per_texel": 512,
+        "macs_as_run": 384,
     }
     assert [entry["name"] for entry in manifest["files"]] == ["hash_grid_0.dds", "hash_grid_1.dds", "network_data.npz"]
     assert manifest["files"][0]["bytes"] == 1398228 == (tmp_path / "hash_grid_0.dds").stat().st_size

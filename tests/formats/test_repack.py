@@ -12,6 +12,7 @@ from PIL import Image
 
 import export
 import train
+from benchmarks.random_version_2 import RandomGrid, write_version_2
 from configs import STORAGES
 from formats.dds import read_dds
 from formats.manifest import update_manifest
@@ -244,6 +245,35 @@ def test_what_a_repacked_manifest_says_of_the_plugin_is_that_of_its_own_files(tm
     back = repack_export(tmp_path / "bytes", tmp_path / "back", "rgba8")
     assert back["ue5_plugin"] and files(tmp_path / "back") == files(tmp_path / "plugin")
     assert json.loads((tmp_path / "back" / "manifest.json").read_text("utf-8")) == back
+
+
+@pytest.mark.parametrize("storage", ["packed", "packed_rgba8"])
+def test_curves_and_a_linear_decoder_outlast_another_storage(tmp_path, storage):
+    other = {"packed": "packed_rgba8", "packed_rgba8": "packed"}[storage]
+    before = write_version_2(tmp_path / "before", storage=storage, precision="float16")
+    after = repack_export(tmp_path / "before", tmp_path / "after", other)
+    assert after["version"] == 2 and after["network"] == before["network"]
+    assert after["grids"][0]["curve_offset"] == before["grids"][0]["curve_offset"]
+    one, two = NeuralTextureReader(tmp_path / "before"), NeuralTextureReader(tmp_path / "after")
+    for mip in one.stored_mips:
+        assert (one.decode(mip) == two.decode(mip)).all()
+    assert repack_export(tmp_path / "after", tmp_path / "back", storage) == before
+
+
+def test_features_along_curves_may_lie_in_channels_of_a_texture(tmp_path):
+    write_version_2(tmp_path / "packed", grids=[RandomGrid(bits=(4, 4, 4, 4, 4))])
+    repack_export(tmp_path / "packed", tmp_path / "channels", "true_rate")
+    packed, channels = NeuralTextureReader(tmp_path / "packed"), NeuralTextureReader(tmp_path / "channels")
+    np.testing.assert_allclose(channels.decode(0), packed.decode(0), atol=1e-6)
+    assert channels.manifest["grids"][0]["format"] == "B4G4R4A4_UNORM"
+
+
+def test_the_plugin_can_read_neither_curves_nor_a_linear_decoder(tmp_path):
+    manifest = write_version_2(tmp_path, use_bias=False)
+    assert not manifest["ue5_plugin"]
+    assert {"grid 0 has feature curves", "the network corrects a linear decoder"} < set(
+        manifest["ue5_plugin_obstacles"]
+    )
 
 
 def test_what_a_run_said_beside_astc_is_left_out_where_the_rate_is_another(tmp_path):
