@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     export = find_export(run_dir, options.load_iter)
     require_writable_folder(out.parent)
     reader = NeuralTextureReader(export)
-    textures = load_texture_set(options.data_dir, images=image_settings(reader.manifest))
+    textures = load_texture_set(options.data_dir, images=image_settings(reader.manifest, options.data_dir))
     for notice in textures.notices:
         say("note", notice)
 
@@ -84,7 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         others = {crop_label(record): cache.decoded(record) for record in shown_beside(records, ours)}
     manifest = {
         **reader.manifest,
-        **error_figures(references, decoded, textures.present),
+        "psnr_used": {},
+        **error_figures(references, decoded, textures.present, textures.mask_for(reader.manifest["wrap"])),
         **deep_figures(deep_errors),
         **similarity_figures(references, decoded, textures.present),
     }

@@ -343,6 +343,9 @@ class ImageConfig:
     displacement; it comes from an opacity file or the alpha of diffuse; none: alpha is ignored."""
     max_pixels: Count = 16384**2
     """Most pixels of an image that is read; larger ones are refused by their header."""
+    mask: FilePath = "auto"
+    """Texels that are used: none, all; FILE, an image, beside the maps or anywhere, all but its black (or transparent)
+    ones; auto, all, but with wrap False not a plain background that the pixels show. Others carry almost no loss."""
 
 
 @dataclass(config=_STRICT)
@@ -420,7 +423,7 @@ PRESETS: dict[str, dict[str, dict[str, object]]] = {
 PRESETS["realtime"] = {
     "model": {
         "hash_grid_configs": [
-            {"texels_per_cell": 4, "texel_bits": 64, "interpolation": "gather", "learning_rate": 2.0},
+            {"texels_per_cell": 4, "texel_bits": 64, "interpolation": "gather", "learning_rate": 2.0}
         ],
         "n_frequencies": 2,
         "period_cells": 1,

@@ -22,6 +22,7 @@ from images.detection import Detection, detect_maps
 from images.flags import add_image_flags, image_config
 from images.inputs import inspected_inputs, material_maps
 from images.loading import LoadedMaps, fill_maps, in_parallel, read_images
+from images.mask import AUTO, Mask, coverage, make_mask, mask_path, plain_background, read_mask
 from images.mips import mip_count, mip_size
 from images.options import with_convention, with_opacity
 from images.reading import DecodedImage, image_size
@@ -234,6 +235,12 @@ class TextureSet:
     """Channels of its file that each map was taken from: letters of RGBA, or grey."""
     others: dict[str, str] = field(default_factory=dict)
     """Files that are known to be something else, by name: what they are, such as emissive."""
+    mask: Mask | None = None
+    """Which texels are used, None: all. See `mask_for`, since what the pixels show counts on clamped sheets alone."""
+
+    def mask_for(self, wrap: bool) -> Mask | None:
+        """The mask that counts for a model that wraps, or not: a background that the pixels show needs a clamped one."""
+        return self.mask if self.mask and (self.mask.file or not wrap) else None
 
     @property
     def fingerprint(self) -> str:
@@ -301,7 +308,7 @@ def load_texture_set(
     # Pixels may change what names said; it is settled from here on.
     maps = checked_maps(with_present_channels(maps, decoded, settings.opacity_as), decoded, settings.opacity_as)
     maps, flips = with_convention(maps, settings.normal_convention)
-    return _texture_set(maps, decoded, types, file_size, max_size, flips, settings)
+    return _texture_set(maps, decoded, types, file_size, max_size, flips, settings, mask_path(settings.mask, data_dir))
 
 
 def _texture_set(
@@ -312,6 +319,7 @@ def _texture_set(
     max_size: int | None,
     flip_green: bool,
     settings: ImageConfig,
+    mask_file: Path | None,
 ) -> TextureSet:
     """Make the texture set of maps whose images are decoded; each of `decoded` is let go of as soon as it is done."""
     (width, height), notices = file_size, list(maps.notices)
@@ -323,6 +331,16 @@ def _texture_set(
         for w, h in (mip_size(width, height, mip) for mip in range(mip_count(width, height)))
     ]
     first, loaded = next(iter(maps.sources.values())).file, LoadedMaps(notices=notices)
+    shares, others = None, dict(maps.others)
+    sizes = [(mip.shape[1], mip.shape[0]) for mip in mips]
+    if mask_file:
+        used, found = read_mask(mask_file, width, height, settings.max_pixels)
+        others.pop(mask_file.name, None)
+        notices[:] = [line for line in notices if not line.startswith(f"skipped {mask_file.name}:")] + found
+        if used.all():
+            notices.append(f"mask: {mask_file.name} leaves no texel unused")
+        else:
+            shares = coverage(used, sizes)
 
     def fill(file: SourceImage) -> LoadedMaps:
         of_file = {
@@ -330,12 +348,15 @@ def _texture_set(
             for texture in types
             if texture.name in maps.sources and maps.sources[texture.name].file == file
         }
-        return fill_maps(file, decoded.pop(file), of_file, mips, file_size, first.name, flip_green)
+        return fill_maps(file, decoded.pop(file), of_file, mips, file_size, first.name, flip_green, shares)
 
     for part in in_parallel(fill, list(decoded), file_size):
         loaded.add(part)
     present = [name for name in TEXTURE_CHANNELS if name in maps.sources]
     directx = "normal" in present and maps.sources["normal"].directx
+    mask = make_mask(shares, mask_file.name) if shares and mask_file else None
+    if settings.mask == AUTO:
+        mask = _found_mask(mips, present, sizes)
     return TextureSet(
         maps.name,
         width,
@@ -351,8 +372,16 @@ def _texture_set(
         {settings.opacity_as: "opacity"} if settings.opacity_as != "none" else {},
         {name: maps.sources[name] for name in present},
         loaded.channels,
-        maps.others,
+        others,
+        mask,
     )
+
+
+def _found_mask(mips: list[np.ndarray], present: Sequence[str], sizes: list[tuple[int, int]]) -> Mask | None:
+    """Return a mask that leaves out the plain background of a sheet, None where it has none."""
+    channels = [channel for name in present for channel in range(N_CHANNELS)[channel_slice(name)]]
+    idle = plain_background(mips[0], channels, channel_slice("normal") if "normal" in present else None)
+    return None if idle is None else make_mask(coverage(~idle, sizes), None)
 
 
 def _parse() -> argparse.Namespace:

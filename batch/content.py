@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import GRID_FLAGS, Config, config_to_dict, early_stop_acts, effective_early_stop_interval
+from images.mask import mask_path
 from images.sources import MapSource, MaterialMaps, SourceImage
 from utils.errors import UserError, describe_os_error
 
@@ -41,16 +42,17 @@ def group_content(config: Config, maps: MaterialMaps) -> Content:
     """Return what the result of a group depends on; raises `UserError` where a file cannot be read."""
     data_dir = Path(config.run.data_dir)
     return Content(
-        _file_hashes(data_dir, maps),
+        _file_hashes(data_dir, maps, mask_path(config.images.mask, data_dir)),
         {name: _reading(source, data_dir) for name, source in maps.sources.items()},
         settings_that_matter(config),
     )
 
 
-def _file_hashes(data_dir: Path, maps: MaterialMaps) -> dict[str, str]:
+def _file_hashes(data_dir: Path, maps: MaterialMaps, mask: Path | None) -> dict[str, str]:
     # A material within a file is named after it: FILE.glb#MATERIAL.
     named = Path(str(data_dir).rpartition("#")[0] or data_dir)
     descriptions = [path for path in (named, data_dir, data_dir / "material.json") if path.is_file()]
+    descriptions += [mask] if mask else []
     found = {_file_name(SourceImage(path), data_dir): _hash_file(path) for path in descriptions}
     for file in {source.file: None for source in maps.sources.values()}:
         if file.data is None:

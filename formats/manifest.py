@@ -72,11 +72,16 @@ def manifest_version(manifest: Mapping) -> int:
     return 2 if curves or "linear" in manifest["network"] else 1
 
 
-def image_settings(manifest: Mapping) -> ImageConfig:
-    """How the images that an export was made of were read, so that they are read alike to compare with it."""
+def image_settings(manifest: Mapping, data_dir: str | Path) -> ImageConfig:
+    """How the images that an export was made of were read, so that those in `data_dir` are read alike to compare with it.
+
+    A mask that lay elsewhere is not looked for.
+    """
+    mask = (manifest.get("mask") or {}).get("file")
     holders = [entry["name"] for entry in manifest["channels"] if entry["present"] and entry.get("holds") == "opacity"]
     return ImageConfig(
         normal_convention=manifest["normal_convention"],
+        mask=mask if mask and Path(mask).name == mask and (Path(data_dir) / mask).is_file() else ImageConfig.mask,
         opacity_as=holders[0] if holders else "none",
         max_pixels=max(ImageConfig.max_pixels, manifest["width"] * manifest["height"]),
     )

@@ -191,6 +191,13 @@ class BesideAstc(Part):
     texels: Count
 
 
+class MaskFacts(Part):
+    """Which texels were left out of the loss: by the name of the file that says so, or none where the pixels did."""
+
+    file: str | None = None
+    idle: Annotated[float, Field(ge=0, le=1)]
+
+
 class Manifest(Part):
     """The whole of manifest.json."""
 
@@ -215,12 +222,14 @@ class Manifest(Part):
     bpp_mips: Annotated[float, Field(ge=0)]
     bytes_per_texel: Annotated[float, Field(ge=0)] = 0
     psnr: dict[str, Figures]
+    psnr_used: dict[str, Figures] = {}
     psnr_16bit: dict[str, Figures] = {}
     ssim: dict[str, Figures] = {}
     normal_angle_deg: Figures = []
     flip: dict[str, Figures] = {}
     lpips: dict[str, Figures] = {}
     beside_astc: BesideAstc | None = None
+    mask: MaskFacts | None = None
     name: str = ""
     sources: dict[str, str] = {}
     fingerprint: str = ""

@@ -17,10 +17,10 @@ def add_image_flags(parser: argparse.ArgumentParser) -> None:
         choices = typing.get_args(entry.annotation) if typing.get_origin(entry.annotation) is typing.Literal else None
         parser.add_argument(
             f"--{name}",
-            type=str if choices else int,
+            type=type(entry.default),
             choices=choices,
             default=entry.default,
-            metavar="STR" if choices else "INT",
+            metavar=type(entry.default).__name__.upper(),
             help=" ".join(entry.description.split()) + f" (default {entry.default})",
         )
 

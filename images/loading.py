@@ -71,11 +71,12 @@ def fill_maps(
     file_size: tuple[int, int],
     first_name: str,
     flip_green: bool,
+    shares: Sequence[np.ndarray] | None = None,
 ) -> LoadedMaps:
     """Write the maps of one image and their mips into `mips`, uint8 `[H_m, W_m, 11]`.
 
     `file_size` is the width and height of the file that sets the size, `first_name`; `flip_green` turns a normal map's
-    green over.
+    green over; `shares` are each mip's used shares, where a mask file says which texels are used.
     """
     height, width = mips[0].shape[:2]
     loaded = LoadedMaps(notices=list(image.notices))
@@ -97,7 +98,7 @@ def fill_maps(
             )
         if size != (width, height):
             texels = resize(texels, width, height, texture.coding)
-        fine = fill_mips([mip[..., texture.channels] for mip in mips], texels, texture.coding)
+        fine = fill_mips([mip[..., texture.channels] for mip in mips], texels, texture.coding, shares)
         if fine:
             loaded.fine[name] = fine
     if not uses_alpha:

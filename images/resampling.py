@@ -110,11 +110,32 @@ def resize(texels: np.ndarray, width: int, height: int, coding: str) -> np.ndarr
     return coded
 
 
-def fill_mips(mips: Sequence[np.ndarray], texels: np.ndarray, coding: str) -> list[np.ndarray]:
+def used_average(
+    texels: np.ndarray, table: np.ndarray | None, shares: np.ndarray, reduced_shares: np.ndarray
+) -> np.ndarray:
+    """Reduce `[H, W, C]` as `area_average` does, each texel the average over the used part of its area alone.
+
+    `shares` [H, W] are the used shares of the texels, `reduced_shares` those of what comes out; where nothing is used
+    it is the average of all.
+    """
+    height, width = reduced_shares.shape
+    out = area_average(texels, width, height, table)
+    used = reduced_shares > 0
+    for channel in range(texels.shape[2]):
+        values = texels[..., channel] if table is None else table[texels[..., channel]]
+        total = area_average((values * shares)[..., None], width, height, None)[..., 0]
+        np.divide(total, reduced_shares, out=out[..., channel], where=used)
+    return out
+
+
+def fill_mips(
+    mips: Sequence[np.ndarray], texels: np.ndarray, coding: str, shares: Sequence[np.ndarray] | None = None
+) -> list[np.ndarray]:
     """Write a map `[H, W, C]` and its area averages into the arrays of its mips, uint8 `[H_m, W_m, C]`.
 
-    Every mip is made from the one before in float32, so rounding does not build up. Returns what the 8 bits leave out
-    of texels that are deeper, int16 arrays like the mips (`images.depth`); an empty list for uint8.
+    Every mip is made from the one before in float32, so rounding does not build up; with used `shares`, float32
+    `[H_m, W_m]` of each mip, from its used part. Returns what the 8 bits leave out of texels that are deeper, int16
+    arrays like the mips (`images.depth`); an empty list for uint8.
     """
     fine = [np.empty(mip.shape, np.int16) for mip in mips] if texels.dtype != np.uint8 else []
     for top in range(0, len(texels), STRIP_ROWS):
@@ -122,7 +143,11 @@ def fill_mips(mips: Sequence[np.ndarray], texels: np.ndarray, coding: str) -> li
         _write(mips[0][rows], fine[0][rows] if fine else None, texels[rows])
     level, table = _decoded(texels, coding)
     for index, mip in enumerate(mips[1:], 1):
-        level = area_average(level, mip.shape[1], mip.shape[0], table if index == 1 else None)
+        of_level = table if index == 1 else None
+        if shares is None:
+            level = area_average(level, mip.shape[1], mip.shape[0], of_level)
+        else:
+            level = used_average(level, of_level, shares[index - 1], shares[index])
         for top in range(0, len(mip), STRIP_ROWS):
             strip = level[top : top + STRIP_ROWS]
             if coding == "normal":

@@ -112,11 +112,7 @@ def model_layout(config: ModelConfig, width: int, height: int) -> ModelLayout:
         "wrap": config.wrap,
     }
     shapes = FeatureLayout(**features)
-    widths = [
-        pad16(shapes.n_inputs),
-        *[config.n_neurons] * config.n_hidden_layers,
-        pad16(N_CHANNELS),
-    ]
+    widths = [pad16(shapes.n_inputs), *[config.n_neurons] * config.n_hidden_layers, pad16(N_CHANNELS)]
     offsets, end = [], 0
     for cols, rows in zip(widths, widths[1:]):
         offsets.append(end)

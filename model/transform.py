@@ -162,7 +162,10 @@ def share_bits(errors: np.ndarray, total: int) -> list[int]:
     def best_step(index: int, left: int) -> tuple[float, int]:
         """Gain per bit, and the bits to which it leads."""
         now = bits[index]
-        steps = [((errors[index, now] - errors[index, to]) / (to - now), to) for to in range(now + 1, min(most, now + left) + 1)]
+        steps = [
+            ((errors[index, now] - errors[index, to]) / (to - now), to)
+            for to in range(now + 1, min(most, now + left) + 1)
+        ]
         return max(steps, default=(0.0, now))
 
     while total > 0:

@@ -141,7 +141,9 @@ class TransformStart:
             self.parts[index] = _BlendedPart(padded, curves)
             return
         alike = [
-            g for g, other in enumerate(self.layout.grids) if other.gathered and other.max_resolution == grid.max_resolution
+            g
+            for g, other in enumerate(self.layout.grids)
+            if other.gathered and other.max_resolution == grid.max_resolution
         ]
         side = transform_side(self.layout)
         blocks = cut_blocks(image, resolution, side)
@@ -254,7 +256,9 @@ class TransformStart:
         cells = target.view(resolution, side, resolution, side, -1)[chosen][:, :, :columns]
         outputs = cells.permute(0, 2, 1, 3, 4).reshape(len(inputs), -1)
         normal = (inputs.t() @ inputs).double()
-        normal += torch.eye(len(normal), dtype=torch.float64, device=normal.device) * (_RIDGE * normal.diagonal().mean())
+        normal += torch.eye(len(normal), dtype=torch.float64, device=normal.device) * (
+            _RIDGE * normal.diagonal().mean()
+        )
         try:
             solution = torch.linalg.solve(normal, (inputs.t() @ outputs).double())
         except torch.linalg.LinAlgError:

@@ -166,7 +166,10 @@ def describe(name: str, textures: TextureSet) -> Inspection:
         + (f", {textures.normal_convention} normals" if textures.present["normal"] else "")
     )
     maps = [_facts(textures, one) for one in TEXTURE_CHANNELS if textures.present[one]]
-    return Inspection(name, summary, maps, dict(textures.others), list(textures.notices))
+    notices = list(textures.notices)
+    if textures.mask:
+        notices.append(f"mask: {'' if textures.mask.file else 'with --wrap False '}{textures.mask.line}")
+    return Inspection(name, summary, maps, dict(textures.others), notices)
 
 
 def inspect_material(name: str, data_dir: str, load: Callable[[str], TextureSet]) -> Inspection:

@@ -44,8 +44,19 @@ def _row_blocks(reference: np.ndarray, decoded: np.ndarray) -> Iterator[tuple[np
         yield reference[first : first + rows], decoded[first : first + rows]
 
 
-def mean_squared_error(reference: np.ndarray, decoded: np.ndarray) -> np.ndarray:
-    """Return the mean squared error of each channel of uint8 `[H, W, C]`: `[C]` float64, in 8-bit steps squared."""
+def mean_squared_error(reference: np.ndarray, decoded: np.ndarray, shares: np.ndarray | None = None) -> np.ndarray:
+    """Return the mean squared error of each channel of uint8 `[H, W, C]`: `[C]` float64, in 8-bit steps squared.
+
+    With `shares` [H, W], uint8 and not all 0, each texel counts by its own, the used one of a mask.
+    """
+    if shares is not None:
+        total, first = np.zeros(reference.shape[2], np.float64), 0
+        for ours, theirs in _row_blocks(reference, decoded):
+            weights = shares[first : first + len(ours)].reshape(-1).astype(np.float32)
+            first += len(ours)
+            squares = np.square(ours.astype(np.float32) - theirs).reshape(len(weights), -1)
+            total += weights @ squares
+        return total / shares.sum(dtype=np.float64)
     total = np.zeros(reference.shape[2], np.float64)
     for ours, theirs in _row_blocks(reference, decoded):
         difference = ours.astype(np.float32)
@@ -73,12 +84,15 @@ def psnr(reference: np.ndarray, decoded: np.ndarray) -> float:
     return psnr_of_mse(float(mean_squared_error(*rows)[0]))
 
 
-def material_psnr(reference: np.ndarray, decoded: np.ndarray, present: Mapping[str, bool]) -> dict[str, float]:
+def material_psnr(
+    reference: np.ndarray, decoded: np.ndarray, present: Mapping[str, bool], shares: np.ndarray | None = None
+) -> dict[str, float]:
     """Return PSNR in dB, overall and of each present map, of uint8 `[H, W, 11]` texture sets in file coding.
 
-    `overall` comes from the mean squared error over all present channels, so a map counts by its channels.
+    `overall` comes from the mean squared error over all present channels, so a map counts by its channels. `shares` as
+    in `mean_squared_error`.
     """
-    return psnr_of_maps(mean_squared_error(reference, decoded), present)
+    return psnr_of_maps(mean_squared_error(reference, decoded, shares), present)
 
 
 def psnr_of_maps(mse: np.ndarray, present: Mapping[str, bool]) -> dict[str, float]:

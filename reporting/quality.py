@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from formats.figures import State, figure_list
+from images.mask import Mask
 from reporting.lpips import LPIPS_MIN_SIDE, shared_lpips
 from reporting.metrics import (
     channel_ranges,
@@ -65,11 +66,21 @@ def _ssim(reference: np.ndarray, image: np.ndarray, present: Mapping[str, bool])
     return {name: State.IDENTICAL if identical[name] and value is not None else value for name, value in values.items()}
 
 
-def error_figures(references: Mips, decoded: Mips, present: Mapping[str, bool]) -> dict[str, object]:
-    """Return `psnr` (dB, overall and of each map) and `normal_angle_deg`."""
+def error_figures(
+    references: Mips, decoded: Mips, present: Mapping[str, bool], mask: Mask | None = None
+) -> dict[str, object]:
+    """Return `psnr` (dB, overall and of each map) and `normal_angle_deg`.
+
+    Both are of all texels; with a `mask` there is `psnr_used` as well, to which a texel counts by its used share.
+    """
     psnr = _lists([material_psnr(references[mip], image, present) for mip, image in decoded.items()])
     angles = _of_map("normal", normal_angle, references, decoded, present)
-    return {"psnr": psnr, **({"normal_angle_deg": angles} if angles else {})}
+    figures: dict[str, object] = {"psnr": psnr, **({"normal_angle_deg": angles} if angles else {})}
+    if mask:
+        figures["psnr_used"] = _lists(
+            [material_psnr(references[mip], image, present, mask.shares[mip]) for mip, image in decoded.items()]
+        )
+    return figures
 
 
 def deep_figures(errors: Mapping[str, Sequence[float]]) -> dict[str, object]:

@@ -52,6 +52,9 @@ def quality_tables(manifest: Mapping) -> list[Block]:
         ("lpips", "diffuse", "LPIPS of diffuse", 4),
     ]
     extra = [column for column in extra if manifest.get(column[0])]
+    used = manifest.get("psnr_used")
+    if used:
+        extra.insert(0, ("psnr_used", "overall", "overall, used texels", 2))
     extra = [("psnr_16bit", name, f"{name}, 16 bits", 2) for name in manifest.get("psnr_16bit", ())] + extra
     mips = range(manifest["mips"])
 
@@ -68,6 +71,7 @@ def quality_tables(manifest: Mapping) -> list[Block]:
             [row(mip, psnr) for mip in mips],
             "PSNR in dB, 8-bit output in the file's coding, read back from the exported files. Overall: from the mean "
             "squared error over all channels."
+            + (" Used texels: the same, each texel by the share that a mask does not leave out." if used else "")
             + (" 16 bits: the same of 16-bit output, of maps that are deeper." if manifest.get("psnr_16bit") else ""),
         )
     ]

@@ -89,6 +89,10 @@ def summary_lines(manifest: Mapping, times: Mapping[str, float] | None = None, s
     psnr = figure(manifest, "psnr", "overall", 0)
     if psnr is not State.NOT_MEASURED:
         lines.append(("PSNR", with_unit(psnr) + ", overall, finest mip"))
+    used = figure(manifest, "psnr_used", "overall", 0)
+    if manifest.get("mask") and used is not State.NOT_MEASURED:
+        idle = manifest["mask"]["idle"]
+        lines.append(("PSNR, used", f"{with_unit(used)}, the same without the {idle:.1%} of unused texels"))
     deep = [f"{name} {with_unit(figure(manifest, 'psnr_16bit', name, 0))}" for name in manifest.get("psnr_16bit", ())]
     if deep:
         lines.append(("PSNR in 16 bits", ", ".join(deep) + ", finest mip, 16-bit output"))

@@ -81,7 +81,9 @@ def share_texel_bits(model: ModelConfig, texture_set: TextureSet) -> ModelConfig
         errors = _material_errors(texture_set, model, resolution, block, sum(totals))
         bits = share_bits(errors, sum(totals))
         for index, part in zip(alike, _parted(bits, totals)):
-            grids[index] = dataclasses.replace(grids[index], feature_bits=fill_words(part, grids[index].texel_bits or 0))
+            grids[index] = dataclasses.replace(
+                grids[index], feature_bits=fill_words(part, grids[index].texel_bits or 0)
+            )
     return dataclasses.replace(model, hash_grid_configs=grids)
 
 

@@ -65,6 +65,8 @@ class Checkpoint:
     """`TextureSet.map_facts` of the material; empty in files of earlier releases."""
     notices: list[str] = field(default_factory=list)
     """What whoever uses the model should know of its training; empty in files of earlier releases."""
+    mask: str = ""
+    """`Mask.digest` of the mask that was trained with; empty without one."""
 
 
 def checkpoint_folder(run_dir: Path, iteration: int) -> Path:
@@ -200,7 +202,7 @@ def damaged(path: Path, problem: str) -> str:
 
 
 _FIELDS: dict[str, Any] = {
-    name: (hint, None if name in ("fingerprint", "schedule", "map_facts", "notices") else ...)
+    name: (hint, None if name in ("fingerprint", "schedule", "map_facts", "notices", "mask") else ...)
     for name, hint in typing.get_type_hints(Checkpoint).items()
 }
 _Fields = create_model(

@@ -74,7 +74,8 @@ def export_material(
         write_json(aside / MANIFEST_NAME, manifest)
         if reference is not None:
             decoded, deep_errors = _decode(aside, reference)
-            manifest.update(error_figures(dict(enumerate(reference.mips)), decoded, reference.present))
+            mask = reference.mask_for(source.layout.wrap)
+            manifest.update(error_figures(dict(enumerate(reference.mips)), decoded, reference.present, mask))
             manifest.update(deep_figures(deep_errors))
             write_json(aside / MANIFEST_NAME, manifest)
     return Export(manifest, decoded)
@@ -142,17 +143,20 @@ def _plain_text(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _origin(reference: TextureSet | None, of_training: list[str]) -> dict[str, object]:
-    """Return a manifest's keys about the images: the material's name, the file of each map, and the notices.
+def _origin(reference: TextureSet | None, of_training: list[str], wrap: bool) -> dict[str, object]:
+    """Return a manifest's keys about the images: the material's name, the file of each map, the mask, and the notices.
 
-    These are what detection noticed, and those `of_training`.
+    These are what detection noticed, what the mask leaves out, and those `of_training`.
     """
     if reference is None:
         return {"notices": of_training} if of_training else {}
+    mask = reference.mask_for(wrap)
+    of_mask = [f"mask: {mask.line}"] if mask else []
     return {
+        **({"mask": {"file": mask.file and _plain_text(mask.file), "idle": mask.idle}} if mask else {}),
         "name": _plain_text(reference.name),
         "sources": {name: _plain_text(file) for name, file in reference.files.items()},
-        "notices": [_plain_text(notice) for notice in [*reference.notices, *of_training]],
+        "notices": [_plain_text(notice) for notice in [*reference.notices, *of_mask, *of_training]],
         "fingerprint": reference.fingerprint,
     }
 
@@ -236,7 +240,7 @@ def _manifest(source: ExportSource, placement: Placement, reference: TextureSet 
         "format": FORMAT,
         "version": 2 if layout.linear or layout.feature_curves else MANIFEST_VERSION,
         "toolkit_version": VERSION,
-        **_origin(reference, source.notices),
+        **_origin(reference, source.notices, layout.wrap),
         "width": layout.width,
         "height": layout.height,
         "mips": layout.mips,

@@ -163,7 +163,7 @@ def _mip_metrics(export: Export, texture_set: TextureSet, mip: int) -> dict[str,
     """Return one mip's entry of metrics.json; null is identical, and a mip that is not stored has no figures."""
     height, width = texture_set.mips[mip].shape[:2]
     entry: dict[str, object] = {"mip": mip, "width": width, "height": height, "stored": mip in export.decoded}
-    for metric in ("psnr", "psnr_16bit", "ssim", "normal_angle_deg", "flip"):
+    for metric in ("psnr", "psnr_used", "psnr_16bit", "ssim", "normal_angle_deg", "flip"):
         listed = export.manifest.get(metric, {})
         names = listed if isinstance(listed, Mapping) else ["normal"]
         found = {name: figure(export.manifest, metric, name, mip) for name in names}

@@ -282,6 +282,7 @@ def resume_config(saved: Layer, flags: dict[str, object], checkpoint: Path) -> C
             ("train", "optimizer"),
             ("images", "normal_convention"),
             ("images", "opacity_as"),
+            ("images", "mask"),
             *([("train", "seed")] if config.run.mode == "train" else []),
             *(("model", field.name) for field in dataclasses.fields(ModelConfig)),
         ]

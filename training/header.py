@@ -65,6 +65,9 @@ def describe(session: Session) -> None:
         f"{texture_set.name}, {texture_set.width} x {texture_set.height}, {layout.mips} mips: "
         + ", ".join(map_label(name, facts) for name, facts in texture_set.map_facts.items()),
     )
+    mask = texture_set.mask_for(layout.wrap)
+    if mask:
+        say("mask", mask.line)
     if session.sampler.fine:
         values = session.sampler.fine.values
         say(

@@ -17,6 +17,8 @@ from model.grids.taps import cell_basis
 from model.texture import NeuralTexture
 from quantize import Bits, clamp_range, steps_of
 
+FINENESS = 0.5
+"""How much shorter steps are for features of more bits: a power of the quantisation step, 1 at two bits."""
 LEAST_CURVATURE = 1e-5
 """Least curvature that a feature is taken to have, as a share of the largest: one that the network alone reads has none."""
 LINEAR_SHARE = 30
@@ -223,17 +225,14 @@ class TouchedNewton:
     """
 
     def __init__(
-        self,
-        values: torch.Tensor,
-        lr: float,
-        bits: Bits,
-        curves: torch.Tensor,
-        weights: Callable[[], torch.Tensor],
+        self, values: torch.Tensor, lr: float, bits: Bits, curves: torch.Tensor, weights: Callable[[], torch.Tensor]
     ) -> None:
         """`values` [rows, F], `bits` of each feature, `curves` [F, 4]; `weights` gives the sum of w^2 of each feature [F]."""
         self.values, self.lr, self.curves, self.weights = values, lr, curves, weights
         like = torch.ones(values.shape[1], device=values.device)
         self.limit, self.longest = clamp_range(bits)[1] * like, like / steps_of(bits)
+        # Coarse codes are searched for, fine ones only refined.
+        self.share = (4 / steps_of(bits)) ** FINENESS * like
         self.gradient = torch.zeros_like(values)
 
     def begin_step(self, lr_scale: float) -> dict[str, float]:
@@ -253,7 +252,7 @@ class TouchedNewton:
         slope = torch.addcmul(c1, torch.addcmul(2 * c2, t, 3 * c3), t)
         least = (c1.square() * self.weights()).amax() * LEAST_CURVATURE
         curvature = slope.square_().mul_(self.weights()).add_(least).mul_(2 / n_values)
-        step = gradient.div_(curvature.add_(1e-20)).mul_(length)
+        step = gradient.div_(curvature.add_(1e-20)).mul_(length * self.share)
         step = torch.minimum(torch.maximum(step, -self.longest), self.longest)
         t = torch.minimum(torch.maximum(t.sub_(step), -self.limit), self.limit)
         self.values.index_copy_(0, index, t)

@@ -33,9 +33,10 @@ def check_same_material(saved: Checkpoint, texture_set: TextureSet, path: Path) 
 
 
 def other_images_note(saved: Checkpoint, texture_set: TextureSet, path: Path) -> str | None:
-    """Return a line that says that the images are not those of the checkpoint; None where they are, or it is not known."""
-    if not saved.fingerprint or saved.fingerprint == texture_set.fingerprint:
-        return None
-    return (
-        f"the images of {texture_set.name} are not those that {path} was trained on, though of the same size and maps"
-    )
+    """Return a line that says that images or mask are not those of the checkpoint; None where they are, or unknown."""
+    if saved.fingerprint and saved.fingerprint != texture_set.fingerprint:
+        return f"the images of {texture_set.name} are not those that {path} was trained on, though of the same size and maps"
+    mask = texture_set.mask_for(bool(saved.config["model"].get("wrap", True)))
+    if saved.mask != (mask.digest if mask else ""):
+        return f"the mask of {texture_set.name} is not the one that {path} was trained with"
+    return None

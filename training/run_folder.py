@@ -55,6 +55,7 @@ def session_checkpoint(session: Session, schedule: Schedule, to_host: bool = Tru
 
     Its tensors lie on the host, as files need them, or where the session has them.
     """
+    mask = session.texture_set.mask_for(session.layout.wrap)
     return Checkpoint(
         **_snapshot(
             {
@@ -77,6 +78,7 @@ def session_checkpoint(session: Session, schedule: Schedule, to_host: bool = Tru
                 "schedule": plain_values(schedule),
                 "map_facts": session.texture_set.map_facts,
                 "notices": session.notices,
+                "mask": mask.digest if mask else "",
             },
             to_host,
         )

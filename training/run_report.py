@@ -26,9 +26,13 @@ def read_export(folder: Path, texture_set: TextureSet) -> Export:
     """Decode an export's mips and take PSNR and the normals' error against `texture_set` anew."""
     reader = NeuralTextureReader(folder)
     decoded, deep_errors = decode_and_measure(reader, texture_set)
-    figures = error_figures(dict(enumerate(texture_set.mips)), decoded, texture_set.present)
+    mask = texture_set.mask_for(reader.manifest["wrap"])
+    figures = error_figures(dict(enumerate(texture_set.mips)), decoded, texture_set.present, mask)
     figures |= deep_figures(deep_errors)
-    return Export(update_manifest(folder, figures), decoded)
+    # Whatever was measured with a mask that is no longer there goes.
+    return Export(
+        update_manifest(folder, {"psnr_used": {}, **figures} if "psnr_used" in reader.manifest else figures), decoded
+    )
 
 
 def add_similarity(export: Export, folder: Path, texture_set: TextureSet) -> None:

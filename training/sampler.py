@@ -13,6 +13,14 @@ from model.grids.layout import FeatureLayout
 from model.grids.tiles import Alignment, TileGroup, cell_alignment, flat_index
 from training.fine_texels import fine_texels
 
+IDLE_WEIGHT = 0.1
+"""Weight in the loss of texels that a mask leaves out, beside 1, where a tile has others too.
+
+Without any weight they go wild, 20 dB below the others; with a hundredth they still cost the figures of all texels as much
+as the others gain."""
+IDLE_DRAWS = 1 / 16
+"""How many tiles without used texels are drawn for each other one, where there are as many; their texels weigh 1."""
+
 
 def mip_probabilities(sizes: list[tuple[int, int]], floor: float) -> np.ndarray:
     """Return each mip's share of the draws: its area's, but at least `floor`; float64 [M], sums to 1.
@@ -40,7 +48,8 @@ class TileBatch:
     targets: np.ndarray
     """Rows of the sampler's `texels`, int64 [N]."""
     texel_weights: np.ndarray | None
-    """Float32 [N, 1] of mean 1: 0 for texels outside of a clamped material; None where all lie inside."""
+    """Float32 [N, 1] of mean 1: 0 for texels outside of a clamped material, little for unused ones of a mask; None where
+    all lie inside and are used."""
 
 
 class TileSampler:
@@ -50,6 +59,7 @@ class TileSampler:
     of one coarser mip drawn by the same shares, so that no step forgets the chain.
     Tiles of a mip come from a shuffled partition whose offset is new in every round; the partition of a round follows
     from (seed, mip, round) alone, so the sampler's whole state is a few counters.
+    Where a mask says which texels are used, most tiles without any are left out, so that the steps go to the others.
     """
 
     def __init__(
@@ -79,9 +89,17 @@ class TileSampler:
         self.texels = torch.from_numpy(texels).to(device)
         """Texels of all mips, the finest first, uint8 [N, C]."""
         self.fine = fine_texels(texture_set, channels, device)
+        mask = texture_set.mask_for(layout.wrap)
+        self.used: np.ndarray | None = (
+            None
+            if mask is None
+            else np.concatenate([mask.kept(mip, layout.wrap).reshape(-1) for mip in range(len(self.sizes))])
+        )
+        """Which of the texels are used or lie in the gutter around used ones, bool [N]; None: all."""
         self.drawn = [0] * len(self.sizes)
         self.steps = 0
         self._rounds: dict[int, tuple[int, np.ndarray]] = {}
+        self._most: dict[int, int] = {}
         self._alignments: dict[tuple[int, int, int], tuple[Alignment, Alignment]] = {}
 
     def state(self) -> dict[str, Any]:
@@ -95,6 +113,22 @@ class TileSampler:
         width, height = self.sizes[mip]
         return self.texels[self.starts[mip] : self.starts[mip] + width * height].view(height, width, -1)
 
+    def mip_used(self, mip: int) -> np.ndarray | None:
+        """Return which texels of a mip are used, its gutter included, bool [H, W]; None: all."""
+        if self.used is None:
+            return None
+        width, height = self.sizes[mip]
+        return self.used[self.starts[mip] : self.starts[mip] + width * height].reshape(height, width)
+
+    def mip_weights(self, mip: int) -> torch.Tensor | None:
+        """Return the weights in the loss of a mip's texels, float32 [H, W], on the device; None where all are 1."""
+        used = self.mip_used(mip)
+        return (
+            None
+            if used is None
+            else torch.from_numpy(np.where(used, np.float32(1), np.float32(IDLE_WEIGHT))).to(self.device)
+        )
+
     def draw(self) -> TileBatch:
         """Draw one batch."""
         random = np.random.default_rng((self.seed, 1, self.steps))
@@ -107,13 +141,14 @@ class TileSampler:
             mip = 1 + int(np.searchsorted(self.coarse_ends, random.random(), "right"))
             groups.append(self._tiles(0, int(self.batch_size * (1 - coarse))))
             groups.append(self._tiles(mip, int(self.batch_size * coarse)))
-        return TileBatch(groups, np.concatenate([self._targets(group) for group in groups]), self._weights(groups))
+        targets = [self._targets(group) for group in groups]
+        return TileBatch(groups, np.concatenate(targets), self._weights(groups, targets))
 
     def _tiles(self, mip: int, texels: int) -> TileGroup:
         width, height = self.sizes[mip]
         tile_w, tile_h = min(self.tile_size, width), min(self.tile_size, height)
         count = max(1, round(texels / (tile_w * tile_h)))
-        count = min(count, self._tiles_per_axis(width, tile_w) * self._tiles_per_axis(height, tile_h))
+        count = min(count, self._most_tiles(mip, tile_w, tile_h))
         origins = self._next_origins(mip, count, tile_w, tile_h)
         return TileGroup(
             mip,
@@ -138,6 +173,12 @@ class TileSampler:
         """Tiles that cover an axis whatever their offset; without wrapping, part of one more is needed."""
         return -(-size // tile) + (not self.layout.wrap and tile < size)
 
+    def _most_tiles(self, mip: int, tile_w: int, tile_h: int) -> int:
+        """Return how many tiles of a mip a step takes at most: those of a round; always the same."""
+        if mip not in self._most:
+            self._most[mip] = len(self._partition(mip, 0, tile_w, tile_h))
+        return self._most[mip]
+
     def _next_origins(self, mip: int, count: int, tile_w: int, tile_h: int) -> np.ndarray:
         """Return the next tile origins (x, y) of a mip, int64 [count, 2]; a new round begins where one ends."""
         width, height = self.sizes[mip]
@@ -147,19 +188,35 @@ class TileSampler:
             round_index, position = divmod(self.drawn[mip], per_round)
             if self._rounds.get(mip, (-1, None))[0] != round_index:
                 self._rounds[mip] = (round_index, self._partition(mip, round_index, tile_w, tile_h))
-            parts.append(self._rounds[mip][1][position : position + count])
+            origins = self._rounds[mip][1]
+            parts.append(origins[position : position + count])
             self.drawn[mip] += len(parts[-1])
             count -= len(parts[-1])
+            if position + len(parts[-1]) >= len(origins):
+                # The tiles that were left out come after the others.
+                self.drawn[mip] = (round_index + 1) * per_round
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _partition(self, mip: int, round_index: int, tile_w: int, tile_h: int) -> np.ndarray:
-        """Return shuffled tile origins (x, y) that cover the mip, int64 [n, 2]."""
+        """Return shuffled tile origins (x, y) that cover the mip, or what of it is used, int64 [n, 2]."""
         random = np.random.default_rng((self.seed, 2, mip, round_index))
         width, height = self.sizes[mip]
         along_x, along_y = self._alignment(mip, tile_w, tile_h)
-        x, y = np.meshgrid(self._starts(width, tile_w, along_x, random), self._starts(height, tile_h, along_y, random))
+        starts_x, starts_y = self._starts(width, tile_w, along_x, random), self._starts(height, tile_h, along_y, random)
+        x, y = np.meshgrid(starts_x, starts_y)
         origins = np.stack([x.reshape(-1), y.reshape(-1)], 1)
-        return origins[random.permutation(len(origins))]
+        order = random.permutation(len(origins))
+        used = self.mip_used(mip)
+        if used is not None:
+            # Texels beyond a border are wrapped, or clamped: then the tile holds the border's as well.
+            mode = "wrap" if self.layout.wrap else "clip"
+            rows = [used.take(range(start, start + tile_h), 0, mode=mode).any(0) for start in starts_y]  # type: ignore[call-overload]
+            columns = [np.array(rows).take(range(start, start + tile_w), 1, mode=mode).any(1) for start in starts_x]  # type: ignore[call-overload]
+            kept = np.stack(columns, 1).reshape(-1)
+            n_kept = int(np.count_nonzero(kept))
+            kept |= random.random(len(kept)) < IDLE_DRAWS * n_kept / max(len(kept) - n_kept, 1)
+            order = order[kept[order]]
+        return origins[order]
 
     def _starts(self, size: int, tile: int, alignment: Alignment, random: np.random.Generator) -> np.ndarray:
         """Return first texels of tiles that cover an axis, at an offset of their own.
@@ -185,14 +242,22 @@ class TileSampler:
             x, y = group.x.clip(0, width - 1), group.y.clip(0, height - 1)
         return flat_index(y, x, width).reshape(-1) + self.starts[group.mip]
 
-    def _weights(self, groups: list[TileGroup]) -> np.ndarray | None:
-        """Return the texel weights of a batch."""
-        if self.layout.wrap or all(step == 1 for group in groups for step, _ in group.alignment or ()):
+    def _weights(self, groups: list[TileGroup], targets: list[np.ndarray]) -> np.ndarray | None:
+        """Return the texel weights of a batch; `targets` are the rows of the texels of each group."""
+        all_inside = self.layout.wrap or all(step == 1 for group in groups for step, _ in group.alignment or ())
+        if all_inside and self.used is None:
             return None
-        inside = []
-        for group in groups:
+        parts = []
+        for group, rows in zip(groups, targets):
             width, height = self.sizes[group.mip]
-            x, y = ((texels >= 0) & (texels < size) for texels, size in ((group.x, width), (group.y, height)))
-            inside.append((y[:, :, None] & x[:, None, :]).reshape(-1))
-        weights = np.concatenate(inside).astype(np.float32)[:, None]
+            weights = np.ones((len(group.x), group.y.shape[1] * group.x.shape[1]), np.float32)
+            if self.used is not None:
+                used = self.used[rows].reshape(weights.shape)
+                # Tiles without used texels come seldom enough.
+                weights = np.where(used | ~used.any(1, keepdims=True), weights, np.float32(IDLE_WEIGHT))
+            if not all_inside:
+                x, y = ((texels >= 0) & (texels < size) for texels, size in ((group.x, width), (group.y, height)))
+                weights = weights * (y[:, :, None] & x[:, None, :]).reshape(weights.shape)
+            parts.append(weights.reshape(-1))
+        weights = np.concatenate(parts)[:, None]
         return weights / weights.mean()

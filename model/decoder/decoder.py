@@ -85,15 +85,7 @@ class Decoder(nn.Module):
             first = torch.cat([first, from_linear[:, self.outputs]], 1)
         names = tuple(layer.activation for layer in self.layout.layers)
         output = FusedMLP.apply(
-            inputs,
-            terms,
-            names,
-            torch.is_grad_enabled(),
-            len(names),
-            first,
-            *others,
-            *biases,
-            *values,
+            inputs, terms, names, torch.is_grad_enabled(), len(names), first, *others, *biases, *values
         )
         output = ACTIVATIONS[names[-1]](output.float())
         return output if linear is None else output + linear

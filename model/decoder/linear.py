@@ -20,7 +20,9 @@ class _LayCells(torch.autograd.Function):
     """Values of cells [B, Ky, Kx, R * N] laid over texels of shape (B, Ty, Tx): [B * Ty * Tx, N]."""
 
     @staticmethod
-    def forward(ctx, cells: torch.Tensor, to_texels: CellsToTexels, shape: tuple[int, int, int], n: int) -> torch.Tensor:
+    def forward(
+        ctx, cells: torch.Tensor, to_texels: CellsToTexels, shape: tuple[int, int, int], n: int
+    ) -> torch.Tensor:
         ctx.to_texels, ctx.shape = to_texels, shape
         texels = cells.new_zeros(*shape, n)
         to_texels.add(texels, cells)

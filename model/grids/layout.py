@@ -107,9 +107,7 @@ class FeatureLayout:
     @property
     def n_inputs(self) -> int:
         """All columns: encoding, grids, lod, products, the linear decoder's."""
-        return (
-            self.n_encoding + sum(grid.n_inputs for grid in self.grids) + 1 + self.n_products + self.n_linear_inputs
-        )
+        return self.n_encoding + sum(grid.n_inputs for grid in self.grids) + 1 + self.n_products + self.n_linear_inputs
 
     @property
     def n_linear_basis(self) -> int:
@@ -163,9 +161,7 @@ class FeatureLayout:
     @property
     def n_padding(self) -> int:
         """Ones after the columns that differ from texel to texel: matrix products of fewer than 16 columns are slow."""
-        return max(
-            NARROWEST - sum(part.stop - part.start for part in self.texel_columns) - self.n_linear_inputs, 0
-        )
+        return max(NARROWEST - sum(part.stop - part.start for part in self.texel_columns) - self.n_linear_inputs, 0)
 
     def lod(self, mip: int) -> float:
         """The lod column: m / (M - 1), 0 where there is one mip."""

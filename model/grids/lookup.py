@@ -221,9 +221,7 @@ class TilePlanner:
                 rows, *(_joined([pair[axis].weights("blend", self.blend) for pair in pairs]) for axis in (1, 0))
             )
         linear = self.layout.linear_order
-        return GatherLookup(
-            rows, self._cells(pairs, order), () if linear is None else self._cells(pairs, linear)
-        )
+        return GatherLookup(rows, self._cells(pairs, order), () if linear is None else self._cells(pairs, linear))
 
     def _cells(self, pairs: list[tuple[_Axis, _Axis]], order: int) -> CellsToTexels:
         """Return how values of cells, one for each function of the place up to an order, are laid over texels."""

@@ -60,7 +60,7 @@ class OpenedMaterial:
             raise UserError(f"the images are not in {self.data_dir} any more; name their folder with --data_dir")
         from dataset import load_texture_set
 
-        textures = load_texture_set(self.data_dir, images=image_settings(self.manifest))
+        textures = load_texture_set(self.data_dir, images=image_settings(self.manifest, self.data_dir))
         if (textures.width, textures.height) != (self.manifest["width"], self.manifest["height"]) or any(
             textures.present[name] != present for name, present in self.present.items()
         ):

@@ -166,7 +166,7 @@ def test_the_manifest_says_depth_and_opacity_and_reads_the_images_alike(run: tup
     facts = {entry["name"]: entry for entry in manifest["channels"] if entry["present"]}
     assert {name: entry["depth"] for name, entry in facts.items()} == {"diffuse": 8, "specular": 8, "displacement": 16}
     assert facts["specular"]["holds"] == "opacity" and "holds" not in facts["displacement"]
-    assert load_texture_set(data_dir, images=image_settings(manifest)).fingerprint == manifest["fingerprint"]
+    assert load_texture_set(data_dir, images=image_settings(manifest, data_dir)).fingerprint == manifest["fingerprint"]
     reader = NeuralTextureReader(run_dir / "models" / "train_result_40")
     assert reader.holds == {"specular": "opacity"} and reader.ranges == {}
 
