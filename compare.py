@@ -13,7 +13,7 @@ from pathlib import Path
 from baselines.cache import ResultCache
 from baselines.codecs import choose_codecs
 from baselines.results import measure_baselines, measure_export
-from baselines.summary import crop_label, rate_distortion_chart, shown_beside, summary_table
+from baselines.summary import CHART_CAPTION, crop_label, map_table, rate_distortion_chart, shown_beside, summary_table
 from dataset import load_texture_set
 from formats.manifest import find_export, image_settings
 from formats.reader import NeuralTextureReader
@@ -104,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(records) > 1:
         comparison = Section(
             "Beside conventional codecs, finest mip",
-            [Picture(rate_distortion_chart(records), "Dashed: no random access."), summary_table(records)],
+            [Picture(rate_distortion_chart(records), CHART_CAPTION), summary_table(records), map_table(records)],
         )
         sections.insert(1, comparison)
     write_report(out, f"{textures.name}: {run_dir.resolve().name}", sections)

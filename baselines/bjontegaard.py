@@ -39,6 +39,11 @@ def _pchip(x: np.ndarray, y: np.ndarray) -> PchipInterpolator:
     return PchipInterpolator(x, y)
 
 
+def interpolated(x: np.ndarray, y: np.ndarray, at: float) -> float:
+    """Return the monotone piecewise cubic through rising `x` [N] and `y` [N] at a place between the first and last x."""
+    return float(_pchip(x, y)(np.clip(at, x[0], x[-1])))
+
+
 def _mean_difference(anchor: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> float | None:
     """Return the mean of test's y minus anchor's y over the x that both cover; `None` where they share no interval."""
     if len(anchor[0]) < 2 or len(test[0]) < 2:
@@ -79,4 +84,4 @@ def psnr_at(curve: Sequence[Point], bpp: float) -> float | None:
     x, y = _axes(curve)
     if len(x) < 2 or not x[0] - 1e-9 <= math.log10(bpp) <= x[-1] + 1e-9:
         return None
-    return float(_pchip(x, y)(np.clip(math.log10(bpp), x[0], x[-1])))
+    return interpolated(x, y, math.log10(bpp))

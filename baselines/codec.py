@@ -38,6 +38,12 @@ class CodecResult:
     random_access: bool
     bytes_fetched_per_texel: float | None
     """Bytes of the blocks that hold one texel of every texture; `None` without random access."""
+    fetches_per_texel: int | None = None
+    """Texels of textures that are read for one texel of the material; `None` without random access."""
+    macs_per_texel: int = 0
+    """Multiply-adds of a decoder that runs in a shader; 0 where the hardware decodes."""
+    table_bytes: int = 0
+    """What a decoder needs beside `size_bytes` and an engine would store with every material."""
 
 
 @dataclass
@@ -67,7 +73,7 @@ class Codec:
 
     name: str
     title: str
-    encode: Callable[[Texture, str], Encoded]
+    encode: Callable[[Texture, str], Encoded] | None
     settings: tuple[str, ...]
     accepts: str
     """Pattern of every setting it takes."""
@@ -77,6 +83,8 @@ class Codec:
     random_access: bool = True
     scalars_alone: bool = False
     """Each scalar map in a texture of its own instead of three to one."""
+    encode_set: Callable[[TextureSet, str], CodecResult] | None = None
+    """In place of `encode`, for codecs that take all maps together."""
     encoded_by: Callable[[str], str] | None = None
     """What encodes at a setting, with versions, where that is not all of `packages`."""
 
@@ -101,6 +109,10 @@ class Codec:
     def run(self, textures: TextureSet, setting: str) -> CodecResult:
         """Encode and decode the finest mip; raises `UsageError` for a setting the codec does not have."""
         self.check(setting)
+        if self.encode is None:
+            if self.encode_set is None:
+                raise ValueError(f"codec {self.name} has nothing that encodes")
+            return self.encode_set(textures, setting)
         image = textures.mips[0]
         decoded = np.zeros_like(image)
         encoded = []
@@ -117,6 +129,7 @@ class Codec:
             sum(each.encode_time_s for each in encoded),
             self.random_access,
             float(sum(each.block_bytes for each in encoded)) if self.random_access else None,
+            len(encoded) if self.random_access else None,
         )
 
 

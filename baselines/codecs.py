@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from baselines.block_codecs import encode_astc, encode_bc7, encode_bc7_bc4, encode_bc7_bc5
 from baselines.codec import Codec
 from baselines.image_codecs import avif_packages, encode_avif, encode_jxl
+from baselines.transform_codec import TRANSFORM_VERSION, encode_klt4, encode_klt8
 from formats.bc4 import BC4_ENCODER_VERSION
 from formats.bc7 import SETTINGS, bc7_encoder, package_version
 from utils.errors import UsageError
 
 _BC_PACKAGES = {"etcpak": "etcpak", "texture2ddecoder": "texture2ddecoder"}
 _BC_SETTINGS = (("linear",), "|".join(SETTINGS), f"choose {', '.join(SETTINGS[:-1])} or {SETTINGS[-1]}")
+_RATES = (("1.5", "2.5", "5", "10.5", "16"), r"\d{1,2}(\.\d{1,3})?", "choose bits per texel such as 4.56")
 _QUALITY = ("q[1-9][0-9]?", "choose q1 to q99")
 
 
@@ -22,6 +24,10 @@ def _bc7_encoder(setting: str) -> str:
 
 def _bc4_encoder(setting: str) -> str:
     return f"own BC4 {BC4_ENCODER_VERSION}, {_bc7_encoder(setting)}"
+
+
+def _klt_encoder(setting: str) -> str:
+    return f"block KLT {TRANSFORM_VERSION}"
 
 
 def _avif_encoder(setting: str) -> str:
@@ -56,6 +62,8 @@ CODECS: dict[str, Codec] = {
             f"choose {', '.join(ASTC_BLOCKS[:-1])} or {ASTC_BLOCKS[-1]}, or one of them with -thorough",
             {"astc_encoder": "astc-encoder-py"},
         ),
+        Codec("klt8", "KLT 8", None, *_RATES, encode_set=encode_klt8, encoded_by=_klt_encoder),
+        Codec("klt4", "KLT 4", None, *_RATES, encode_set=encode_klt4, encoded_by=_klt_encoder),
         Codec(
             "jxl",
             "JPEG XL",

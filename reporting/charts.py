@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
 INK = "#808080"
-COLORS = ("#e4572e", "#2e86de", "#28a745", "#a55eea", "#d4a017", "#17a2b8", "#d6336c", "#7f8c8d")
+COLORS = (
+    *("#e4572e", "#2e86de", "#28a745", "#a55eea", "#d4a017", "#17a2b8"),
+    *("#d6336c", "#7f8c8d", "#8d5524", "#6b8e23", "#4b5fd6", "#c77dba"),
+)
 FEWEST_TICKS = 3
 
 
