@@ -133,7 +133,7 @@ class HashGridConfig:
     """Bits of one feature: 2, 4, 8 or 16."""
     save_bits: Literal[8, 16, 32, 64] = 32
     """Bits of one grid texel: 8, 16, 32 or 64; it has save_bits // quantize_bits features."""
-    feature_bits: Annotated[list[FeatureBits], Field(min_length=1, max_length=128)] | None = None
+    feature_bits: Annotated[list[FeatureBits], Field(min_length=1, max_length=256)] | None = None
     """Bits of each feature, 1 to 8 or 16, in place of quantize_bits and save_bits; stored packed. None: all alike."""
     texel_bits: Annotated[int, Field(ge=1, le=512)] | None = None
     """Bits of one grid texel, shared out among features as the material asks for, in place of all of the above; the
@@ -143,6 +143,18 @@ class HashGridConfig:
     of Newton's step."""
     interpolation: Interpolation = "bilinear"
     """bilinear: one hardware fetch blends four taps. gather: the network gets all four."""
+
+    def with_fields(self, fields: dict[str, typing.Any]) -> HashGridConfig:
+        """Return the grid with other fields; bits given for all features replace those that follow the material."""
+        if not (self.texel_bits or self.feature_bits) or not {"quantize_bits", "save_bits"} & set(fields):
+            return dataclasses.replace(self, **fields)
+        bits = fields.get("quantize_bits") or self.quantize_bits
+        total = fields.get("save_bits") or self.texel_bits or sum(self.bits)
+        if "quantize_bits" not in fields:
+            return dataclasses.replace(self, **fields, texel_bits=total, feature_bits=None)
+        # As many as there is room for; none at all is said by the check of both flags.
+        alike = [bits] * max(total // bits, 1)
+        return dataclasses.replace(self, **fields, texel_bits=None, feature_bits=alike)
 
     @property
     def n_features(self) -> int:
@@ -154,8 +166,10 @@ class HashGridConfig:
         if self.feature_bits:
             return tuple(self.feature_bits)
         if self.texel_bits:
-            # Until they are shared out; as many as suit a material on the whole.
-            return (2,) * (self.texel_bits // 2) + (1,) * (self.texel_bits % 2)
+            # Until they are shared out: about as many features as materials ask for.
+            singles = self.texel_bits // 5
+            pairs = (self.texel_bits - singles) // 2
+            return (2,) * pairs + (1,) * (self.texel_bits - 2 * pairs)
         return (self.quantize_bits,) * (self.save_bits // self.quantize_bits)
 
 
@@ -199,7 +213,7 @@ class ModelConfig:
     """Biases in every layer (no tiny-cuda-nn, no UE5 plugin)."""
     network_precision: Literal["auto", "float32", "float16", "int8"] = "float32"
     """How the decoder is stored: float32, float16, int8 (trained with its rounding), or auto: float16, but int8 where
-    the decoder would cost over an eighth of the grids."""
+    the decoder would cost over a twelfth of the grids."""
     wrap: bool = True
     """Grids wrap around (tiling materials); False: clamp (atlases)."""
     diffuse_space: DiffuseSpace = "linear"
@@ -377,27 +391,17 @@ PRESETS: dict[str, dict[str, dict[str, object]]] = {
     "quality": {
         "model": {
             "hash_grid_configs": [
-                {
-                    "texels_per_cell": 4,
-                    "quantize_bits": 4,
-                    "save_bits": 64,
-                    "interpolation": "gather",
-                    "learning_rate": 0.15,
-                },
-                {
-                    "texels_per_cell": 16,
-                    "quantize_bits": 4,
-                    "save_bits": 32,
-                    "interpolation": "bilinear",
-                    "learning_rate": 0.15,
-                },
+                {"texels_per_cell": 4, "texel_bits": 64, "interpolation": "gather", "learning_rate": 2.0},
+                {"texels_per_cell": 8, "texel_bits": 32, "interpolation": "bilinear", "learning_rate": 2.0},
             ],
             "n_frequencies": 2,
             "period_cells": 1,
             "phases": 2,
             "position_order": 1,
+            "linear_order": 3,
+            "feature_curves": True,
             "n_neurons": 64,
-            "n_hidden_layers": 3,
+            "n_hidden_layers": 2,
             "activation": "hard_swish",
             "output_activation": "none",
             "use_bias": True,
@@ -405,7 +409,7 @@ PRESETS: dict[str, dict[str, dict[str, object]]] = {
             "diffuse_space": "srgb",
         },
         "quantize": {"noise_std": 0.0},
-        "export": {"storage": "true_rate"},
+        "export": {"storage": "packed"},
     },
     "mobile": {
         "model": {
@@ -420,28 +424,12 @@ PRESETS: dict[str, dict[str, dict[str, object]]] = {
         "export": {"storage": "true_rate"},
     },
 }
-PRESETS["realtime"] = {
-    "model": {
-        "hash_grid_configs": [
-            {"texels_per_cell": 4, "texel_bits": 64, "interpolation": "gather", "learning_rate": 2.0}
-        ],
-        "n_frequencies": 2,
-        "period_cells": 1,
-        "phases": 2,
-        "position_order": 1,
-        "linear_order": 3,
-        "feature_curves": True,
-        "n_neurons": 32,
-        "n_hidden_layers": 1,
-        "activation": "hard_swish",
-        "output_activation": "none",
-        "use_bias": True,
-        "network_precision": "auto",
-        "diffuse_space": "srgb",
-    },
-    "quantize": {"noise_std": 0.0},
-    "export": {"storage": "packed"},
+_REALTIME = {
+    "hash_grid_configs": [{"texels_per_cell": 4, "texel_bits": 64, "interpolation": "gather", "learning_rate": 2.0}],
+    "n_neurons": 32,
+    "n_hidden_layers": 1,
 }
+PRESETS["realtime"] = {**PRESETS["quality"], "model": {**PRESETS["quality"]["model"], **_REALTIME}}
 PRESETS["fast"] = {**PRESETS["quality"], "train": {"time_budget": 18.0}}
 """Named sets of fields, by section, over the defaults above."""
 

@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from configs import ModelConfig
+from configs import N_CHANNELS, ModelConfig
 from dataset import TextureSet, load_texture_set
 from images.mips import mip_size
 from model.backends.choose import choose_device
 from model.decoder.activations import ACTIVATIONS
 from model.decoder.stored_weights import round_rows
+from model.grids.feature_grids import feature_bits
 from model.layout import ModelLayout, model_layout
 from model.precision import full_float32
 from quantize import clamp_range, quantize_ste
@@ -44,14 +45,14 @@ class PlainTexture(torch.nn.Module):
         self.layout, self.channels = layout, channels
         self.grids = torch.nn.ModuleList()
         for grid in layout.grids:
-            low, high = clamp_range(grid.quantize_bits)
+            high = torch.tensor([clamp_range(bits)[1] for bits in grid.bits])
             self.grids.append(
                 torch.nn.ParameterList(
                     (
                         torch.rand(grid.resolution(level), grid.resolution(level), grid.n_features, generator=generator)
                         - 0.5
                     )
-                    * (0.5 * (high - low))
+                    * high
                     for level in range(grid.n_levels)
                 )
             )
@@ -62,25 +63,37 @@ class PlainTexture(torch.nn.Module):
         self.biases = torch.nn.ParameterList(
             torch.zeros(layer.rows) for layer in layout.layers if layer.bias_offset is not None
         )
+        self.linear = (
+            torch.nn.Parameter(torch.zeros(len(channels), layout.linear.cols)) if layout.linear is not None else None
+        )
+        straight = torch.tensor([0.0, 1.0, 0.0, 0.0])
+        self.curves = torch.nn.ParameterList(
+            straight.repeat(grid.n_features, 1) for grid in layout.grids if layout.feature_curves
+        )
         sizes = [mip_size(layout.width, layout.height, mip) for mip in range(layout.mips)]
         self.register_buffer("sizes", torch.tensor(sizes, dtype=torch.float32))
+        self.register_buffer("numbers", torch.tensor(channels))
         self.register_buffer("levels", torch.tensor(layout.mip_levels()))
 
     def forward(self, x: torch.Tensor, y: torch.Tensor, mip: torch.Tensor, only_mip: int | None = None) -> torch.Tensor:
         """Decode texels: float32 [N, C], not clamped. With `only_mip` all are of it, and no other level is read."""
         position = (torch.stack([x, y], 1) + 0.5) / self.sizes[mip]
         inputs, products = [self._encode(position, mip)], []
+        linear = torch.zeros(len(x), N_CHANNELS, device=x.device)
         for index, (grid, levels) in enumerate(zip(self.layout.grids, self.grids)):
             if only_mip is not None:
-                inputs.append(self._sample(levels[grid.level_of_mip(only_mip)], grid, position))
+                inputs.append(self._sample(levels[grid.level_of_mip(only_mip)], index, position))
             else:
-                every = torch.stack([self._sample(level, grid, position) for level in levels], 1)
+                every = torch.stack([self._sample(level, index, position) for level in levels], 1)
                 inputs.append(every[torch.arange(len(x), device=x.device), self.levels[mip, index]])
+            resolution = grid.base_resolution * 2.0 ** self.levels[mip, index]
+            if self.linear is not None:
+                linear = linear.index_add(1, self.numbers, self._linear(index, inputs[-1], position, resolution))
             if grid.interpolation == "gather":
-                basis = self._basis(position, grid.base_resolution * 2.0 ** self.levels[mip, index])
+                basis = self._basis(position, resolution, self.layout.position_order)
                 products.append((basis[:, 1:, None] * inputs[-1][:, None]).flatten(1))
         inputs.append((mip / max(self.layout.mips - 1, 1)).float()[:, None])
-        inputs += products
+        inputs += [*products, linear] if self.linear is not None else products
         inputs.append(torch.ones(len(x), self.layout.layers[0].cols - self.layout.n_inputs, device=x.device))
         value = torch.cat(inputs, 1)
         for number, layer in enumerate(self.layout.layers):
@@ -89,7 +102,17 @@ class PlainTexture(torch.nn.Module):
             if self.layout.network_precision == "int8":
                 weights = round_rows(weights)
             value = ACTIVATIONS[layer.activation](torch.nn.functional.linear(value, weights, bias))
-        return value[:, self.channels]
+        return value[:, self.channels] + linear[:, self.channels]
+
+    def _linear(self, index: int, values: torch.Tensor, position: torch.Tensor, resolution: torch.Tensor):
+        """Return what the linear decoder makes of a grid's taps or blended features, [N, C]."""
+        weights = round_rows(self.linear) if self.layout.network_precision == "int8" else self.linear
+        weights = weights[:, self.layout.linear_columns[index]]
+        if not self.layout.grids[index].gathered:
+            return values @ weights.t()
+        basis = self._basis(position, resolution, self.layout.linear_order)
+        parts = weights.view(len(weights), basis.shape[1], -1).unbind(1)
+        return sum(basis[:, r : r + 1] * (values @ part.t()) for r, part in enumerate(parts))
 
     def _encode(self, position: torch.Tensor, mip: torch.Tensor) -> torch.Tensor:
         x = position
@@ -107,16 +130,20 @@ class PlainTexture(torch.nn.Module):
         t = torch.stack(values, 2)
         return (4 * (t - t.floor() - 0.5).abs() - 1).flatten(1)
 
-    def _basis(self, position: torch.Tensor, resolution: torch.Tensor) -> torch.Tensor:
-        """Functions of the place in a cell, [N, n_basis], those of y varying slowest."""
+    def _basis(self, position: torch.Tensor, resolution: torch.Tensor, order: int) -> torch.Tensor:
+        """Functions of the place in a cell up to an order, [N, (order + 1)^2], those of y varying slowest."""
         place = position * resolution[:, None] - 0.5
         x = 2 * (place - place.floor()) - 1
-        orders = range(self.layout.position_order + 1)
+        orders = range(order + 1)
         values = torch.stack([torch.special.legendre_polynomial_p(x, n) for n in orders], 1)
         return (values[:, :, 1, None] * values[:, None, :, 0]).flatten(1)
 
-    def _sample(self, level: torch.Tensor, grid, position: torch.Tensor) -> torch.Tensor:
-        values = quantize_ste(level, grid.quantize_bits)
+    def _sample(self, level: torch.Tensor, index: int, position: torch.Tensor) -> torch.Tensor:
+        grid = self.layout.grids[index]
+        values = quantize_ste(level, feature_bits(grid, level.device))
+        if self.layout.feature_curves:
+            c0, c1, c2, c3 = self.curves[index].unbind(1)
+            values = c0 + values * (c1 + values * (c2 + values * c3))
         resolution = level.shape[0]
         place = position * resolution - 0.5
         lower = place.floor()

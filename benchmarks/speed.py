@@ -101,7 +101,7 @@ def run_training(options: argparse.Namespace) -> dict[str, object]:
         "step_ms": 1000 * clock / steps,
         "texels_per_step": texels / steps,
         "nanoseconds_per_texel": 1e9 * clock / texels,
-        "bpp": estimated_bpp(layout, config.export.storage),
+        "bpp": estimated_bpp(layout, config.export.storage, len(session.channels)),
         "psnr_db": history[-1]["psnr_db"],
         "history": history,
         "peak_memory_bytes": peak_memory_bytes(),

@@ -80,8 +80,6 @@ class Network(Part):
         weights = sum(layer.rows * layer.cols for layer in self.layers)
         if self.linear is not None:
             weights += len(self.linear.outputs) * self.linear.cols
-            if self.precision == "int8" and self.linear.scale_offset is None:
-                raise ValueError("the key scale_offset of linear is missing")
         if weights > MOST_WEIGHTS:
             raise ValueError(f"the layers have {weights} weights, expected at most {MOST_WEIGHTS}")
         if width < N_CHANNELS:

@@ -35,7 +35,8 @@ def _extents(manifest: Mapping) -> list[tuple[int, int]]:
     extents = []
     for entry in [*network["layers"], *([network["linear"]] if "linear" in network else [])]:
         rows = _rows(entry)
-        extents.append((entry["offset"], rows * entry["cols"]))
+        size = each if _in_float16(entry, eight_bits) else 1
+        extents.append((entry["offset"], size * rows * entry["cols"]))
         starts = entry.get("bias_offset"), entry.get("scale_offset") if eight_bits else None
         extents += [(start, each * rows) for start in starts if start is not None]
     for grid in manifest["grids"]:
@@ -62,6 +63,11 @@ def _rows(entry: Mapping) -> int:
     return entry["rows"] if "rows" in entry else len(entry["outputs"])
 
 
+def _in_float16(entry: Mapping, eight_bits: bool) -> bool:
+    """Return whether a matrix among int8 ones is of float16 numbers: one without scales."""
+    return eight_bits and entry.get("scale_offset") is None
+
+
 def stored_matrix(flat: np.ndarray, entry: Mapping) -> np.ndarray:
     """Return the weights `[rows, cols]` of a layer or of the linear decoder as they are stored, of int8 the codes."""
     first, rows, cols = entry["offset"], _rows(entry), entry["cols"]
@@ -77,6 +83,8 @@ def stored_numbers(flat: np.ndarray, first: int, count: int) -> np.ndarray:
 
 def _matrix(flat: np.ndarray, entry: Mapping) -> np.ndarray:
     """Return a matrix's weights, float32 `[rows, cols]`."""
+    if _in_float16(entry, flat.dtype == np.int8):
+        return stored_numbers(flat, entry["offset"], _rows(entry) * entry["cols"]).reshape(_rows(entry), -1)
     weights = stored_matrix(flat, entry).astype(np.float32)
     if flat.dtype == np.int8:
         weights *= stored_numbers(flat, entry["scale_offset"], len(weights))[:, None]

@@ -11,10 +11,14 @@ from images.mips import mip_count
 from model.grids.layout import FeatureLayout, GridLayout, grid_layout
 from utils.errors import UsageError
 
-LARGE_DECODER = 1 / 8
+LARGE_DECODER = 1 / 12
 """A decoder that takes more than this share of the finest grids' bits is worth rounding to 8 bits a weight."""
 
 
+FINE_BITS = 6
+"""A gathered feature of so many bits is worth a linear decoder in float16: rounding its weights to 8 bits would cost more
+than the feature's own rounding.
+"""
 CURVE_NUMBERS = 4
 """Numbers of a feature's curve: c0 + c1 t + c2 t^2 + c3 t^3."""
 
@@ -46,6 +50,8 @@ class LinearLayout:
     order: int
     cols: int
     offset: int
+    precision: str
+    """How it is stored: as the network, or in float16 beside int8 layers."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ class ModelLayout(FeatureLayout):
 
 
 def network_precision(name: str, grids: tuple[GridLayout, ...], n_weights: int) -> str:
-    """Return how the decoder is stored; `auto` is float16, but int8 where that would cost over an eighth of the grids."""
+    """Return how the decoder is stored; `auto` is float16, but int8 where that would cost over a twelfth of the grids."""
     if name != "auto":
         return name
     grid_bits = sum(grid.max_resolution**2 * sum(grid.bits) for grid in grids)
@@ -133,12 +139,18 @@ def model_layout(config: ModelConfig, width: int, height: int) -> ModelLayout:
             end += rows
     linear = None
     if config.linear_order is not None:
-        linear = LinearLayout(config.linear_order, shapes.linear_columns[-1].stop, end)
-        end += N_CHANNELS * linear.cols
+        cols = shapes.linear_columns[-1].stop
+        linear_offset, end = end, end + N_CHANNELS * cols
     curves = None
     if config.feature_curves:
         starts = accumulate([end, *(CURVE_NUMBERS * grid.n_features for grid in grids)])
         *curves, end = starts
+    precision = network_precision(config.network_precision, grids, end)
+    if config.linear_order is not None:
+        fine = max((grid.quantize_bits for grid in grids if grid.gathered), default=0) >= FINE_BITS
+        linear = LinearLayout(
+            config.linear_order, cols, linear_offset, "float16" if fine and precision == "int8" else precision
+        )
     return ModelLayout(
         **features,
         linear=linear,
@@ -148,5 +160,5 @@ def model_layout(config: ModelConfig, width: int, height: int) -> ModelLayout:
         n_hidden_layers=config.n_hidden_layers,
         layers=tuple(layers),
         diffuse_space=config.diffuse_space,
-        network_precision=network_precision(config.network_precision, grids, end),
+        network_precision=precision,
     )

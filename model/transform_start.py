@@ -151,7 +151,7 @@ class TransformStart:
         bits = [count for g in alike for count in self.layout.grids[g].bits]
         most = min(transform.vectors.shape[1], len(bits) + 16)
         coefficients = blocks.cpu() @ transform.vectors[:, :most]
-        errors, _ = component_errors(coefficients, self.generator)
+        errors = component_errors(coefficients, self.generator)
         shared = share_bits(errors, sum(bits))
         # More features than components: the last ones hold nothing.
         shared += [0] * max(len(bits) - len(shared), 0)

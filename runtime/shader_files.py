@@ -17,7 +17,9 @@ from formats.repack import repack_export
 from runtime.shader_page import page_text
 from runtime.shaders import TARGETS, Shader, default_options, generate
 from runtime.texts import template
-from runtime.weights import WORD_BYTES, PackedWeights, pack_weights, weights_json
+from runtime.weight_words import WORD_BYTES
+from runtime.weights import PackedWeights, pack_weights
+from runtime.weights_json import weights_json
 from utils.files import write_bytes, write_json
 
 COOPERATIVE_TARGETS = ("spirv", "hlsl")

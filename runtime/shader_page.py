@@ -8,6 +8,7 @@ from formats.bc7 import bc7_bytes
 from formats.dds import FORMATS_BY_NAME, HEADER_BYTES
 from formats.names import plain_name
 from formats.reader import NeuralTextureReader
+from runtime.costs import curve_multiply_adds, fetches
 from runtime.engines.absent import content_sentences
 from runtime.shaders import Shader
 from runtime.specialise import Binding
@@ -94,7 +95,7 @@ def page_text(reader: NeuralTextureReader, shader: Shader, file: str, weights_fi
         weights_file=weights_file,
         weights_bytes=len(shader.weights.data),
         precision=manifest["network"]["precision"],
-        weights_precision=shader.weights.layers[0].precision,
+        weights_precision=shader.weights.first.precision,
         fold=fold is not None,
         matrices=fold.count if fold else 0,
         periods=", ".join(map(str, fold.periods)) if fold else "(1, 1) for all",
@@ -109,5 +110,9 @@ def page_text(reader: NeuralTextureReader, shader: Shader, file: str, weights_fi
         grid_bytes=sum(sizes[name] - HEADER_BYTES for grid in manifest["grids"] for name in grid["files"]),
         bc7_bytes=bc7_bytes(manifest),
         macs=shader.macs,
+        curve_macs=curve_multiply_adds(reader),
+        fetches=fetches(reader),
+        textures=sum(len(grid["files"]) for grid in manifest["grids"]),
+        linear=manifest["network"].get("linear") is not None,
         **{key: manifest[key] for key in ("width", "height", "mips", "bpp", "wrap", "bytes_per_texel")},
     )

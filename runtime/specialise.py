@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from configs import TEXTURE_CHANNELS
 from formats.fields import WORD_FORMATS
 from formats.names import plain_name
 from formats.reader import NeuralTextureReader
+from runtime.costs import multiply_adds
 from runtime.texts import template
-from runtime.weights import WORD_BYTES, WORD_WEIGHTS, PackedLayer, PackedWeights
+from runtime.weight_words import WORD_BYTES
+from runtime.weights import PackedFirstLayer, PackedLayer, PackedWeights
 from utils.errors import UserError
 
 WEIGHTS_TEXTURE_WIDTH = 256
@@ -98,8 +102,8 @@ def specialise(reader: NeuralTextureReader, weights: PackedWeights, options: Opt
         bindings.add("points", "buffer", "DecodePoint", "StructuredBuffer<DecodePoint>")
         bindings.add("decoded", "output_buffer", "float", "RWStructuredBuffer<float>")
     steps, layers, outputs = _network(manifest, weights)
-    encoding = manifest["positional_encoding"]
-    products = (manifest.get("position_order", 0) + 1) ** 2 - 1
+    encoding, linear = manifest["positional_encoding"], manifest["network"].get("linear")
+    gathered = any(columns.taps == 4 for columns in weights.columns.grids)
     source = template("material.slang.j2", trim=False).render(
         source=plain_name(manifest.get("name", "")),
         width=manifest["width"],
@@ -112,9 +116,12 @@ def specialise(reader: NeuralTextureReader, weights: PackedWeights, options: Opt
         phases=encoding["phases"],
         period_cells=encoding["period_cells"],
         position_order=manifest.get("position_order", 0),
-        product_count=products if any(first >= 0 for first, _ in weights.products) else 0,
+        product_count=weights.columns.product_count if gathered else 0,
+        linear_order=linear["order"] if linear else 0,
+        linear_count=weights.columns.linear_count if gathered else 0,
         encoding_quads=weights.encoding_quads,
-        encoding_start=weights.input_quads - weights.encoding_quads,
+        hidden_groups=weights.first.hidden // 4,
+        linear_groups=weights.first.linear // 4,
         fold=weights.fold,
         bindings=bindings.all,
         group=options.group,
@@ -122,14 +129,12 @@ def specialise(reader: NeuralTextureReader, weights: PackedWeights, options: Opt
         decode=options.decode,
         weight_word=_weight_word(weights, options),
         grids=grids,
+        first_layers=_first_layers(grids, weights),
         layers=layers,
-        input_calls=[grid["call"] for grid in grids] + [f"encode<Grid0, P, {_input_size(weights)}>(location, x);"],
-        input_quads=_input_size(weights),
-        used_quads=weights.input_quads,
         steps=steps,
         outputs=outputs,
     )
-    return Specialised(source, bindings.all, _macs(weights))
+    return Specialised(source, bindings.all, multiply_adds(weights))
 
 
 class _Bindings:
@@ -158,7 +163,22 @@ def _vector(values: list, kind: str) -> str:
     return f"{kind}4({', '.join(map(str, values))})"
 
 
-def _field_quads(words: list[str], fields: list[dict]) -> list[str]:
+def _features(codes: str, scales: list[float], offsets: list[float], curves: np.ndarray | None) -> str:
+    """Return the expression of up to four features from their `codes` (float4), a feature being on its curve at
+    t = code * scale + offset; `curves`: c0 .. c3 of each, none: t itself.
+    """
+    if curves is None:
+        padded = [values + [0.0] * (4 - len(values)) for values in (scales, offsets)]
+        return f"Real4({codes} * {_vector(padded[0], 'float')} + {_vector(padded[1], 'float')})"
+    numbers = np.zeros((4, 4))
+    for i, (scale, offset, curve) in enumerate(zip(scales, offsets, curves)):
+        # The curve as a polynomial of the code itself, which saves a multiply-add.
+        composed = np.polynomial.Polynomial(curve)(np.polynomial.Polynomial([offset, scale])).coef
+        numbers[: len(composed), i] = composed
+    return f"Real4(onCurve({codes}, {', '.join(_vector(list(map(float, row)), 'float') for row in numbers)}))"
+
+
+def _field_quads(words: list[str], fields: list[dict], curves: np.ndarray | None) -> list[str]:
     """Return one expression for every four features that lie as bit fields in `words`."""
     quads = []
     for first in range(0, len(fields), 4):
@@ -167,20 +187,28 @@ def _field_quads(words: list[str], fields: list[dict]) -> list[str]:
         word = _vector([words[entry["word"]] for entry in part], "uint")
         shift = _vector([f"{entry['shift']}u" for entry in part], "uint")
         mask = _vector([f"{(1 << entry['bits']) - 1}u" for entry in part], "uint")
-        scales = [2.0 ** -entry["bits"] if i < len(used) else 0.0 for i, entry in enumerate(part)]
-        offsets = [-(2 ** entry["bits"] - 1) / 2 * scale for entry, scale in zip(part, scales)]
-        quads.append(
-            f"Real4(float4(({word} >> {shift}) & {mask}) * {_vector(scales, 'float')} + {_vector(offsets, 'float')})"
-        )
+        scales, offsets = zip(*[(2.0 ** -entry["bits"], (2.0 ** -entry["bits"] - 1) / 2) for entry in used])
+        own = None if curves is None else curves[first : first + 4]
+        quads.append(_features(f"float4(({word} >> {shift}) & {mask})", list(scales), list(offsets), own))
     return quads
+
+
+def _channel_quad(channels: str, entry: dict, levels: float, file: int, curves: np.ndarray | None) -> str:
+    """Return the expression of a file's features from its channels, 0 to `levels`."""
+    if curves is None:
+        return f"Real4({channels} * {entry['scale'] / levels!r} + {entry['offset']!r})"
+    own = curves[4 * file : 4 * file + 4]
+    return _features(channels, [entry["scale"] / levels] * len(own), [entry["offset"]] * len(own), own)
 
 
 def _grid(reader: NeuralTextureReader, g: int, weights: PackedWeights, options: Options, bindings: _Bindings) -> dict:
     """Return what the template says of a grid, and add its bindings."""
-    entry, columns = reader.manifest["grids"][g], weights.columns[g]
+    entry, columns = reader.manifest["grids"][g], weights.columns.grids[g]
+    curves = reader.curves[g]
     side, stored, fields = entry["max_resolution"], len(reader.grid(g).levels), entry.get("fields")
     gathered = entry["interpolation"] == "gather"
-    hardware = options.filter and options.grids == "textures" and not fields and not gathered
+    # Curves come before the blend of taps.
+    hardware = options.filter and options.grids == "textures" and not fields and not gathered and curves is None
     names = [f"grid_{g}" if len(entry["files"]) == 1 else f"grid_{g}_{j}" for j in range(len(entry["files"]))]
     texel, fetch, words, quads, filtered = [], [], [], [], ["Real4(0)"] * columns.quads
     per_file = WORD_FORMATS.get(entry["format"], 1)
@@ -204,7 +232,7 @@ def _grid(reader: NeuralTextureReader, g: int, weights: PackedWeights, options: 
                 fetch.append(f"t.word{j}_{k} = {name}[at + {k}];")
                 words.append(f"t.word{j}_{k}")
             if not fields:
-                quads.append(f"Real4(bytesOf(t.word{j}_0) * {entry['scale'] / 255!r} + {entry['offset']!r})")
+                quads.append(_channel_quad(f"bytesOf(t.word{j}_0)", entry, 255, j, curves))
         elif entry["format"].endswith("_UINT"):
             kind = f"uint{per_file if per_file > 1 else ''}"
             bindings.add(name, "texture", entry["format"], f"Texture2D<{kind}>", entry["files"][j])
@@ -220,47 +248,73 @@ def _grid(reader: NeuralTextureReader, g: int, weights: PackedWeights, options: 
                 continue
             texel.append(f"float4 channels{j};")
             fetch.append(f"t.channels{j} = {name}.Load({position});")
-            quads.append(f"Real4(t.channels{j} * {entry['scale']!r} + {entry['offset']!r})")
+            quads.append(_channel_quad(f"t.channels{j}", entry, 1, j, curves))
             if hardware:
                 sample = f"{name}.SampleLevel(grid_sampler, uv, float(level))"
                 filtered[j] = f"Real4({sample} * {entry['scale']!r} + {entry['offset']!r})"
     kind = "gather" if gathered else "filter" if hardware else "blend"
-    products, stride = weights.products[g]
     return {
         "name": f"Grid{g}",
         "comment": f"{', '.join(entry['files'])}: {entry['format']}, {entry['n_features']} features, {kind} taps.",
         "side": side,
         "levels": stored,
         "quads": columns.quads,
-        "products": products,
-        "product_stride": stride,
-        "start": columns.start,
+        "products": weights.first.products[g],
+        "linear_products": weights.first.linear_products[g],
         "texel": " ".join(texel),
         "fetch": fetch,
-        "features": _field_quads(words, fields) if fields else quads,
+        "features": _field_quads(words, fields, curves) if fields else quads,
         "filtered": filtered,
         "hardware": hardware,
-        "call": f"{kind}Taps<Grid{g}, P, {_input_size(weights)}>(location, x);",
+        "kind": kind,
     }
 
 
-def _quads_read(layer: PackedLayer) -> int:
-    """Quads of inputs that a layer's rows reach, the padding of their last words included."""
-    return layer.stride * WORD_WEIGHTS[layer.precision] // 4
+_FORMATS = {"float32": "Float32", "float16": "Float16", "int8": "Int8"}
 
 
-def _input_size(weights: PackedWeights) -> int:
-    return max(_quads_read(layer) for layer in [weights.layers[0]] + ([weights.fold.layer] if weights.fold else []))
+def _first_layers(grids: list[dict], weights: PackedWeights) -> list[dict]:
+    """Return the first layer as the template describes it: with places folded in, where there is such a one, and without."""
+    chosen: list[tuple[str, PackedFirstLayer]] = [("Layer0", weights.first)]
+    if weights.fold:
+        chosen.insert(0, ("FoldedLayer", weights.fold.layer))
+    layers = []
+    for name, layer in chosen:
+        folded = name == "FoldedLayer"
+        calls = [
+            f"{grid['kind']}Taps<{grid['name']}, {name}, P>(location, matrix + {start}, sums);"
+            for grid, start in zip(grids, layer.grids)
+        ]
+        if layer.encoding >= 0:
+            calls.append(f"encode<Grid0, {name}, P>(location, sums);")
+        what = f"{layer.hidden} outputs" + (
+            f", below them {layer.linear} of the linear decoder" if layer.linear else ""
+        )
+        layers.append(
+            {
+                "name": name,
+                "folded": folded,
+                "comment": f"The first layer{', one for each place in a cell' if folded else ''}; {what}.",
+                "format": _FORMATS[layer.precision],
+                "weights": layer.weights,
+                "matrix_words": layer.matrix_words,
+                "bias": layer.bias,
+                "scale": layer.scale,
+                "lod": layer.lod,
+                "encoding": layer.encoding,
+                "linear_inputs": layer.linear_inputs,
+                "activation": layer.activation,
+                "calls": calls,
+            }
+        )
+    return layers
 
 
 def _layer(name: str, layer: PackedLayer, comment: str) -> dict:
     return {
         "name": name,
         "comment": comment,
-        "format": {"float32": "Float32", "float16": "Float16", "int8": "Int8"}[layer.precision],
-        "rows": layer.rows,
-        "quads": layer.columns // 4,
-        "stride": layer.stride,
+        "format": _FORMATS[layer.precision],
         "weights": layer.weights,
         "bias": layer.bias,
         "scale": layer.scale,
@@ -269,38 +323,20 @@ def _layer(name: str, layer: PackedLayer, comment: str) -> dict:
 
 
 def _network(manifest: dict, weights: PackedWeights) -> tuple[list[str], list[dict], list[dict]]:
-    """Return the statements that run the layers, the layers, and the values of the outputs."""
-    size = _input_size(weights)
-    layers = [
-        _layer(f"Layer{i}", layer, f"Layer {i}: {layer.columns} inputs, {layer.rows} outputs.")
-        for i, layer in enumerate(weights.layers)
-    ]
-    if weights.fold:
-        layers.append(
-            _layer(
-                "FoldedLayer",
-                weights.fold.layer,
-                "The first layer with the place in a cell folded in: one matrix a place.",
-            )
-        )
-    steps, length = [], size
-    for i, layer in enumerate(weights.layers):
-        previous = length
-        length = _quads_read(weights.layers[i + 1]) if i + 1 < len(weights.layers) else layer.rows // 4
-        steps.append(f"Real4 y{i}[{length}];")
-        if i:
-            steps.append(f"runLayer<Layer{i}, {previous}, {length}>(y{i - 1}, y{i});")
-        elif weights.fold:
-            steps.append(f"if (P.FOLDED) runFirstLayer<FoldedLayer, P, {size}, {length}>(location, x, y0);")
-            steps.append(f"else runFirstLayer<Layer0, P, {size}, {length}>(location, x, y0);")
-        else:
-            steps.append(f"runFirstLayer<Layer0, P, {size}, {length}>(location, x, y0);")
-    row, outputs, last = 0, [], len(weights.layers) - 1
+    """Return the statements that run the layers after the first, these layers, and the values of the outputs."""
+    layers, steps, before = [], [], weights.first.hidden // 4
+    for i, layer in enumerate(weights.layers, start=1):
+        layers.append(_layer(f"Layer{i}", layer, f"Layer {i}: {layer.columns} inputs, {layer.rows} outputs."))
+        steps.append(f"Real4 y{i}[{layer.rows // 4}];")
+        steps.append(f"runLayer<Layer{i}, {before}, {layer.rows // 4}>(y{i - 1}, y{i});")
+        before = layer.rows // 4
+    row, outputs, last = 0, [], len(weights.layers)
     present = {channel["name"]: channel["present"] for channel in manifest["channels"]}
     for name, count in TEXTURE_CHANNELS.items():
         values = ["0.0f"] * count
         if present[name]:
-            values = [f"float(y{last}[{(row + c) // 4}].{_SWIZZLE[(row + c) % 4]})" for c in range(count)]
+            places = [f"[{(row + c) // 4}].{_SWIZZLE[(row + c) % 4]}" for c in range(count)]
+            values = [f"float(y{last}{place})" + f" + linear{place}" * bool(weights.first.linear) for place in places]
             row += count
         value = values[0] if count == 1 else f"float{count}({', '.join(values)})"
         outputs.append({"name": name, "value": f"saturate({value})" if present[name] else value})
@@ -333,17 +369,3 @@ def _weight_word(weights: PackedWeights, options: Options) -> str:
         f"static const uint4 WEIGHTS[{len(words)}] = {{\n        {values}\n}};\n"
         "uint4 weightWord(int at) { return WEIGHTS[at]; }"
     )
-
-
-def _macs(weights: PackedWeights) -> dict[str, int]:
-    """Count what the generated code multiplies and adds: rows and inputs as they are padded."""
-    rest = sum(layer.rows * 4 * _quads_read(layer) for layer in weights.layers[1:])
-    first = weights.layers[0]
-    products = sum(
-        first.rows * 4 * columns.quads * columns.taps * len(columns.products)
-        for columns, (start, _) in zip(weights.columns, weights.products)
-        if start >= 0
-    )
-    point = first.rows * 4 * _quads_read(first) + products + rest
-    texel = weights.fold.layer.rows * 4 * _quads_read(weights.fold.layer) + rest if weights.fold else point
-    return {"texel": texel, "point": point}

@@ -1,31 +1,25 @@
 """The decoder's weights as shaders read them: `weights.bin`, 16-byte words, rows aligned, padding folded away.
 
-Columns of the first layer follow the shader's inputs: for each grid its features, four to a quad (gathered: tap after
-tap), then the positional encoding and the lod. Inputs that are always one are part of the bias. Every matrix starts on
-64 bytes and every row on 16, as cooperative vectors ask for.
+The first layer and the linear decoder are matrices for each tap of each grid, one after another, whose columns are the
+tap's features; inputs that are always one are part of the bias. Every matrix starts on 64 bytes and every row on 16, as
+cooperative vectors ask for.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 import numpy as np
 
-from formats.network import Layer
 from formats.reader import NeuralTextureReader
 from formats.weights import read_weights, stored_matrix, stored_numbers
-from images.mips import mip_size
+from runtime.first_layer import FirstLayer, InputColumns, first_layer, input_columns
+from runtime.places import Places, find_places, place_encoding, place_functions
+from runtime.weight_words import WORD_BYTES, Words, padded_rows, row_words
 
-WORD_BYTES = 16
-_MATRIX_WORDS = 4
-"""Matrices start on multiples of so many words."""
-WORD_WEIGHTS = {"float32": 4, "float16": 8, "int8": 16}
-"""Weights in a word."""
-MOST_FOLDED = 64
-"""Folded first layers that are worth their memory."""
-_DTYPES = {"float32": "<f4", "float16": "<f2", "int8": "<i1"}
+MOST_FOLDED_BYTES = 1 << 22
+"""First layers for each place together: about what GPUs keep in the cache that all their cores share."""
+_FLOAT16_MAX = 65504.0
 
 
 @dataclass(frozen=True)
@@ -48,50 +42,68 @@ class PackedLayer:
 
 
 @dataclass(frozen=True)
-class Fold:
-    """First layers with the place in a cell folded in."""
+class PackedFirstLayer:
+    """The first layer and the linear decoder; positions are in words of 16 bytes from the start of the file."""
 
-    layer: PackedLayer
-    """The first of them; they follow each other."""
-    periods: list[tuple[int, int]]
-    """Per mip, after how many texels along the width and the height places repeat."""
-    firsts: list[int]
-    """Per mip, its first matrix; that of texel (x, y) is `(y mod py) * px + x mod px` further."""
-    count: int
-    """Matrices in all."""
+    precision: str
+    hidden: int
+    """Rows of the layer, a multiple of 4."""
+    linear: int
+    """Rows of the linear decoder, which follow them: a multiple of 4, 0 without one."""
+    weights: int
+    grids: list[int]
+    """Of each grid, its first tap's matrix `[hidden + linear, F]`, counted from `weights`; the other taps' follow it."""
+    matrix_words: int
+    """Of all grids."""
+    bias: int
+    scale: int
+    encoding: int
+    """Matrix of positional encoding and lod, `[hidden, inputs]`; -1: the encoding is part of the bias."""
+    lod: int
+    """Where the encoding is part of the bias, the weights of the lod, float32; else -1."""
+    linear_inputs: int
+    """Matrix `[hidden, linear]` of what the linear decoder gives; -1: there is none, or it is part of the taps' matrices."""
+    products: list[int]
+    """Of each grid, matrices `[functions, taps, hidden, F]` for the products with functions of the place; -1: none."""
+    linear_products: list[int]
+    """The same for the linear decoder: `[functions, taps, linear, F]`."""
+    activation: str
 
 
 @dataclass(frozen=True)
-class InputColumns:
-    """Where a grid's features lie among the first layer's inputs."""
+class Fold:
+    """First layers with the place in a cell folded in."""
 
-    start: int
-    """First quad in the shader's order."""
-    quads: int
-    """Of one tap."""
-    taps: int
-    canonical: np.ndarray
-    """The stored matrix's column of each of the shader's `4 * quads * taps` inputs; -1: none."""
-    products: np.ndarray
-    """The same for the products with each function of the place: `[functions, 4 * quads * taps]`."""
+    layer: PackedFirstLayer
+    """The first of them; the others follow it every `matrix_words`, their biases every `hidden` numbers."""
+    periods: list[tuple[int, int]]
+    """Per stored mip, after how many texels along the width and the height places repeat."""
+    firsts: list[int]
+    """Per stored mip, its first matrix; that of texel (x, y) is `(y mod py) * px + x mod px` further."""
+    count: int
+    """Matrices in all."""
 
 
 @dataclass
 class PackedWeights:
     """All of `weights.bin` and where everything lies in it."""
 
+    columns: InputColumns
+    first: PackedFirstLayer
     layers: list[PackedLayer] = field(default_factory=list)
-    columns: list[InputColumns] = field(default_factory=list)
-    products: list[tuple[int, int]] = field(default_factory=list)
-    """Per grid, the first word and the row stride of its product matrices; (-1, 0): it has none."""
+    """All but the first."""
     fold: Fold | None = None
     data: bytes = b""
-    encoding_quads: int = 0
 
     @property
-    def input_quads(self) -> int:
-        """Quads of the first layer's inputs, padding of its rows' last words left out."""
-        return sum(columns.quads * columns.taps for columns in self.columns) + self.encoding_quads
+    def encoding_quads(self) -> int:
+        """Positional encoding and lod, four to a quad."""
+        return -(-len(self.columns.encoding) // 4)
+
+    @property
+    def outputs(self) -> int:
+        """Rows of the last layer."""
+        return self.layers[-1].rows if self.layers else self.first.hidden
 
 
 def pack_weights(reader: NeuralTextureReader, fold: bool = True, precision: str | None = None) -> PackedWeights:
@@ -100,249 +112,181 @@ def pack_weights(reader: NeuralTextureReader, fold: bool = True, precision: str 
     `fold`: where the first layer depends on the place in a cell and texels have few places, matrices for each of them
     too, in half precision unless the network is float32. Raises `UserError` where the export is damaged.
     """
-    manifest, packed = reader.manifest, PackedWeights()
-    packed.columns, encoding, ones = _input_columns(manifest, reader.layers[0].weights.shape[1])
-    packed.encoding_quads = -(-len(encoding) // 4)
-    order = np.concatenate([columns.canonical for columns in packed.columns] + [encoding])
-    words = _Words()
-    rows = precision or manifest["network"]["precision"]
-    codes, scales = _int8_rows(reader) if rows == "int8" else (None, None)
-    for number, layer in enumerate(reader.layers):
-        bias = np.zeros(len(layer.weights), np.float64) if layer.bias is None else layer.bias.astype(np.float64)
-        matrix = layer.weights if codes is None else codes[number]
-        scale = None if scales is None else scales[number]
-        present = np.arange(len(matrix))
-        if number == len(reader.layers) - 1:
-            present = np.flatnonzero(
-                np.repeat([c["present"] for c in manifest["channels"]], [c["count"] for c in manifest["channels"]])
-            )
-        if number == 0:
-            bias = bias + layer.weights[:, ones].sum(axis=1, dtype=np.float64)
-            products = [_chosen(matrix, chosen) for columns in packed.columns for chosen in columns.products]
-            matrix = _chosen(matrix, order)
+    manifest, layers = reader.manifest, reader.layers
+    network, rows = manifest["network"], precision or manifest["network"]["precision"]
+    columns = input_columns(manifest, layers[0].weights.shape[1])
+    channels = np.flatnonzero(
+        np.repeat([c["present"] for c in manifest["channels"]], [c["count"] for c in manifest["channels"]])
+    )
+    chosen = [channels if number == len(layers) - 1 else slice(None) for number in range(len(layers))]
+    linear, codes = _linear_matrix(reader), _int8_rows(reader) if rows == "int8" else None
+    outputs = network["linear"]["outputs"] if linear is not None else []
+    own = layers[0]
+    values = first_layer(columns, own.weights[chosen[0]].astype(np.float64), linear, outputs, channels)
+    bias = own.weights[:, columns.ones].sum(axis=1, dtype=np.float64)
+    bias = padded_rows((bias if own.bias is None else bias + own.bias)[chosen[0]])
+    words = Words()
+    if codes is None or (linear is not None and codes.linear[1] is None):
+        # Rows of both lie in one matrix, so a linear decoder in float16 takes the first layer along.
+        first = _add_first_layer(words, values, bias, None, rows if codes is None else "float16", own.activation)
+    else:
+        linear_codes, linear_scale = codes.linear
+        stored = first_layer(columns, codes.layers[0][0][chosen[0]], linear_codes, outputs, channels)
+        scale = padded_rows(codes.layers[0][1][chosen[0]])
+        if linear_scale is not None:
+            own_scale = np.zeros(len(channels), np.float32)
+            own_scale[np.searchsorted(channels, outputs)] = linear_scale
+            scale = np.concatenate([scale, padded_rows(own_scale)])
+        first = _add_first_layer(words, stored, bias, scale, rows, own.activation)
+    packed = PackedWeights(columns, first)
+    for number, layer in enumerate(layers[1:], start=1):
+        bias_rows = np.zeros(len(layer.weights)) if layer.bias is None else layer.bias
+        matrix, factors = (layer.weights, None) if codes is None else codes.layers[number]
         packed.layers.append(
-            words.add_layer(
-                matrix[present], bias[present], None if scale is None else scale[present], layer.activation, rows
+            _add_layer(
+                words,
+                matrix[chosen[number]],
+                bias_rows[chosen[number]],
+                None if factors is None else factors[chosen[number]],
+                layer.activation,
+                rows,
             )
         )
-        if number == 0:
-            packed.products = _add_products(words, packed.columns, products, rows)
-            if fold and manifest.get("position_order", 0):
-                packed.fold = _add_fold(
-                    words, reader, packed, order, bias, "float32" if rows == "float32" else "float16"
-                )
+    if fold and (manifest.get("position_order", 0) or linear is not None):
+        places = find_places(manifest, len(reader.stored_mips))
+        if places:
+            folded_precision = "float32" if rows == "float32" else "float16"
+            packed.fold = _add_fold(words, manifest, values, bias, places, folded_precision, own.activation)
     packed.data = words.joined()
     return packed
 
 
-class _Words:
-    """Words of the file as it grows."""
+@dataclass(frozen=True)
+class _Codes:
+    """Weights as they are stored in int8, and the factor of each row."""
 
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._words = 0
-
-    def joined(self) -> bytes:
-        return b"".join(self._parts)
-
-    def add(self, data: bytes, align: int = 1) -> int:
-        """Append bytes at a multiple of `align` words; returns the first word."""
-        gap = -self._words % align
-        tail = -len(data) % WORD_BYTES
-        first = self._words + gap
-        self._parts += [bytes(gap * WORD_BYTES), data, bytes(tail)]
-        self._words = first + (len(data) + tail) // WORD_BYTES
-        return first
-
-    def add_matrix(self, matrix: np.ndarray, precision: str) -> tuple[int, int]:
-        """Append a matrix, rows padded to a multiple of 4 and to whole words; returns first word and row stride."""
-        rows, columns = matrix.shape
-        stride = -(-columns // WORD_WEIGHTS[precision])
-        padded = np.zeros((-(-rows // 4) * 4, stride * WORD_WEIGHTS[precision]), _DTYPES[precision])
-        padded[:rows, :columns] = matrix
-        return self.add(padded.tobytes(), _MATRIX_WORDS), stride
-
-    def add_floats(self, values: np.ndarray) -> int:
-        return self.add(np.asarray(values, "<f4").tobytes())
-
-    def add_layer(
-        self, matrix: np.ndarray, bias: np.ndarray, scale: np.ndarray | None, activation: str, precision: str
-    ) -> PackedLayer:
-        weights, stride = self.add_matrix(matrix, precision)
-        return PackedLayer(
-            precision,
-            -(-len(matrix) // 4) * 4,
-            matrix.shape[1],
-            stride,
-            weights,
-            self.add_floats(bias),
-            -1 if scale is None else self.add_floats(scale),
-            activation,
-        )
+    layers: list[tuple[np.ndarray, np.ndarray]]
+    linear: tuple[np.ndarray | None, np.ndarray | None]
 
 
-def _chosen(matrix: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return a matrix with the chosen columns, zero where a column is -1."""
-    return np.where(columns >= 0, matrix[:, columns], 0)
+def _linear_matrix(reader: NeuralTextureReader) -> np.ndarray | None:
+    """Return the linear decoder's rows as they are applied, float64; None: there is none."""
+    if reader.linear is None:
+        return None
+    grids = [grid.swapaxes(0, 1).reshape(grid.shape[1], -1) for grid in reader.linear.weights]
+    return np.concatenate(grids, axis=1).astype(np.float64)
 
 
-def _input_columns(manifest: dict, n_columns: int) -> tuple[list[InputColumns], np.ndarray, slice]:
-    """Return the grids' columns, those of encoding and lod, and the slice of columns whose input is one."""
-    encoding = manifest["positional_encoding"]
-    n_encoding = 2 * encoding["n_frequencies"] * encoding["phases"]
-    functions = (manifest.get("position_order", 0) + 1) ** 2 - 1
-    taps = [4 if grid["interpolation"] == "gather" else 1 for grid in manifest["grids"]]
-    stored = n_encoding
-    lod = n_encoding + sum(t * grid["n_features"] for t, grid in zip(taps, manifest["grids"]))
-    product, quad, columns = lod + 1, 0, []
-    for count, grid in zip(taps, manifest["grids"]):
-        features = grid["n_features"]
-        quads = -(-features // 4)
-        local = np.full((count, 4 * quads), -1)
-        local[:, :features] = np.arange(count * features).reshape(count, features)
-        local = local.reshape(-1)
-        canonical = np.where(local >= 0, stored + local, -1)
-        k = functions if count == 4 else 0
-        starts = product + count * features * np.arange(k)
-        columns.append(InputColumns(quad, quads, count, canonical, np.where(local >= 0, starts[:, None] + local, -1)))
-        stored, quad, product = stored + count * features, quad + count * quads, product + k * count * features
-    tail = np.append(np.arange(n_encoding), lod)
-    return columns, np.append(tail, np.full(-len(tail) % 4, -1)), slice(product, n_columns)
+def _int8_rows(reader: NeuralTextureReader) -> _Codes:
+    """Return all weights as they are stored, whole numbers, and the factor of each row."""
+    network, flat = reader.manifest["network"], read_weights(reader.folder, reader.manifest)
+
+    def rows(entry: dict, count: int) -> tuple[np.ndarray, np.ndarray]:
+        return stored_matrix(flat, entry)[:count], stored_numbers(flat, entry["scale_offset"], count)
+
+    layers = [rows(entry, len(kept.weights)) for entry, kept in zip(network["layers"], reader.layers)]
+    linear = network.get("linear")
+    in_codes = linear is not None and linear.get("scale_offset") is not None
+    return _Codes(layers, rows(linear, len(linear["outputs"])) if linear and in_codes else (None, None))
 
 
-def _int8_rows(reader: NeuralTextureReader) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return each layer's weights as they are stored, whole numbers, and the factor of each row."""
-    network = reader.manifest["network"]
-    flat, codes, scales = read_weights(reader.folder, reader.manifest), [], []
-    for layer, kept in zip(network["layers"], reader.layers):
-        codes.append(stored_matrix(flat, layer)[: len(kept.weights)])
-        scales.append(stored_numbers(flat, layer["scale_offset"], len(kept.weights)))
-    return codes, scales
+def _add_layer(
+    words: Words, matrix: np.ndarray, bias: np.ndarray, scale: np.ndarray | None, activation: str, precision: str
+) -> PackedLayer:
+    padded = padded_rows(padded_rows(matrix), axis=1)
+    return PackedLayer(
+        precision,
+        padded.shape[0],
+        padded.shape[1],
+        row_words(padded.shape[1], precision),
+        words.add_matrices(padded, precision),
+        words.add_floats(padded_rows(bias)),
+        -1 if scale is None else words.add_floats(padded_rows(scale)),
+        activation,
+    )
 
 
-def _add_products(
-    words: _Words, columns: list[InputColumns], products: list[np.ndarray], precision: str
-) -> list[tuple[int, int]]:
-    """Append the product matrices of every gathered grid, function after function."""
-    places, rest = [], iter(products)
-    for entry in columns:
-        if not len(entry.products):
-            places.append((-1, 0))
-            continue
-        own = [next(rest) for _ in entry.products]
-        padded = [np.pad(matrix, ((0, -len(matrix) % 4), (0, 0))) for matrix in own]
-        places.append(words.add_matrix(np.concatenate(padded), precision))
-    return places
+def _grid_starts(parts: FirstLayer, precision: str) -> tuple[list[int], int]:
+    """Return where each grid's matrices of taps begin when they follow each other, and the words of all."""
+    starts, end, rows = [], 0, len(parts.hidden) + len(parts.linear)
+    for entry in parts.columns.grids:
+        starts.append(end)
+        end += entry.taps * rows * row_words(entry.features, precision)
+    return starts, end
+
+
+def _add_first_layer(
+    words: Words, parts: FirstLayer, bias: np.ndarray, scale: np.ndarray | None, precision: str, activation: str
+) -> PackedFirstLayer:
+    """Append the first layer and the linear decoder with their products."""
+
+    def added(matrices: np.ndarray) -> int:
+        return words.add_matrices(matrices, precision) if matrices.size else -1
+
+    grids = range(len(parts.columns.grids))
+    starts, size = _grid_starts(parts, precision)
+    return PackedFirstLayer(
+        precision,
+        len(parts.hidden),
+        len(parts.linear),
+        [added(parts.taps(g)) for g in grids][0],
+        starts,
+        size,
+        words.add_floats(np.concatenate([bias, np.zeros(len(parts.linear))])),
+        -1 if scale is None else words.add_floats(scale),
+        added(parts.encoding()),
+        -1,
+        added(parts.linear_inputs()),
+        [added(parts.products(g)) for g in grids],
+        [added(parts.linear_products(g)) for g in grids],
+        activation,
+    )
 
 
 def _add_fold(
-    words: _Words,
-    reader: NeuralTextureReader,
-    packed: PackedWeights,
-    order: np.ndarray,
-    bias: np.ndarray,
-    precision: str,
+    words: Words, manifest: dict, parts: FirstLayer, bias: np.ndarray, places: Places, precision: str, activation: str
 ) -> Fold | None:
-    """Append the first layer's matrix for every place that texels of the stored mips have; None: there are too many."""
-    manifest, layer = reader.manifest, reader.layers[0]
-    gathered = [g for g, grid in enumerate(manifest["grids"]) if grid["interpolation"] == "gather"]
-    known: dict[tuple, int] = {}
-    periods, firsts = [], []
-    matrices: list[np.ndarray] = []
-    for mip, levels in enumerate(manifest["mip_levels"]):
-        sides = [manifest["grids"][g]["base_resolution"] << levels[g] for g in gathered]
-        axes = []
-        for size in mip_size(manifest["width"], manifest["height"], mip):
-            period = math.lcm(*(size // math.gcd(size, side) for side in sides))
-            if period > MOST_FOLDED:
-                return None
-            axes.append(
-                [
-                    tuple((Fraction(2 * x + 1, 2 * size) * side - Fraction(1, 2)) % 1 for side in sides)
-                    for x in range(period)
-                ]
+    """Append the first layer for every place; None: they would take too much memory."""
+    linear = manifest["network"].get("linear")
+    order, linear_order = manifest.get("position_order", 0), linear["order"] if linear else 0
+    starts, size = _grid_starts(parts, precision)
+    if size * len(places.places) * WORD_BYTES > MOST_FOLDED_BYTES:
+        return None
+    gathered = np.cumsum([entry.taps == 4 for entry in parts.columns.grids]) - 1
+    matrices = [
+        [
+            parts.at_place(
+                g,
+                place_functions(place, gathered[g], order) if entry.taps == 4 else np.zeros(0),
+                place_functions(place, gathered[g], linear_order) if entry.taps == 4 else np.zeros(0),
             )
-        key = tuple(map(tuple, axes))
-        if key not in known:
-            known[key] = len(matrices)
-            matrices += [
-                _folded(layer, packed.columns, gathered, order, x, y, manifest["position_order"])
-                for y in axes[1]
-                for x in axes[0]
-            ]
-            if len(matrices) > MOST_FOLDED:
-                return None
-        periods.append((len(axes[0]), len(axes[1])))
-        firsts.append(known[key])
-    padded = [np.pad(matrix, ((0, -len(matrix) % 4), (0, 0))) for matrix in matrices]
-    weights, stride = words.add_matrix(np.concatenate(padded), precision)
-    first = PackedLayer(
-        precision, len(padded[0]), len(order), stride, weights, words.add_floats(bias), -1, layer.activation
+            for g, entry in enumerate(parts.columns.grids)
+        ]
+        for place in places.places
+    ]
+    if max(np.abs(matrix).max() for own in matrices for matrix in own) > _FLOAT16_MAX:
+        precision = "float32"
+        starts, size = _grid_starts(parts, precision)
+    firsts = [words.add_matrices(matrix, precision) for own in matrices for matrix in own]
+    encoding, lod = parts.encoding(), -1
+    biases = [bias for _ in places.places]
+    if places.tell_encoding:
+        biases = [bias + encoding[:, :-1] @ place_encoding(place, manifest) for place in places.places]
+        lod = words.add_floats(encoding[:, -1])
+    layer = PackedFirstLayer(
+        precision,
+        len(parts.hidden),
+        len(parts.linear),
+        firsts[0],
+        starts,
+        size,
+        words.add_floats(np.concatenate(biases)),
+        -1,
+        -1 if places.tell_encoding else words.add_matrices(encoding, precision),
+        lod,
+        -1,
+        [-1] * len(matrices[0]),
+        [-1] * len(matrices[0]),
+        activation,
     )
-    return Fold(first, periods, firsts, len(matrices))
-
-
-def _folded(
-    layer: Layer,
-    columns: list[InputColumns],
-    gathered: list[int],
-    order: np.ndarray,
-    x: tuple[Fraction, ...],
-    y: tuple[Fraction, ...],
-    position_order: int,
-) -> np.ndarray:
-    """Return W + sum P_j(y) P_i(x) W_ij, in the shader's columns, for the place (x, y) in each gathered grid's cell."""
-    matrix = _chosen(layer.weights, order).astype(np.float64)
-    for g, wx, wy in zip(gathered, x, y):
-        entry = columns[g]
-        legendre = [np.polynomial.legendre.legvander(2 * float(w) - 1, position_order).reshape(-1) for w in (wx, wy)]
-        factors = np.outer(legendre[1], legendre[0]).reshape(-1)[1:]
-        part = slice(4 * entry.start, 4 * (entry.start + entry.quads * entry.taps))
-        for factor, chosen in zip(factors, entry.products):
-            matrix[:, part] += factor * _chosen(layer.weights, chosen)
-    return matrix
-
-
-def weights_json(packed: PackedWeights, manifest: dict) -> dict:
-    """Return what `weights.bin` holds and where, offsets in bytes: the layout that the pages describe."""
-
-    def matrix(layer: PackedLayer) -> dict:
-        return {
-            "precision": layer.precision,
-            "rows": layer.rows,
-            "columns": layer.columns,
-            "row_stride": layer.stride * WORD_BYTES,
-            "offset": layer.weights * WORD_BYTES,
-            "bias_offset": layer.bias * WORD_BYTES,
-            "scale_offset": layer.scale * WORD_BYTES if layer.scale >= 0 else None,
-            "activation": layer.activation,
-        }
-
-    inputs: list[dict] = [
-        {
-            "name": f"grid {g}",
-            "first": 4 * columns.start,
-            "features": grid["n_features"],
-            "padded_features": 4 * columns.quads,
-            "taps": columns.taps,
-        }
-        for g, (columns, grid) in enumerate(zip(packed.columns, manifest["grids"]))
-    ]
-    inputs.append({"name": "positional encoding, lod", "first": 4 * (packed.input_quads - packed.encoding_quads)})
-    result: dict = {"bytes": len(packed.data), "inputs": inputs, "layers": [matrix(layer) for layer in packed.layers]}
-    result["products"] = [
-        None
-        if first < 0
-        else {"offset": first * WORD_BYTES, "row_stride": stride * WORD_BYTES, "matrices": len(columns.products)}
-        for (first, stride), columns in zip(packed.products, packed.columns)
-    ]
-    if packed.fold:
-        layer = packed.fold.layer
-        result["folded"] = {
-            **matrix(layer),
-            "matrix_bytes": layer.rows * layer.stride * WORD_BYTES,
-            "periods": [list(period) for period in packed.fold.periods],
-            "firsts": packed.fold.firsts,
-            "matrices": packed.fold.count,
-        }
-    return result
+    return Fold(layer, places.periods, places.firsts, len(places.places))

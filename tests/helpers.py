@@ -130,7 +130,7 @@ def assert_export_agrees(folder, data_dir):
     reader = NeuralTextureReader(folder)
     for g, grid in enumerate(layout.grids):
         for level, codes in enumerate(reader.codes(g)):
-            assert (codes == values_to_codes(checkpoint.grids[g][level].numpy(), grid.quantize_bits)).all()
+            assert (codes == values_to_codes(checkpoint.grids[g][level].numpy(), np.float32(grid.bits))).all()
     with stored_precision(texture.decoder):
         decoded = [decode_mip(texture, mip, True) for mip in range(layout.mips)]
     for mip, texels in enumerate(decoded):

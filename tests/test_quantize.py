@@ -31,7 +31,7 @@ def test_a_sampler_value_turns_into_the_feature_as_documented():
     assert np.allclose((codes / 255 - 0.5) * 255 / 256, level_values(8), atol=1e-8)
 
 
-@pytest.mark.parametrize("bits", [0, 1, 3, 32])
+@pytest.mark.parametrize("bits", [0, 9, 12, 32])
 def test_other_bits_are_refused_and_named(bits):
     with pytest.raises(UsageError, match=f"quantize_bits {bits} "):
         level_values(bits)
@@ -40,6 +40,42 @@ def test_other_bits_are_refused_and_named(bits):
 def test_rounding_picks_the_nearest_level_and_clamps():
     x = torch.tensor([-9.0, -0.376, -0.26, -0.24, -0.01, 0.01, 0.24, 0.26, 9.0])
     assert quantize_ste(x, 2).tolist() == [-0.375, -0.375, -0.375, -0.125, -0.125, 0.125, 0.125, 0.375, 0.375]
+
+
+MIXED = [1, 2, 3, 4, 5, 6, 7, 8, 16]
+
+
+def test_features_of_several_bits_are_rounded_each_to_its_own_levels():
+    random = torch.Generator().manual_seed(3)
+    x = torch.rand(2000, len(MIXED), generator=random) * 1.4 - 0.7
+    bits = torch.tensor(MIXED, dtype=torch.float32)
+    noise, amplitude = torch.rand(x.shape, generator=random), noise_amplitude(1, 4, 1.0, 0.8, bits)
+    for uniform_noise in (None, noise):
+        rounded = quantize_ste(x, bits, amplitude, uniform_noise)
+        for feature, count in enumerate(MIXED):
+            alone = None if uniform_noise is None else uniform_noise[:, feature]
+            width = noise_amplitude(1, 4, 1.0, 0.8, count)
+            assert torch.equal(rounded[:, feature], quantize_ste(x[:, feature], count, width, alone))
+    low, high = clamp_range(bits)
+    for feature, count in enumerate(MIXED):
+        assert (low[feature].item(), high[feature].item()) == clamp_range(count)
+
+
+def test_codes_of_several_bits_come_back_and_numpys_are_torchs():
+    x = torch.rand(500, len(MIXED), generator=torch.Generator().manual_seed(4)) * 1.4 - 0.7
+    bits = torch.tensor(MIXED, dtype=torch.float32)
+    codes = values_to_codes(x, bits)
+    assert (codes >= 0).all() and (codes.amax(0) == 2**bits - 1).all()
+    assert torch.equal(codes_to_values(codes, bits), quantize_ste(x, bits))
+    assert torch.equal(values_to_codes(codes_to_values(codes, bits), bits), codes)
+    np.testing.assert_array_equal(values_to_codes(x.numpy(), bits.numpy()), codes.numpy())
+    np.testing.assert_array_equal(codes_to_values(codes.numpy(), bits.numpy()), codes_to_values(codes, bits).numpy())
+
+
+def test_the_gradient_of_a_feature_ends_at_its_own_range():
+    x = torch.tensor([[0.3, 0.3, 0.3]], requires_grad=True)
+    quantize_ste(x, torch.tensor([1.0, 2.0, 8.0])).sum().backward()
+    assert x.grad.tolist() == [[0.0, 1.0, 1.0]]
 
 
 def uniform(count, seed=0):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from configs import HashGridConfig, ModelConfig
+from configs import FeatureBits, HashGridConfig, ModelConfig
 from dataset import TextureSet
 from formats.fields import WORD_BITS
 from model.grids.layout import grid_layout
@@ -57,7 +58,7 @@ def _material_errors(
     blocks = cut_blocks(image - image.mean((0, 1)), resolution, side)
     transform = block_transform(blocks, side, generator)
     most = min(transform.vectors.shape[1], 8 + round(_COMPONENTS_PER_BIT * n_bits))
-    errors, _ = component_errors(blocks @ transform.vectors[:, :most], generator)
+    errors = component_errors(blocks @ transform.vectors[:, :most], generator)
     return errors
 
 
@@ -81,9 +82,8 @@ def share_texel_bits(model: ModelConfig, texture_set: TextureSet) -> ModelConfig
         errors = _material_errors(texture_set, model, resolution, block, sum(totals))
         bits = share_bits(errors, sum(totals))
         for index, part in zip(alike, _parted(bits, totals)):
-            grids[index] = dataclasses.replace(
-                grids[index], feature_bits=fill_words(part, grids[index].texel_bits or 0)
-            )
+            own = fill_words(part, grids[index].texel_bits or 0)
+            grids[index] = dataclasses.replace(grids[index], feature_bits=typing.cast("list[FeatureBits]", own))
     return dataclasses.replace(model, hash_grid_configs=grids)
 
 

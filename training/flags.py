@@ -234,8 +234,10 @@ def _config_over(base: Layer, flags: dict[str, object]) -> Config:
     config = config_from_dict(_merged([base, values, _flag_layer(flags)]))
     every = {GRID_FLAGS[name]: flags[name] for name in GRID_FLAGS if name in flags}
     if every:
-        grids = [{**dataclasses.asdict(grid), **every} for grid in config.model.hash_grid_configs]
+        before = config.model.hash_grid_configs
+        grids = [{**dataclasses.asdict(grid), **every} for grid in before]
         config = config_from_dict({"model": {"hash_grid_configs": grids}}, config)
+        config.model.hash_grid_configs = [grid.with_fields(every) for grid in before]
     train = config.train
     if "max_iter" in flags and flags.get("time_budget"):
         raise ConfigError(

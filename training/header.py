@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 
 from configs import (
     GRID_FLAGS,
+    N_CHANNELS,
     Config,
     ExportConfig,
     HashGridConfig,
@@ -88,9 +88,9 @@ def describe(session: Session) -> None:
         "multiply-adds",
     )
     if config.model.target_bpp:
-        say("rate", planned_rate(layout, config.model.target_bpp, config.export.storage))
+        say("rate", planned_rate(layout, config.model.target_bpp, config.export.storage, len(session.channels)))
     elif config.model.target_psnr:
-        rate = estimated_bpp(layout, config.export.storage)
+        rate = estimated_bpp(layout, config.export.storage, len(session.channels))
         say("rate", f"about {rate:.2f} bits per texel, for a target_psnr of {config.model.target_psnr:g} dB")
     say("UE5 plugin", plugin_forecast(config, layout, texture_set))
     say(
@@ -117,14 +117,16 @@ def planned_end(config: Config) -> str:
     )
 
 
-def planned_rate(layout: ModelLayout, target: float, storage: str) -> str:
+def planned_rate(layout: ModelLayout, target: float, storage: str, n_outputs: int = N_CHANNELS) -> str:
     """Return the estimated rate of a planned model beside the one that was asked for, bits per texel."""
-    rate = estimated_bpp(layout, storage)
-    short = (
-        ""
-        if rate >= NEAR[0] * target
-        else "; that is the most that fits, since a grid's side comes in steps and all grids are scaled alike"
-    )
+    rate = estimated_bpp(layout, storage, n_outputs)
+    short = ""
+    if rate < NEAR[0] * target:
+        short = (
+            "; that is the most that fits, since a grid's side comes in steps and all grids are scaled alike"
+            if layout.linear is None
+            else "; more would leave cells that are no whole texels, which give less, or does not fit"
+        )
     return f"about {rate:.2f} bits per texel, {target:.4g} asked{short}"
 
 

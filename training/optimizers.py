@@ -218,16 +218,16 @@ class TouchedAdam:
 class TouchedNewton:
     """Newton's method on the features of touched grid texels, one by one, with the curvature that the linear decoder gives.
 
-    The loss of a linear decoder is quadratic in a latent v: its second derivative is 2 / n sum of w^2 over the weights w with
-    which v enters the n values of a batch. Along a curve v(t) the features t have that times (dv/dt)^2. What the network
-    adds is not counted, so a step is `lr` of Newton's and at most one quantisation step. Beside Adam this leaves alone what
-    is right already, keeps no state and needs less memory.
+    The loss of a linear decoder is quadratic in a latent v: its second derivative is 2 / n sum of w^2 over the weights w
+    with which v enters the n values of a batch. Along a curve v(t) the features t have that times (dv/dt)^2. What the
+    network adds is not counted, so a step is `lr` of Newton's and at most one quantisation step. Beside Adam this leaves
+    alone what is right already, keeps no state and needs less memory.
     """
 
     def __init__(
         self, values: torch.Tensor, lr: float, bits: Bits, curves: torch.Tensor, weights: Callable[[], torch.Tensor]
     ) -> None:
-        """`values` [rows, F], `bits` of each feature, `curves` [F, 4]; `weights` gives the sum of w^2 of each feature [F]."""
+        """`values` [rows, F], `bits` of each feature, `curves` [F, 4]; `weights` gives each feature's sum of w^2 [F]."""
         self.values, self.lr, self.curves, self.weights = values, lr, curves, weights
         like = torch.ones(values.shape[1], device=values.device)
         self.limit, self.longest = clamp_range(bits)[1] * like, like / steps_of(bits)
@@ -361,11 +361,11 @@ class Optimizers:
                 **{number.removeprefix(prefix): value for number, value in numbers.items() if number.startswith(prefix)}
             )
         for grid, reads in by_grid.items():
-            optimizer, length = self.grids[grid], numbers[f"grid_{grid}.length"]
-            if isinstance(optimizer, TouchedNewton):
-                optimizer.apply(reads, length, n_values)
+            latents, length = self.grids[grid], numbers[f"grid_{grid}.length"]
+            if isinstance(latents, TouchedNewton):
+                latents.apply(reads, length, n_values)
             else:
-                optimizer.apply(reads, length)
+                latents.apply(reads, length)
         if undo:
             undo(allowed)
         self.clear_gradients()

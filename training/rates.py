@@ -6,9 +6,8 @@ import copy
 import dataclasses
 import math
 from collections.abc import Collection, Iterator
-from typing import Literal
 
-from configs import GRID_FLAGS, HashGridConfig, ModelConfig
+from configs import GRID_FLAGS, N_CHANNELS, HashGridConfig, ModelConfig
 from formats.export_folder import fetched_bytes
 from formats.storage import GridStorage, grid_storage
 from model.decoder.stored_weights import stored_bytes
@@ -19,6 +18,8 @@ SIDE_FACTORS = (1.04, 1.02, 1.01, 1.0, 0.99, 0.98, 0.96, 0.94, 0.9, 0.8, 0.65, 0
 """Tried around the side that should meet a rate, because sides come in steps."""
 NEAR = (0.9, 1.035)
 """A grid set whose rate is within these factors of what was asked is taken as it is."""
+WHOLE_CELLS = (0.72, 1.002)
+"""The same where cells should stay whole texels, for the linear decoder's sake."""
 NPZ_OVERHEAD_BYTES = 530
 """About what the archive adds to the weights, bytes."""
 
@@ -38,18 +39,21 @@ def bytes_fetched(layout: ModelLayout, storage: str) -> int:
     return fetched_bytes([layout_storage(grid, storage) for grid in layout.grids])
 
 
-def estimated_bpp(layout: ModelLayout, storage: str) -> float:
-    """Return the bits per texel (finest levels and decoder) that an export will have, to a few bytes."""
-    weights = stored_bytes(layout) + NPZ_OVERHEAD_BYTES
+def estimated_bpp(layout: ModelLayout, storage: str, n_outputs: int = N_CHANNELS) -> float:
+    """Return the bits per texel (finest levels and decoder) that an export will have, to a few bytes.
+
+    `n_outputs` channels are present; of a linear decoder the others are not stored.
+    """
+    weights = stored_bytes(layout, n_outputs) + NPZ_OVERHEAD_BYTES
     grids = sum(finest_level_bytes(grid, storage) for grid in layout.grids)
     return 8 * (weights + grids) / (layout.width * layout.height)
 
 
-def decoder_bpp(model: ModelConfig, width: int, height: int, storage: str) -> float:
+def decoder_bpp(model: ModelConfig, width: int, height: int, storage: str, n_outputs: int = N_CHANNELS) -> float:
     """Return the bits per texel that the decoder alone takes."""
     layout = model_layout(model, width, height)
     grids = sum(finest_level_bytes(grid, storage) for grid in layout.grids)
-    return estimated_bpp(layout, storage) - 8 * grids / (width * height)
+    return estimated_bpp(layout, storage, n_outputs) - 8 * grids / (width * height)
 
 
 def _with_grids(model: ModelConfig, grids: list[HashGridConfig]) -> ModelConfig:
@@ -74,38 +78,48 @@ def splits(model: ModelConfig, preset: str, given: Collection[str] = ()) -> Iter
     yield model
     if "hash_grid_configs" in given:
         return
+    # Beside a linear decoder the network hardly needs weights that depend on the place, and they cost bits.
+    orders = {model.position_order}
+    if model.linear_order is not None and "position_order" not in given:
+        orders.add(0)
     held = {field: getattr(model.hash_grid_configs[0], field) for flag, field in GRID_FLAGS.items() if flag in given}
     for grids in RATE_LADDER.get(preset, ()):
-        yield _with_grids(model, [dataclasses.replace(grid, **held) for grid in grids])
+        for order in sorted(orders, reverse=True):
+            with_order = dataclasses.replace(model, position_order=order)
+            yield _with_grids(with_order, [grid.with_fields(held) for grid in grids])
 
 
-def _gathered(*cells_and_bits: tuple[float, Literal[32, 64]]) -> list[HashGridConfig]:
-    """Return 4-bit grids: all gathered but the last, which is blended; (texels per cell, bits per grid texel) each."""
+def _mixed(*cells_and_bits: tuple[float, int]) -> list[HashGridConfig]:
+    """Return grids whose bits follow the material: gathered ones with cells of 4 texels, blended ones with larger cells;
+    (texels per cell, bits per grid texel) each.
+    """
     return [
         HashGridConfig(
             texels_per_cell=cells,
-            quantize_bits=4,
-            save_bits=bits,
-            learning_rate=0.15,
-            interpolation="bilinear" if index == len(cells_and_bits) - 1 else "gather",
+            texel_bits=bits,
+            learning_rate=NEWTON_SHARE,
+            interpolation="gather" if cells == GATHERED_CELL else "bilinear",
         )
-        for index, (cells, bits) in enumerate(cells_and_bits)
+        for cells, bits in cells_and_bits
     ]
 
 
-_QUALITY_LADDER = (
-    _gathered((8, 32), (16, 32)),  # 0.6 bits per texel
-    _gathered((8, 64), (16, 32)),  # 1.1
-    _gathered((4, 32), (8, 32)),  # 2.5
-    _gathered((4, 32), (4, 32)),  # 4
-    _gathered((4, 64), (16, 32)),  # 4.1
-    _gathered((4, 64), (4, 32)),  # 6
-    _gathered((4, 64), (4, 32), (4, 32)),  # 8
-    _gathered((2, 32), (4, 32)),  # 10
-    _gathered((2, 32), (4, 64), (8, 32)),  # 12.5
-    _gathered((2, 64), (4, 32)),  # 18
+GATHERED_CELL = 4
+"""Texels of a cell for which a linear order of 3 is a decoder of its own for every place."""
+NEWTON_SHARE = 2.0
+"""Learning rate of grids beside a linear decoder."""
+_REALTIME_LADDER = tuple(
+    _mixed(*((GATHERED_CELL, bits) for bits in parts))
+    for parts in ((16,), (32,), (64,), (64, 32), (128,), (128, 32), (128, 64), (128, 128), (128, 128, 128))
 )
-RATE_LADDER: dict[str, tuple[list[HashGridConfig], ...]] = {"quality": _QUALITY_LADDER, "fast": _QUALITY_LADDER}
+"""1, 2, 4, 6, 8, 10, 12, 16 and 24 bits per texel: whole textures of 1, 2 and 4 words."""
+_QUALITY_LADDER = tuple(grids for fine in _REALTIME_LADDER for grids in (fine, [*fine, *_mixed((8, 32))]))
+"""The same, and each with half a bit more in a grid of smooth features."""
+RATE_LADDER: dict[str, tuple[list[HashGridConfig], ...]] = {
+    "quality": _QUALITY_LADDER,
+    "fast": _QUALITY_LADDER,
+    "realtime": _REALTIME_LADDER,
+}
 """Per preset, grid sets from few bits to many. Cells are whole texels where they can be: others are
 slower to train and give less (`python -m benchmarks.ablation`, "cells of 3.9 texels")."""
 
@@ -118,26 +132,31 @@ def plan_for_bpp(
     target_bpp: float,
     storage: str,
     given: Collection[str] = (),
+    n_outputs: int = N_CHANNELS,
 ) -> ModelConfig:
     """Return `model` with grids whose export costs at most about `target_bpp` on a `width x height` texture.
 
-    Of the preset's grid sets (`splits`) the one nearest in rate is taken; where it is not `NEAR`, its sides are fitted.
+    Of the preset's grid sets (`splits`) the one nearest in rate is taken; where it is not `NEAR` (with a linear decoder:
+    within `WHOLE_CELLS`), its sides are fitted. `n_outputs` channels are present.
     Raises `UsageError` where the decoder alone costs more, or the flags that were `given` leave no grids that fit.
     """
 
     def cost(candidate: ModelConfig) -> float:
-        return estimated_bpp(model_layout(candidate, width, height), storage)
+        return estimated_bpp(model_layout(candidate, width, height), storage, n_outputs)
 
-    decoder = decoder_bpp(model, width, height, storage)
+    decoder = decoder_bpp(model, width, height, storage, n_outputs)
     if target_bpp <= decoder * 1.05:
         raise UsageError(
             f"target_bpp {target_bpp:g} leaves no room for grids: the decoder alone takes {decoder:.2f} "
             f"bits per texel at {width} x {height}; ask for more, or use fewer n_neurons"
         )
-    nearest = min(splits(model, preset, given), key=lambda candidate: abs(math.log(cost(candidate) / target_bpp)))
-    if NEAR[0] * target_bpp <= cost(nearest) <= NEAR[1] * target_bpp:
-        return nearest
-    decoder = decoder_bpp(nearest, width, height, storage)
+    candidates = list(splits(model, preset, given))
+    nearest = min(candidates, key=lambda candidate: abs(math.log(cost(candidate) / target_bpp)))
+    least, most = (factor * target_bpp for factor in (NEAR if model.linear_order is None else WHOLE_CELLS))
+    under = [candidate for candidate in candidates if least <= cost(candidate) <= most]
+    if under:
+        return min(under, key=lambda candidate: abs(math.log(cost(candidate) / target_bpp)))
+    decoder = decoder_bpp(nearest, width, height, storage, n_outputs)
     scale = math.sqrt(max(target_bpp - decoder, 0) / max(cost(nearest) - decoder, 1e-9))
     candidates = [_scaled(nearest, scale * factor, width, height) for factor in SIDE_FACTORS]
     fitting = [candidate for candidate in candidates if cost(candidate) <= 1.002 * target_bpp]

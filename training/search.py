@@ -13,6 +13,7 @@ from dataset import TextureSet
 from model.decoder.canonical import stored_precision
 from reporting.console import decibels, say
 from training.evaluate import evaluate_psnr
+from training.loss import present_channels
 from training.rates import decoder_bpp
 from training.session import Session, open_session, planned_config
 from utils.errors import UserError
@@ -73,7 +74,8 @@ def config_for_psnr(config: Config, texture_set: TextureSet, optimize: Callable[
     if asked is None:
         raise ValueError("config has no target_psnr")
     target = asked + MARGIN_DB
-    decoder = decoder_bpp(config.model, texture_set.width, texture_set.height, config.export.storage)
+    n_outputs = len(present_channels(texture_set.present))
+    decoder = decoder_bpp(config.model, texture_set.width, texture_set.height, config.export.storage, n_outputs)
     least = decoder + max(LEAST_GRIDS_BPP, LEAST_GRIDS_SHARE * decoder)
     short: dict[float, float] = {}
     gains: dict[float, float] = {}

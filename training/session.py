@@ -22,14 +22,14 @@ from model.texture import NeuralTexture
 from model.transform_start import TransformStart, starts_as_transform
 from quantize import noise_amplitude
 from reporting.console import say
-from training.bit_planning import share_texel_bits
 from training.backend_trial import faster_backend
+from training.bit_planning import share_texel_bits
 from training.checkpoint import Checkpoint, damaged
 from training.cuda_graphs import CudaGraphs
 from training.determinism import repeatable_backends
 from training.loss import channel_weights, present_channels, srgb_to_linear
 from training.optimizers import Optimizers
-from training.rates import plan_for_bpp
+from training.rates import estimated_bpp, plan_for_bpp
 from training.resume import check_same_material
 from training.sampler import TileSampler
 from training.training_step import TrainingStep
@@ -126,16 +126,25 @@ def planned_config(config: Config, texture_set: TextureSet) -> Config:
     """Return the settings with the grids that `target_bpp` asks for, if it is set, and their bits shared out."""
     if not config.model.target_bpp:
         return dataclasses.replace(config, model=share_texel_bits(config.model, texture_set))
+    target, n_outputs = config.model.target_bpp, len(present_channels(texture_set.present))
     model = plan_for_bpp(
         config.model,
         config.run.preset,
         texture_set.width,
         texture_set.height,
-        config.model.target_bpp,
+        target,
         config.export.storage,
         config.given,
+        n_outputs,
     )
-    return dataclasses.replace(config, model=share_texel_bits(model, texture_set))
+    model = share_texel_bits(model, texture_set)
+    if model.linear_order is not None and "position_order" not in config.given:
+        # How many features there are, and with them weights, is known only now.
+        by_place = dataclasses.replace(model, position_order=config.model.position_order)
+        layout = model_layout(by_place, texture_set.width, texture_set.height)
+        fits = estimated_bpp(layout, config.export.storage, n_outputs) <= target
+        model = by_place if fits else dataclasses.replace(model, position_order=0)
+    return dataclasses.replace(config, model=model)
 
 
 def checked_layout(config: Config, texture_set: TextureSet) -> ModelLayout:

@@ -72,7 +72,10 @@ def usable_backends(name: str, device: torch.device, layout: ModelLayout) -> tup
         raise UsageError(f"backend {name!r} is unknown; choose auto, torch or tcnn")
     problem = "" if device.type == "cuda" else f"tiny-cuda-nn needs device cuda, this run uses {device.type}"
     if layout.linear or layout.feature_curves or any(grid.mixed for grid in layout.grids):
-        problem = problem or "it has no linear decoder, feature curves or mixed bits, which PyTorch runs"
+        problem = problem or (
+            "tiny-cuda-nn has no linear decoder, feature curves or mixed bits; "
+            "PyTorch's own steps are captured as CUDA graphs"
+        )
     if name == "tcnn":
         from model.backends.tcnn_backend import import_tinycudann
 

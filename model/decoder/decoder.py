@@ -106,7 +106,8 @@ class Decoder(nn.Module):
         """Return the linear decoder's weights [out, cols] as int8 storage gives them back, or as they are."""
         if self.linear is None:
             raise ValueError("the layout has no linear decoder")
-        return round_rows(self.linear) if self.layout.network_precision == "int8" else self.linear
+        in_codes = self.layout.linear is not None and self.layout.linear.precision == "int8"
+        return round_rows(self.linear) if in_codes else self.linear
 
     def stored_curves(self) -> list[torch.Tensor]:
         """Return each grid's curves [F, 4], or none."""

@@ -48,12 +48,18 @@ def round_rows(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def _matrices(flat: torch.Tensor, layout: ModelLayout) -> list[torch.Tensor]:
-    """Return views of the flat canonical weights, one [rows, cols] per layer, then the linear decoder's if any."""
+    """Return views of the flat canonical weights, one [rows, cols] per layer."""
     matrices = [
         flat[layer.offset : layer.offset + layer.rows * layer.cols].view(layer.rows, layer.cols)
         for layer in layout.layers
     ]
-    return [*matrices, linear_matrix(flat, layout)] if layout.linear else matrices
+    return matrices
+
+
+def _rounded(flat: torch.Tensor, layout: ModelLayout) -> list[torch.Tensor]:
+    """Return the matrices that int8 storage holds as codes."""
+    in_codes = layout.linear is not None and layout.linear.precision == "int8"
+    return [*_matrices(flat, layout), *([linear_matrix(flat, layout)] if in_codes else [])]
 
 
 def linear_matrix(flat: torch.Tensor, layout: ModelLayout) -> torch.Tensor:
@@ -78,7 +84,7 @@ def as_stored(flat: torch.Tensor, layout: ModelLayout) -> torch.Tensor:
         return flat.clone()
     stored = flat.half().float()
     if layout.network_precision == "int8":
-        for matrix, target in zip(_matrices(flat, layout), _matrices(stored, layout)):
+        for matrix, target in zip(_rounded(flat, layout), _rounded(stored, layout)):
             target.copy_(round_rows(matrix))
     return stored
 
@@ -102,55 +108,48 @@ def pack_network(flat: np.ndarray, layout: ModelLayout, outputs: Sequence[int]) 
     becomes infinite.
     """
     weights = torch.from_numpy(np.ascontiguousarray(flat, np.float32))
-    matrices = _matrices(weights, layout)
-    if layout.linear:
-        matrices[-1] = matrices[-1][list(outputs)]
-    biases = [
-        None if layer.bias_offset is None else weights[layer.bias_offset : layer.bias_offset + layer.rows]
-        for layer in layout.layers
-    ]
+    linear = linear_matrix(weights, layout)[list(outputs)] if layout.linear else None
     int8 = layout.network_precision == "int8"
+    linear_in_codes = layout.linear is not None and layout.linear.precision == "int8"
     number = np.dtype("float16" if int8 else layout.network_precision)
     parts: list[np.ndarray] = []
 
-    def place(values: torch.Tensor | None) -> int | None:
+    def place(values: torch.Tensor) -> int:
         """Append numbers and return where they begin, in elements of the array."""
-        if values is None:
-            return None
         start = sum(part.size for part in parts)
         stored = values.reshape(-1).numpy().astype(np.int8 if values.dtype == torch.int8 else number)
         parts.append(stored.view(np.int8) if int8 else stored)
         return start
 
+    coded = [*_matrices(weights, layout), *([linear] if linear is not None and linear_in_codes else [])]
+    layers: list[dict[str, int | None]]
     with np.errstate(over="ignore"):
-        scales = [row_scales(matrix) for matrix in matrices] if int8 else []
-        codes = [row_codes(*pair).to(torch.int8) for pair in zip(matrices, scales)] if int8 else matrices
-        if int8:
-            entries = [{"offset": place(code)} for code in codes]
-            for entry, scale in zip(entries, scales):
-                entry["scale_offset"] = place(scale)
-            for entry, bias in zip(entries, biases):
-                entry["bias_offset"] = place(bias)
-        else:
-            entries = [{"offset": place(matrix)} for matrix in matrices[: len(layout.layers)]]
-            for entry, bias in zip(entries, biases):
-                entry["bias_offset"] = place(bias)
-            if layout.linear:
-                entries.append({"offset": place(matrices[-1])})
+        scales = [row_scales(matrix) for matrix in coded] if int8 else []
+        codes = [row_codes(*pair).to(torch.int8) for pair in zip(coded, scales)] if int8 else coded
+        entries: list[dict[str, int]] = [{"offset": place(code)} for code in codes]
+        for entry, scale in zip(entries, scales):
+            entry["scale_offset"] = place(scale)
+        placed = entries.pop() if linear_in_codes else None
+        layers = [{**entry, "bias_offset": None} for entry in entries]
+        for placing, layer in zip(layers, layout.layers):
+            if layer.bias_offset is not None:
+                placing["bias_offset"] = place(weights[layer.bias_offset : layer.bias_offset + layer.rows])
+        if linear is not None and placed is None:
+            placed = {"offset": place(linear)}
         curves = [place(curve) for curve in curve_numbers(weights, layout)]
-    layers = entries[: len(layout.layers)]
-    linear = entries[-1] if layout.linear else None
-    return np.concatenate(parts), Placement(layers, linear, curves)  # type: ignore[arg-type]
+    return np.concatenate(parts), Placement(layers, placed, curves)
 
 
 def stored_bytes(layout: ModelLayout, n_outputs: int = N_CHANNELS) -> int:
     """Return the bytes of the stored array; `n_outputs` channels are present."""
     rows = [(layer.rows, layer.cols) for layer in layout.layers]
-    if layout.linear:
-        rows.append((n_outputs, layout.linear.cols))
-    codes = sum(count * cols for count, cols in rows)
     numbers = sum(layer.rows for layer in layout.layers if layer.bias_offset is not None)
     numbers += sum(CURVE_NUMBERS * grid.n_features for grid in layout.grids) if layout.curve_offsets else 0
+    if layout.linear and layout.linear.precision == "int8":
+        rows.append((n_outputs, layout.linear.cols))
+    elif layout.linear:
+        numbers += n_outputs * layout.linear.cols
+    codes = sum(count * cols for count, cols in rows)
     if layout.network_precision == "int8":
         return codes + 2 * (numbers + sum(count for count, _ in rows))
     return (codes + numbers) * (2 if layout.network_precision == "float16" else 4)

@@ -62,6 +62,8 @@ def principal_components(
     try:
         values, vectors = torch.linalg.eigh(covariance)
     except torch.linalg.LinAlgError:
+        values = vectors = torch.full_like(covariance, torch.nan)
+    if not (values.isfinite().all() and vectors.isfinite().all()):
         # Constant maps beside noise give many equal values, on which single precision may not converge.
         values, vectors = (part.float() for part in torch.linalg.eigh(covariance.double()))
     order = torch.arange(len(values) - 1, max(len(values) - 1 - count, -1), -1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from formats.bc7 import bc7_bytes
 from formats.reader import NeuralTextureReader
+from runtime.costs import weights_read
 from runtime.shaders import Shader
-from runtime.weights import WORD_BYTES, PackedWeights
 
 
 def cost_table(
@@ -38,13 +38,3 @@ def cost_table(
         ),
     ]
     return "| | |\n| --- | --- |\n" + "\n".join(f"| {name} | {value} |" for name, value in rows)
-
-
-def weights_read(weights: PackedWeights) -> int:
-    """Return the bytes of weights that a decoded texel reads, biases and scales left out."""
-    first = weights.fold.layer if weights.fold else weights.layers[0]
-    words = sum(layer.rows * layer.stride for layer in [first, *weights.layers[1:]])
-    if not weights.fold:
-        for columns, (start, stride) in zip(weights.columns, weights.products):
-            words += first.rows * stride * len(columns.products) if start >= 0 else 0
-    return WORD_BYTES * words

@@ -14,6 +14,7 @@ _TEXTURE = re.compile(r"layout\(binding = \d+\)\s*uniform texture2D (\w+);\s*")
 _BLOCK = re.compile(r"layout\([^)]*\)\s*(?:layout\([^)]*\)\s*)?(?:readonly )?(?:uniform|buffer) (\w+)\s*\{")
 _ENDLESS = re.compile(r"for\(;;\)\s*\{\s*if\(([^\n]*)\)\s*\{\s*\}\s*else\s*\{\s*break;\s*\}")
 _FETCH = re.compile(r"texelFetch\(\((\w+)\), \(\((\w+)\)\)\.xy, \(\(\w+\)\)\.z\)")
+_MINIMUM = re.compile(r"\bmin\((\d+), (\d+)\)")
 _ARRAY = re.compile(r"\[(\d+)\] = (\w+)\[\]\(")
 
 
@@ -41,7 +42,8 @@ def gdshader_decoder(reader: NeuralTextureReader, prefix: str) -> tuple[Shader, 
     code = re.sub(r"\[\[[\w, ]+\]\]\s*", "", code)
     code = _ENDLESS.sub(r"while (\1)\n    {", code)
     code = _ARRAY.sub(r"[\1] = \2[\1](", code)
-    # Godot works constants out by itself, and not all of these.
+    # Godot works constants out by itself, not all of these, and takes the lesser of two whole numbers for a float.
+    code = _MINIMUM.sub(lambda found: str(min(int(found[1]), int(found[2]))), code)
     code = re.sub(r"^([ \t]+)const ", r"\1", code, flags=re.MULTILINE)
     code = re.sub(r"\b(\d+)U\b", r"\1u", code)
     names = {name for found in _TOP_NAME.findall(code) for name in found if name}

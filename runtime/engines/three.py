@@ -17,7 +17,7 @@ from runtime.engines.textures import weights_texture
 from runtime.shaders import Shader, generate
 from runtime.specialise import WEIGHTS_TEXTURE_WIDTH, Options
 from runtime.texts import template
-from runtime.weights import WORD_BYTES
+from runtime.weight_words import WORD_BYTES
 from utils.files import write_bytes
 
 VENDOR = Path(__file__).parent / "vendor" / "three"

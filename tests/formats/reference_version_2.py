@@ -44,6 +44,8 @@ class SlowDecoder:
 
     def matrix(self, entry, rows):
         size = rows * entry["cols"]
+        if self.array.dtype == np.int8 and "scale_offset" not in entry:
+            return self.numbers(entry["offset"], size).reshape(rows, -1)
         matrix = self.array[entry["offset"] : entry["offset"] + size].astype(np.float64).reshape(rows, -1)
         return matrix * self.numbers(entry["scale_offset"], rows)[:, None] if self.array.dtype == np.int8 else matrix
 

@@ -42,7 +42,6 @@ LINEAR = ["network", "linear"]
         ([*LINEAR, "outputs"], [0, 2, 1], ["outputs is [0, 2, 1], expected channels in rising order"]),
         ([*LINEAR, "outputs"], [0, 0], ["outputs is [0, 0], expected channels in rising order"]),
         ([*LINEAR, "outputs"], [11], ["network.linear.outputs[0] is 11", "at most 10"]),
-        ([*LINEAR, "scale_offset"], None, ["the key scale_offset of linear is missing"]),
         (["network", "inputs"], 25, ["the network has 25 inputs and 11 outputs, expected 43"]),
         (["network", "macs_as_run"], -1, ["network.macs_as_run is -1"]),
         (

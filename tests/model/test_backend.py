@@ -130,7 +130,9 @@ def test_asking_for_tcnn_on_the_cpu_is_an_error_with_a_cure():
 @pytest.mark.parametrize(
     "settings, reason",
     [
-        (PRESETS["quality"]["model"], "no biases"),
+        ({"use_bias": True}, "no biases"),
+        (PRESETS["quality"]["model"], "no linear decoder"),
+        ({"hash_grid_configs": [{"feature_bits": [8, 8, 2]}]}, "or mixed bits"),
         ({"activation": "gelu"}, "no gelu"),
         ({"activation": "softplus"}, "overflows"),
     ],
@@ -242,7 +244,7 @@ def test_a_training_step_in_torch_never_waits_for_the_gpu(preset):
         try:
             values, touched = run_tiles(backend, [group], True, [0.01] * len(layout.grids), noise)
             values.square().mean().backward()
-            optimizers.apply(numbers, touched)
+            optimizers.apply(numbers, touched, values.numel())
         finally:
             torch.cuda.set_sync_debug_mode("default")
     assert values.isfinite().all()
@@ -345,14 +347,22 @@ def test_pytorchs_build_is_the_newest_that_driver_and_gpus_run(driver, capabilit
 
 
 @pytest.mark.parametrize("wrap", [True, False])
-@pytest.mark.parametrize("preset", ["ue5", "quality"])
+@pytest.mark.parametrize("preset", ["ue5", "mobile", "quality", "realtime"])
 def test_the_plain_trainers_model_is_the_toolkits_function(preset, wrap):
     config = config_from_dict(PRESETS[preset]).model
     config.wrap = wrap
     layout = model_layout(config, 64, 64)
     channels = [0, 1, 2, 6]
-    texture = NeuralTexture(layout, channels, CPU, torch.Generator().manual_seed(0))
+    random = torch.Generator().manual_seed(0)
+    texture = NeuralTexture(layout, channels, CPU, random)
     plain = PlainTexture(layout, channels, torch.Generator())
+    if layout.linear:
+        with torch.no_grad():
+            texture.decoder.linear.copy_(torch.randn(texture.decoder.linear.shape, generator=random) / 16)
+            plain.linear.copy_(texture.decoder.linear)
+            for mine, theirs in zip(plain.curves, texture.decoder.curves, strict=True):
+                theirs.add_(torch.randn(theirs.shape, generator=random) * 0.1)
+                mine.copy_(theirs)
     flat = canonical_weights(texture.decoder)
     with torch.no_grad():
         for mine, theirs in zip(plain.grids, all_levels(texture)):

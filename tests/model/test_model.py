@@ -310,6 +310,8 @@ def test_another_decoder_reads_the_same_grids():
         period_cells=0,
         phases=1,
         position_order=0,
+        linear_order=None,
+        feature_curves=False,
         wrap=True,
     )
     random = torch.Generator().manual_seed(0)

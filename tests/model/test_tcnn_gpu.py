@@ -61,7 +61,7 @@ class Trained:
         numbers = self.optimizers.begin_step(1.0)
         values = torch.tensor(list(numbers.values())).pin_memory().to("cuda", non_blocking=True).unbind()
         self.optimizers.apply(
-            dict(zip(numbers, values)), touched, self.backend.judge(self.optimizers.gradients(touched))
+            dict(zip(numbers, values)), touched, 1000, self.backend.judge(self.optimizers.gradients(touched))
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.random_exports import ALL, grid, make_source, preset
+from benchmarks.random_version_2 import RandomGrid, write_version_2
 from benchmarks.runtime_device import POINT
 from configs import ACTIVATION_NAMES, PRESETS
 from formats.reader import NeuralTextureReader
@@ -49,6 +50,61 @@ def _mixed(folder: Path) -> None:
     replace_grid(folder, 1, (8, 6, 16, 3), "packed")
 
 
+MANY = tuple(map(int, np.repeat((8, 6, 5, 4, 3, 2, 1), (4, 6, 8, 10, 14, 16, 12))))
+"""Bits of 70 features, as water-filling gives them: 231 bits, eight words of two textures."""
+
+
+def _version_2(folder: Path) -> None:
+    """What new materials have: one gathered grid of cells of 4 texels, curves, and a linear decoder of order 3."""
+    write_version_2(folder, 64, 32, [RandomGrid(16, 3, (8, 7, 6, 5, 5, 4, 4, 3, 3, 3, 2, 2, 2, 1, 1))])
+
+
+VERSION_2: dict[str, Callable[[Path], None]] = {
+    "linear order 3": _version_2,
+    "70 features": lambda folder: write_version_2(
+        folder, 64, 64, [RandomGrid(16, 3, MANY)], position_order=1, precision="float16"
+    ),
+    "cells of 4 and 8": lambda folder: write_version_2(
+        folder,
+        64,
+        64,
+        [RandomGrid(16, 3, (6, 4, 4, 3, 2)), RandomGrid(8, 2, (8, 5, 3), curves=False)],
+        position_order=1,
+        n_neurons=64,
+    ),
+    "blended beside gathered": lambda folder: write_version_2(
+        folder,
+        48,
+        32,
+        [RandomGrid(8, 2, (8, 8, 8, 8), gathered=False), RandomGrid(16, 3, (6, 4, 2, 2))],
+        wrap=False,
+        diffuse_space="srgb",
+        precision="float32",
+        present=without("normal", "metallic"),
+    ),
+    "linear, odd size": lambda folder: write_version_2(
+        folder, 67, 61, [RandomGrid(16, 3, (5, 3, 8, 1)), RandomGrid(8, 2, (4, 4), False)], present=without("diffuse")
+    ),
+    "linear, no hidden layer": lambda folder: write_version_2(
+        folder, 32, 16, n_hidden_layers=0, n_frequencies=3, period_cells=0, phases=1, linear_order=1
+    ),
+    "linear, period 2": lambda folder: write_version_2(
+        folder, 64, 32, [RandomGrid(16, 3, (4, 4, 3))], period_cells=2, linear_order=0, position_order=2, n_neurons=20
+    ),
+    "curves alone": lambda folder: write_version_2(
+        folder,
+        64,
+        64,
+        [RandomGrid(16, 3, (8, 8, 8, 8), gathered=False), RandomGrid(8, 2, (8,) * 6)],
+        linear_order=None,
+        storage="rgba8",
+    ),
+}
+"""The same of the manifest's version 2: feature curves, and a linear decoder beside the network."""
+ON_SOFTWARE_GPUS = ("linear order 3", "cells of 4 and 8", "blended beside gathered", "linear, odd size", "curves alone")
+"""Those of version 2 whose pipelines a software GPU makes within seconds; compiled C++ runs all."""
+
+
 def _written(source) -> Callable[[Path], None]:
     return lambda folder: export_material(source(), folder)
 
@@ -56,10 +112,9 @@ def _written(source) -> Callable[[Path], None]:
 EXPORTS: dict[str, Callable[[Path], None]] = {
     # The preset fast is the model of quality.
     **{f"preset {name}": _written(lambda name=name: preset(name)) for name in PRESETS if name != "fast"},
-    # Containers of the grids of quality; the full network goes with the preset's own and with packed words.
-    "quality packed": _written(lambda: preset("quality", "packed", 256, 256)),
+    # Other containers of the grids of quality; the full network goes with the preset's own packed words.
     "quality packed_rgba8": _written(lambda: preset("quality", "packed_rgba8", 64, 128, n_neurons=16)),
-    "quality rgba8": _written(lambda: preset("quality", "rgba8", 96, 64, n_neurons=16)),
+    "mobile rgba8": _written(lambda: preset("mobile", "rgba8", 96, 64)),
     "mobile packed": _written(lambda: preset("mobile", "packed")),
     "mixed bits": _mixed,
     "clamped": _written(lambda: small(wrap=False, n_frequencies=3, diffuse_space="srgb")),
@@ -87,6 +142,7 @@ EXPORTS: dict[str, Callable[[Path], None]] = {
         )
         for first, second in zip(ACTIVATION_NAMES[::2], (*ACTIVATION_NAMES[1::2], "none"))
     },
+    **VERSION_2,
 }
 """Name to a function that writes the export into a folder."""
 

@@ -83,7 +83,7 @@ def write_data(reader, shader, points, folder) -> None:
     (folder / "shader.wgsl").write_bytes(shader.code)
 
 
-@pytest.mark.parametrize("name", ["mobile packed", "quality packed"])
+@pytest.mark.parametrize("name", ["mobile packed", "preset quality", "linear order 3", "70 features"])
 def test_wgsl_in_chromium_equals_the_reader(exports, largest_errors, tmp_path, name):
     reader = exports(name)
     shader, points = generate(reader, "wgsl", EXACT), draw_points(reader, 128)

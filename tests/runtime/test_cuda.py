@@ -16,6 +16,7 @@ from tests.runtime.compilers import cuda_to_ptx
         ("preset ue5", ()),
         # Optimising takes NVRTC ten times as long as all the rest.
         *((name, ("--device-debug",)) for name in ("mobile packed", "preset quality", "order 1, int8", "order 2")),
+        *((name, ("--device-debug",)) for name in ("linear order 3", "70 features")),
     ],
 )
 def test_nvrtc_compiles_the_decoder(exports, name, flags):

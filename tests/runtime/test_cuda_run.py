@@ -95,7 +95,7 @@ def _decode(gpu: Gpu, ptx: bytes, shader, reader, points: np.ndarray) -> np.ndar
 
 
 @pytest.mark.parametrize(
-    "name", ["quality packed", "mobile packed", "preset ue5", "order 1, int8", "clamped", "odd size"]
+    "name", ["preset quality", "mobile packed", "preset ue5", "order 1, int8", "clamped", "odd size"]
 )
 def test_a_gpu_gives_what_the_reader_gives(exports, largest_errors, gpu, name):
     reader = exports.readable(name)

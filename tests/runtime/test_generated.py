@@ -17,15 +17,17 @@ FUNCTIONS = (
 )
 
 
-def test_the_stand_alone_slang_file_compiles(exports):
-    text = generate(exports("preset quality"), "slang").text
+@pytest.mark.parametrize("name", ["preset quality", "linear order 3"])
+def test_the_stand_alone_slang_file_compiles(exports, name):
+    text = generate(exports(name), "slang").text
     wgsl = compile_slang({"neural_texture.slang": text}, "wgsl", "NeuralTexture_Bake", {}).decode()
     assert all(f"fn {name}" in wgsl for name in ("NeuralTexture_Load", "NeuralTexture_Bake"))
 
 
 @pytest.mark.parametrize("target", [name for name in TARGETS if name != "spirv"])
-def test_every_target_keeps_the_functions_and_their_names(exports, target):
-    text = generate(exports("mobile packed"), target).text
+@pytest.mark.parametrize("export", ["mobile packed", "70 features"])
+def test_every_target_keeps_the_functions_and_their_names(exports, target, export):
+    text = generate(exports(export), target).text
     for name in FUNCTIONS:
         assert re.search(rf"\bNeuralTextureSample\w* {name}\(|\bfn {name}\(", text), name
 

@@ -93,12 +93,14 @@ def test_weights_lie_where_their_json_says(written):
     reader, data = NeuralTextureReader(written), (written / "weights.bin").read_bytes()
     layout = json.loads((written / "weights.json").read_text(encoding="utf-8"))
     assert layout["bytes"] == len(data)
-    for layer, entry in zip(reader.layers[1:], layout["layers"][1:], strict=True):
+    for layer, entry in zip(reader.layers[1:], layout["layers"], strict=True):
         rows = min(len(layer.weights), entry["rows"])
         np.testing.assert_array_equal(_matrix(data, entry, rows, entry["columns"]), layer.weights[:rows])
         assert entry["offset"] % 64 == 0 and entry["row_stride"] % 16 == 0
     # The first tap of grid 0 comes first; in the export it follows the encoding of u and v.
-    first = _matrix(data, layout["layers"][0], len(reader.layers[0].weights), 8)
+    first_layer = layout["first_layer"]
+    entry = {**first_layer["grids"][0], "precision": first_layer["precision"]}
+    first = _matrix(data, entry, len(reader.layers[0].weights), 8)
     np.testing.assert_array_equal(first, reader.layers[0].weights[:, 2:10])
 
 
@@ -133,13 +135,16 @@ def test_folded_matrices_are_the_layer_at_a_place(written):
     assert fold["periods"][0] == [4, 4] and fold["matrices"] * fold["matrix_bytes"] <= layout["bytes"]
     # Texel (2, 1) lies at (1/8, 7/8) of its cell: texel centres are at 1/8, 3/8, 5/8, 7/8, and texel 2 is a cell's first.
     number = fold["firsts"][0] + 1 * 4 + 2
-    place = {**fold, "offset": fold["offset"] + number * fold["matrix_bytes"]}
+    grid = fold["grids"][0]
+    start = grid["offset"] + number * fold["matrix_bytes"]
+    places = [{**fold, **grid, "offset": start + tap * grid["tap_bytes"]} for tap in range(4)]
     x, y = 2 * 1 / 8 - 1, 2 * 7 / 8 - 1
     taps, products = 2, 2 + 32 + 4 + 1
     expected = weights[:, taps : taps + 32] + sum(
         factor * weights[:, products + 32 * k : products + 32 * (k + 1)] for k, factor in enumerate((x, y, x * y))
     )
-    np.testing.assert_allclose(_matrix(data, place, len(weights), 32), expected, atol=2e-3)
+    found = np.concatenate([_matrix(data, place, len(weights), 8) for place in places], axis=1)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
 def test_unfolded_weights_are_smaller_and_say_so(material, tmp_path):

@@ -13,6 +13,7 @@ from tests.runtime.compilers import glsl_to_spirv, hlsl_to_spirv, validate_spirv
 from tests.runtime.exports import (
     EXACT,
     FLOAT_ERROR,
+    ON_SOFTWARE_GPUS,
     SAMPLE,
     SAMPLER_ERROR,
     STEP,
@@ -49,9 +50,12 @@ def error_of(reader, target: str, options: Options, folder) -> float:
     ("target", "name"),
     [
         *(("spirv", name) for name in ("preset quality", "preset mobile", "preset ue5", "mixed bits", "16 bits")),
-        *(("spirv", name) for name in ("order 1, int8", "quality packed_rgba8")),
-        *(("glsl", name) for name in ("mobile packed", "odd size", "linear layer")),
-        *(("hlsl", name) for name in ("mobile packed", "clamped", "missing maps")),
+        *(("spirv", name) for name in ("order 1, int8", "quality packed_rgba8", *ON_SOFTWARE_GPUS)),
+        *(("glsl", name) for name in ("mobile packed", "odd size", "linear layer", "linear order 3", "70 features")),
+        *(
+            ("hlsl", name)
+            for name in ("mobile packed", "clamped", "missing maps", "linear order 3", "cells of 4 and 8")
+        ),
     ],
 )
 def test_a_shader_on_vulkan_equals_the_reader(exports, largest_errors, tmp_path, target, name):
@@ -61,7 +65,9 @@ def test_a_shader_on_vulkan_equals_the_reader(exports, largest_errors, tmp_path,
     assert error < FLOAT_ERROR
 
 
-@pytest.mark.parametrize("name", ["preset quality", "preset mobile", "preset ue5", "order 1, int8"])
+@pytest.mark.parametrize(
+    "name", ["preset quality", "preset mobile", "preset ue5", "order 1, int8", "linear order 3", "70 features"]
+)
 def test_half_precision_stays_within_one_step(exports, largest_errors, tmp_path, name):
     require_vulkan()
     error = error_of(exports(name), "spirv", replace(EXACT, half=True), tmp_path)
@@ -86,7 +92,7 @@ def test_the_hardware_sampler_blends_taps(exports, largest_errors, tmp_path, nam
     assert error < SAMPLER_ERROR
 
 
-@pytest.mark.parametrize("name", ["preset quality", "preset ue5", "odd size"])
+@pytest.mark.parametrize("name", ["preset quality", "preset ue5", "odd size", "linear order 3", "cells of 4 and 8"])
 def test_every_baked_mip_equals_the_readers_within_a_step(exports, largest_errors, tmp_path, name):
     require_vulkan()
     reader = exports(name)
@@ -99,10 +105,11 @@ def test_every_baked_mip_equals_the_readers_within_a_step(exports, largest_error
     largest_errors.setdefault("spirv bake (Vulkan)", {})[name] = largest / 255
 
 
-def test_cooperative_vectors_are_generated(exports, tmp_path):
+@pytest.mark.parametrize("name", ["order 1, int8", "linear order 3", "70 features"])
+def test_cooperative_vectors_are_generated(exports, tmp_path, name):
     """Not run, and validated only where spirv-val knows the extension: Mesa's software driver does not have it."""
     options = Options(half=True, cooperative_vectors=True, filter=False)
-    reader = exports("order 1, int8")
+    reader = exports(name)
     code = generate(reader, "spirv", options).code
     assert b"SPV_NV_cooperative_vector" in code
     found = validate_spirv(code, tmp_path)

@@ -14,6 +14,7 @@ from tests.runtime.devices import require_device
 from tests.runtime.exports import (
     EXACT,
     FLOAT_ERROR,
+    ON_SOFTWARE_GPUS,
     SAMPLE,
     SAMPLER_ERROR,
     STEP,
@@ -31,7 +32,10 @@ def decoder(reader, options: Options) -> Decoder:
     return Decoder(shader, reader, shader.text, "NeuralTexture_Bake" if options.bake else "NeuralTexture_Decode")
 
 
-@pytest.mark.parametrize("name", ["quality packed", "mobile packed", "preset ue5", "mixed bits", "odd size", "clamped"])
+@pytest.mark.parametrize(
+    "name",
+    ["preset quality", "mobile packed", "preset ue5", "mixed bits", "odd size", "clamped", *ON_SOFTWARE_GPUS[:3]],
+)
 def test_wgsl_equals_the_reader(exports, largest_errors, name):
     require_device()
     reader = exports(name)
@@ -41,7 +45,7 @@ def test_wgsl_equals_the_reader(exports, largest_errors, name):
     assert error < FLOAT_ERROR
 
 
-@pytest.mark.parametrize("name", ["mobile packed", "clamped"])
+@pytest.mark.parametrize("name", ["mobile packed", "clamped", "linear order 3", "70 features"])
 def test_half_precision_stays_within_one_step(exports, largest_errors, name):
     if "shader-f16" not in require_device().features:
         pytest.skip("the adapter has no half precision")
@@ -64,7 +68,7 @@ def test_the_hardware_sampler_blends_taps(exports, largest_errors):
     assert error < SAMPLER_ERROR
 
 
-@pytest.mark.parametrize("name", ["quality packed", "odd size"])
+@pytest.mark.parametrize("name", ["preset quality", "odd size", "linear order 3"])
 def test_every_baked_mip_equals_the_readers_within_a_step(exports, name):
     require_device()
     reader = exports(name)
@@ -75,4 +79,4 @@ def test_every_baked_mip_equals_the_readers_within_a_step(exports, name):
 
 def test_formats_that_webgpu_lacks_are_refused_with_the_cure(exports):
     with pytest.raises(UserError, match="--storage packed"):
-        generate(exports("preset quality"), "wgsl")
+        generate(exports("preset mobile"), "wgsl")

@@ -8,8 +8,9 @@ import torch
 
 from model.decoder.canonical import canonical_weights, load_canonical_weights
 from model.grids.feature_grids import TouchedTexels
-from tests.model.plain_rendering import CASES, all_levels, make_texture, run_tiles, sample_groups
-from training.optimizers import Adam, Muon, Optimizers, TouchedAdam
+from quantize import clamp_range
+from tests.model.plain_rendering import CASES, all_levels, grid, make_texture, run_tiles, sample_groups, tiles
+from training.optimizers import Adam, Muon, Optimizers, TouchedAdam, TouchedNewton, latent_weights
 
 
 @pytest.mark.parametrize("betas", [[], [0.9]])
@@ -45,11 +46,79 @@ def step_one(optimizer, lr_scale=1.0):
     optimizer.apply(**{name: torch.tensor(value) for name, value in optimizer.begin_step(lr_scale).items()})
 
 
-def step(optimizers, touched, lr_scale=1.0, allowed=None):
+def step(optimizers, touched, lr_scale=1.0, allowed=None, n_values=1000):
     """Make a step of all optimisers of a texture."""
     optimizers.apply(
-        {name: torch.tensor(value) for name, value in optimizers.begin_step(lr_scale).items()}, touched, allowed
+        {name: torch.tensor(value) for name, value in optimizers.begin_step(lr_scale).items()},
+        touched,
+        n_values,
+        allowed,
     )
+
+
+def test_a_newton_step_on_a_linear_decoder_lands_on_the_least_squares_of_a_single_latent():
+    """Values y = W v(t) with one touched texel of one feature: the mean of (y - target)^2 is least where its step ends."""
+    random = np.random.default_rng(5)
+    for c0, c1 in ((0.0, 1.0), (0.3, -2.5)):
+        weights, target = torch.from_numpy(random.normal(size=(2, 40)).astype(np.float32))
+        table = torch.tensor([[0.01], [0.2]])
+        best = (torch.dot(weights, target) / torch.dot(weights, weights) - c0) / c1
+        # The target moved so that it lies within a step of where the latent is.
+        target = target + weights * c1 * (0.03 - best)
+        curves, total = torch.tensor([[c0, c1, 0.0, 0.0]]), weights.square().sum()[None]
+        # At two bits the whole of the step is taken.
+        newton = TouchedNewton(table, 1.0, 2, curves, lambda total=total: total)
+        read = table[:1].clone().requires_grad_()
+        (weights * (c0 + c1 * read[0]) - target).square().mean().backward()
+        newton.apply(
+            [TouchedTexels(0, torch.tensor([0]), read)], torch.tensor(newton.begin_step(1.0)["length"]), len(target)
+        )
+        assert table[0].item() == pytest.approx(0.03, abs=1e-5) and table[1].item() == pytest.approx(0.2)
+
+
+def test_a_newton_step_is_at_most_one_quantisation_step_and_stays_inside_the_range():
+    table = torch.zeros(3, 2)
+    bits = torch.tensor([2.0, 5.0])
+    newton = TouchedNewton(table, 2.0, bits, torch.tensor([[0.0, 1.0, 0.0, 0.0]] * 2), lambda: torch.ones(2))
+    read = torch.zeros(2, 2)
+    read.grad = torch.tensor([[1e6, 1e6], [-1e6, 0.0]])
+    for _ in range(40):
+        before = table.clone()
+        newton.apply([TouchedTexels(0, torch.tensor([0, 1]), read)], torch.tensor(2.0), 10)
+        moved = (table - before).abs()
+        assert (moved <= 2.0**-bits + 1e-6).all()
+    _, high = clamp_range(bits)
+    assert torch.equal(table[0], -high) and table[1].tolist() == [high[0].item(), 0.0]
+    assert (table[2] == 0).all() and newton.state() == {}
+
+
+def test_the_curvature_of_a_latent_is_that_of_the_linear_decoder_it_enters():
+    texture, _ = make_texture(
+        hash_grid_configs=[grid(4, 1, interpolation="gather", feature_bits=[3, 2, 2]), grid(8, 1)],
+        linear_order=3,
+        feature_curves=True,
+        use_bias=True,
+        channels=[0, 1, 2, 6],
+    )
+    random = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        texture.decoder.linear.copy_(torch.randn(texture.decoder.linear.shape, generator=random))
+        for curves in texture.decoder.curves:
+            curves.copy_(torch.tensor([0.0, 1.0, 0.0, 0.0]))
+        texture.decoder.matrices[-1].zero_()
+        texture.decoder.biases[-1].zero_()
+
+    def decoded():
+        return texture.predict([tiles(0, [(0, 0)], 16, 16)], False)
+
+    before = decoded()
+    for index, accuracy in ((0, 1e-4), (1, 0.5)):
+        sums = latent_weights(texture, index)()
+        for feature in range(texture.layout.grids[index].n_features):
+            texture.grids.levels(index)[-1][1, 2, feature] += 1
+            found = (decoded() - before).square().sum().item()
+            texture.grids.levels(index)[-1][1, 2, feature] -= 1
+            assert sums[feature].item() == pytest.approx(found, rel=accuracy)
 
 
 def test_adam_equals_torchs():

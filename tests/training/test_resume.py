@@ -45,10 +45,20 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(finished, worksp
         assert ours.read_bytes() == theirs.read_bytes()
 
 
+def assert_same_files(first, second):
+    """What readers of two exports decode is the same, byte for byte."""
+    names = sorted(path.name for path in first.iterdir() if path.suffix in (".dds", ".npz"))
+    assert len(names) > 1
+    for name in names:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
 @pytest.mark.parametrize(
     "flags",
     [
         ["--preset", "quality"],
+        ["--preset", "realtime"],
+        ["--preset", "realtime", "--wrap", "False", "--network_precision", "float32", "--optimizer", "adam"],
         ["--optimizer", "adam", "--wrap", "False"],
         ["--no-quantize"],
         ["--precision", "float32", "--noise_std", "0"],
@@ -62,8 +72,21 @@ def test_resuming_is_exact_with_other_models_and_optimisers(flags, call, workspa
     assert (code, err) == (0, "")
     newest = [path / "models" / "train_result_40" for path in (folder, run_folder(tmp_path / "resumed"))]
     assert_same_training(*(load_checkpoint(path / "model.pth") for path in newest))
+    assert_same_files(*newest)
     if flags[0] == "--preset":
         assert_export_agrees(newest[0], workspace / "data" / "test")
+
+
+def test_a_run_of_mixed_bits_repeats_to_the_byte_and_differs_by_seed(call, workspace, tmp_path):
+    runs = []
+    for index, seed in enumerate((0, 0, 1)):
+        flags = ["--preset", "realtime", *SHORT, "--max_iter", 6, "--deterministic", "--no-report", "--seed", seed]
+        code, _, err = call("--data_dir", workspace / "data" / "test", "--save_dir", tmp_path / str(index), *flags)
+        assert (code, err) == (0, "")
+        runs.append(run_folder(tmp_path / str(index)) / "models" / "train_result_6")
+    assert_same_files(*runs[:2])
+    same, other = ((run / "network_data.npz").read_bytes() for run in runs[1:])
+    assert same != other
 
 
 def test_training_differs_by_seed_and_repeats_without_one(call, workspace, tmp_path):

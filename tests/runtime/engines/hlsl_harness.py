@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from configs import HashGridConfig
+from benchmarks.random_version_2 import RandomGrid, write_version_2
 from formats.reader import NeuralTextureReader
 from runtime.engines.hlsl_material import EngineTexture
 from runtime.slang import compile_slang
@@ -33,33 +33,25 @@ void main(uint3 thread : SV_DispatchThreadID)
 
 
 def material(folder: Path, large: bool, wrap: bool = True, width: int = 32, height: int = 16) -> NeuralTextureReader:
-    """Export a random material; a `large` one has gathered 4-bit grids, folds, and more weights than fit into code."""
+    """Export a random material; a `large` one has mixed bits, curves and a linear decoder, folds, and has more weights than
+    fit into code."""
     if large:
-        grids = [
-            HashGridConfig(max_resolution=16, n_levels=3, quantize_bits=4, save_bits=64, interpolation="gather"),
-            HashGridConfig(max_resolution=8, n_levels=2, quantize_bits=4, save_bits=32, interpolation="bilinear"),
-        ]
-        source = make_source(
+        grids = [RandomGrid(16, 3, (8, 6, 5, 4, 3, 2, 1)), RandomGrid(8, 2, (8, 5, 3), gathered=False)]
+        present = {**ALL, "specular": False}
+        write_version_2(
+            folder,
             width,
             height,
-            present={**ALL, "specular": False},
-            hash_grid_configs=grids,
-            wrap=wrap,
-            n_frequencies=2,
-            period_cells=1,
-            phases=2,
+            grids,
             position_order=1,
             n_neurons=16,
             n_hidden_layers=2,
-            activation="hard_swish",
-            output_activation="none",
-            use_bias=True,
-            network_precision="int8",
+            present=present,
+            wrap=wrap,
             diffuse_space="srgb",
         )
     else:
-        source = make_source(width, height, wrap=wrap)
-    export_material(source, folder)
+        export_material(make_source(width, height, wrap=wrap), folder)
     return NeuralTextureReader(folder)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.random_version_2 import RandomGrid, write_version_2
 from configs import HashGridConfig
 from formats.reader import NeuralTextureReader
 from images.colour import linear_to_srgb, srgb_to_linear
@@ -41,10 +42,18 @@ MATERIALS = {
         "hash_grid_configs": _grids((12, 3, 2, 8, "bilinear"), (6, 2, 8, 64, "bilinear")), "wrap": False,
         "network_precision": "float16",
     },
+    # Feature curves, and a linear decoder beside the network.
+    "mixed_bits": {
+        "grids": [RandomGrid(16, 3, (8, 6, 5, 4, 3, 2, 1)), RandomGrid(8, 2, (8, 5, 3), gathered=False)],
+        "position_order": 1, "diffuse_space": "srgb", "n_hidden_layers": 2,
+    },
 }  # fmt: skip
 
 
 def _export(folder, convention="opengl", present=ALL, **model) -> NeuralTextureReader:
+    if "grids" in model:
+        write_version_2(folder, 48, 32, present=present, **model)
+        return NeuralTextureReader(folder)
     source = make_source(48, 32, present, **model)
     source.normal_convention = convention
     export_material(source, folder)
@@ -169,7 +178,7 @@ def test_dds_of_any_side_fits_godot_and_keeps_its_levels(tmp_path):
     assert read_godot_dds(tmp_path / "flat.dds")[0].shape == (7, 256, 4)
 
 
-@pytest.mark.parametrize("name", ["gathered", "odd_sides"])
+@pytest.mark.parametrize("name", ["gathered", "odd_sides", "mixed_bits"])
 def test_godot_itself_draws_the_material(tmp_path, name):
     reader = _export(tmp_path / "export", **MATERIALS[name])
     package, written = _package(tmp_path, reader)

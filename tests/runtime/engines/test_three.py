@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.random_version_2 import RandomGrid, write_version_2
 from configs import HashGridConfig
 from formats.reader import NeuralTextureReader
 from images.colour import srgb_to_linear
@@ -57,9 +58,19 @@ def _gathered(folder: Path) -> NeuralTextureReader:
     return NeuralTextureReader(folder)
 
 
-@pytest.mark.parametrize("kind", ["gathered", "bilinear"])
+def _mixed_bits(folder: Path) -> NeuralTextureReader:
+    """Feature curves, and a linear decoder beside the network."""
+    grids = [RandomGrid(16, 3, (8, 6, 5, 4, 3, 2, 1)), RandomGrid(8, 2, (8, 5, 3), gathered=False)]
+    write_version_2(folder, 64, 32, grids, position_order=1, diffuse_space="srgb")
+    return NeuralTextureReader(folder)
+
+
+WRITERS = {"gathered": _gathered, "mixed bits": _mixed_bits, "bilinear": lambda folder: exported(folder, 64, 32)}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
 def test_maps_drawn_by_three_equal_the_decoded_ones(tmp_path, kind):
-    reader = _gathered(tmp_path / "export") if kind == "gathered" else exported(tmp_path / "export", 64, 32)
+    reader = WRITERS[kind](tmp_path / "export")
     package = tmp_path / "package"
     package.mkdir()
     three_package(reader, package, "wall")
