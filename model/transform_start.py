@@ -16,6 +16,7 @@ import torch
 
 from configs import ModelConfig
 from model.decoder.linear import blended_columns
+from model.grids.feature_grids import along_curve
 from model.grids.layout import FeatureLayout
 from model.grids.taps import cell_basis
 from model.texture import NeuralTexture
@@ -180,20 +181,13 @@ class TransformStart:
         part = self.parts[index]
         grid = self.layout.grids[index]
         values = quantize_ste(self.texture.grids.levels(index)[level], self.texture.grids.bits(index))
-        values = _along(values, part.curves.to(values.device)) @ part.vectors.t()
+        values = along_curve(values, part.curves.to(values.device)) @ part.vectors.t()
         planes = values.permute(2, 0, 1)[None]
-        pad = (1, 1, 1, 1)
-        planes = torch.nn.functional.pad(planes, pad, mode="circular" if self.layout.wrap else "replicate")
-        rows, columns = shape[0], shape[1]
-        sides = [
-            torch.nn.functional.grid_sample(
-                planes,
-                _places(rows, columns, grid.resolution(level), planes.device),
-                mode="bilinear",
-                align_corners=False,
-            )
-        ]
-        return sides[0][0].permute(1, 2, 0)
+        # One texel more on every side, so that the sampler wraps or clamps as the grid does.
+        planes = torch.nn.functional.pad(planes, (1, 1, 1, 1), mode="circular" if self.layout.wrap else "replicate")
+        places = _places(shape[0], shape[1], grid.resolution(level), planes.device)
+        image = torch.nn.functional.grid_sample(planes, places, mode="bilinear", align_corners=False)
+        return image[0].permute(1, 2, 0)
 
     def _set_linear(self) -> None:
         """Set curves and linear decoder to the inverse transform."""
@@ -248,7 +242,7 @@ class TransformStart:
         for g in gathered:
             grid = layout.grids[g]
             values = quantize_ste(self.texture.grids.levels(g)[grid.level_of_mip(0)], self.texture.grids.bits(g))
-            values = _along(values, decoder.curves[g])
+            values = along_curve(values, decoder.curves[g])
             for dy, dx in ((0, 0), (0, 1), (1, 0), (1, 1)):
                 rolled = values[(chosen + dy) % resolution]
                 taps.append(torch.roll(rolled, -dx, 1)[:, :columns].reshape(len(chosen) * columns, -1))
@@ -294,16 +288,11 @@ class TransformStart:
         blended = blended_columns(self.layout)
         for index, grid in enumerate(self.layout.grids):
             values = self.texture.grids.levels(index)[grid.n_levels - 1]
-            values = _along(values, self.texture.decoder.curves[index])
+            values = along_curve(values, self.texture.decoder.curves[index])
             size = values.square().sum(-1).mean().sqrt()
             columns = blended[index] if index in blended else self.layout.gathered_columns[index]
             result.append((columns, size))
         return result
-
-
-def _along(features: torch.Tensor, curves: torch.Tensor) -> torch.Tensor:
-    c0, c1, c2, c3 = curves.unbind(1)
-    return c0 + features * (c1 + features * (c2 + features * c3))
 
 
 def _places(rows: int, columns: int, resolution: int, device: torch.device) -> torch.Tensor:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from configs import FeatureBits, HashGridConfig, ModelConfig
+from configs import FeatureBits, ModelConfig
 from dataset import TextureSet
 from formats.fields import WORD_BITS
 from model.grids.layout import grid_layout
@@ -94,8 +94,3 @@ def _parted(bits: Sequence[int], totals: Sequence[int]) -> list[list[int]]:
         room = [total - sum(part) for total, part in zip(totals, parts)]
         parts[int(np.argmax(room))].append(count)
     return parts
-
-
-def has_texel_bits(grids: Sequence[HashGridConfig]) -> bool:
-    """Whether bits are still to be shared out."""
-    return any(grid.texel_bits and not grid.feature_bits for grid in grids)

@@ -11,8 +11,7 @@ import numpy as np
 from configs import N_CHANNELS, VERSION
 from dataset import TextureSet, get_texture_config
 from formats.export_folder import export_written_aside, file_entry, grid_files, network_file, stored_rates, write_grid
-from formats.manifest import FORMAT, MANIFEST_NAME
-from formats.manifest import VERSION as MANIFEST_VERSION
+from formats.manifest import FORMAT, MANIFEST_NAME, manifest_version
 from formats.names import file_prefix
 from formats.npz import npz_bytes
 from formats.plugin import plugin_obstacles as manifest_obstacles
@@ -238,7 +237,7 @@ def _manifest(source: ExportSource, placement: Placement, reference: TextureSet 
         grid["curve_offset"] = start
     return {
         "format": FORMAT,
-        "version": 2 if layout.linear or layout.feature_curves else MANIFEST_VERSION,
+        "version": manifest_version(model),
         "toolkit_version": VERSION,
         **_origin(reference, source.notices, layout.wrap),
         "width": layout.width,

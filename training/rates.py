@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import typing
 from collections.abc import Collection, Iterator
 
 from configs import GRID_FLAGS, N_CHANNELS, HashGridConfig, ModelConfig
@@ -70,6 +71,28 @@ def _scaled(model: ModelConfig, scale: float, width: int, height: int) -> ModelC
     return _with_grids(model, grids)
 
 
+def decoders(model: ModelConfig, given: Collection[str] = ()) -> list[ModelConfig]:
+    """Return a model with its own decoder, then with ever smaller ones, for rates at which that is too large a share.
+
+    Beside a linear decoder the network can do without weights that depend on the place, and then with one narrow layer.
+    What was `given` by hand stays; other models have their own decoder alone.
+    """
+    if model.linear_order is None:
+        return [model]
+    smaller = [model]
+    steps: list[dict[str, typing.Any]] = [
+        {"position_order": 0},
+        {"n_hidden_layers": 1, "n_neurons": 32},
+        {"n_neurons": 16},
+    ]
+    for fields in steps:
+        last = smaller[-1]
+        free = {name: value for name, value in fields.items() if name not in given and value < getattr(last, name)}
+        if free:
+            smaller.append(dataclasses.replace(last, **free))
+    return smaller
+
+
 def splits(model: ModelConfig, preset: str, given: Collection[str] = ()) -> Iterator[ModelConfig]:
     """Yield ways to spread bits over grids for a preset: its own, then those of its ladder.
 
@@ -78,15 +101,9 @@ def splits(model: ModelConfig, preset: str, given: Collection[str] = ()) -> Iter
     yield model
     if "hash_grid_configs" in given:
         return
-    # Beside a linear decoder the network hardly needs weights that depend on the place, and they cost bits.
-    orders = {model.position_order}
-    if model.linear_order is not None and "position_order" not in given:
-        orders.add(0)
     held = {field: getattr(model.hash_grid_configs[0], field) for flag, field in GRID_FLAGS.items() if flag in given}
     for grids in RATE_LADDER.get(preset, ()):
-        for order in sorted(orders, reverse=True):
-            with_order = dataclasses.replace(model, position_order=order)
-            yield _with_grids(with_order, [grid.with_fields(held) for grid in grids])
+        yield _with_grids(model, [grid.with_fields(held) for grid in grids])
 
 
 def _mixed(*cells_and_bits: tuple[float, int]) -> list[HashGridConfig]:
@@ -144,22 +161,31 @@ def plan_for_bpp(
     def cost(candidate: ModelConfig) -> float:
         return estimated_bpp(model_layout(candidate, width, height), storage, n_outputs)
 
-    decoder = decoder_bpp(model, width, height, storage, n_outputs)
-    if target_bpp <= decoder * 1.05:
+    def distance(candidate: ModelConfig) -> float:
+        return abs(math.log(cost(candidate) / target_bpp))
+
+    least, most = (factor * target_bpp for factor in (NEAR if model.linear_order is None else WHOLE_CELLS))
+    candidates = [list(splits(smaller, preset, given)) for smaller in decoders(model, given)]
+    # The first two decoders are weighed against grids; smaller ones are for textures that those take too much of.
+    for group in (sum(candidates[:2], []), *candidates[2:]):
+        under = [candidate for candidate in group if least <= cost(candidate) <= most]
+        if under:
+            return min(under, key=distance)
+    for group in candidates:
+        shares = {index: decoder_bpp(each, width, height, storage, n_outputs) for index, each in enumerate(group)}
+        roomy = [group[index] for index, share in shares.items() if target_bpp > 1.05 * share]
+        if roomy:
+            nearest = min(roomy, key=distance)
+            break
+    else:
         raise UsageError(
-            f"target_bpp {target_bpp:g} leaves no room for grids: the decoder alone takes {decoder:.2f} "
+            f"target_bpp {target_bpp:g} leaves no room for grids: the decoder alone takes {min(shares.values()):.2f} "
             f"bits per texel at {width} x {height}; ask for more, or use fewer n_neurons"
         )
-    candidates = list(splits(model, preset, given))
-    nearest = min(candidates, key=lambda candidate: abs(math.log(cost(candidate) / target_bpp)))
-    least, most = (factor * target_bpp for factor in (NEAR if model.linear_order is None else WHOLE_CELLS))
-    under = [candidate for candidate in candidates if least <= cost(candidate) <= most]
-    if under:
-        return min(under, key=lambda candidate: abs(math.log(cost(candidate) / target_bpp)))
     decoder = decoder_bpp(nearest, width, height, storage, n_outputs)
     scale = math.sqrt(max(target_bpp - decoder, 0) / max(cost(nearest) - decoder, 1e-9))
-    candidates = [_scaled(nearest, scale * factor, width, height) for factor in SIDE_FACTORS]
-    fitting = [candidate for candidate in candidates if cost(candidate) <= 1.002 * target_bpp]
+    fitted = [_scaled(nearest, scale * factor, width, height) for factor in SIDE_FACTORS]
+    fitting = [candidate for candidate in fitted if cost(candidate) <= 1.002 * target_bpp]
     if not fitting:
         held = [f"--{flag}" for flag in (*GRID_FLAGS, "hash_grid_configs") if flag in given]
         raise UsageError(

@@ -29,7 +29,7 @@ from training.cuda_graphs import CudaGraphs
 from training.determinism import repeatable_backends
 from training.loss import channel_weights, present_channels, srgb_to_linear
 from training.optimizers import Optimizers
-from training.rates import estimated_bpp, plan_for_bpp
+from training.rates import decoder_bpp, estimated_bpp, plan_for_bpp
 from training.resume import check_same_material
 from training.sampler import TileSampler
 from training.training_step import TrainingStep
@@ -37,6 +37,8 @@ from utils.errors import UsageError, UserError
 
 MAX_GRID_SIDE = 16384
 """Largest side of a 2D texture in Direct3D 12, texels."""
+LARGE_SHARE = 0.2
+"""Share of a rate above which a decoder goes without weights that depend on the place, unless they are asked for."""
 START_BYTES = 24
 """Device memory that starting latents takes, for each value of a texel."""
 
@@ -123,26 +125,22 @@ class Session:
 
 
 def planned_config(config: Config, texture_set: TextureSet) -> Config:
-    """Return the settings with the grids that `target_bpp` asks for, if it is set, and their bits shared out."""
-    if not config.model.target_bpp:
-        return dataclasses.replace(config, model=share_texel_bits(config.model, texture_set))
-    target, n_outputs = config.model.target_bpp, len(present_channels(texture_set.present))
-    model = plan_for_bpp(
-        config.model,
-        config.run.preset,
-        texture_set.width,
-        texture_set.height,
-        target,
-        config.export.storage,
-        config.given,
-        n_outputs,
-    )
+    """Return the settings with the grids that `target_bpp` asks for, if it is set, and their bits shared out.
+
+    The first layer depends on the place in a cell where that fits the rate or, without one, takes no large share of it.
+    """
+    n_outputs = len(present_channels(texture_set.present))
+    size, storage, target = (texture_set.width, texture_set.height), config.export.storage, config.model.target_bpp
+    model = config.model
+    if target:
+        model = plan_for_bpp(model, config.run.preset, *size, target, storage, config.given, n_outputs)
     model = share_texel_bits(model, texture_set)
     if model.linear_order is not None and "position_order" not in config.given:
         # How many features there are, and with them weights, is known only now.
         by_place = dataclasses.replace(model, position_order=config.model.position_order)
-        layout = model_layout(by_place, texture_set.width, texture_set.height)
-        fits = estimated_bpp(layout, config.export.storage, n_outputs) <= target
+        rate = estimated_bpp(model_layout(by_place, *size), storage, n_outputs)
+        share = decoder_bpp(by_place, *size, storage, n_outputs) / rate
+        fits = rate <= target if target else share <= LARGE_SHARE
         model = by_place if fits else dataclasses.replace(model, position_order=0)
     return dataclasses.replace(config, model=model)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import torch
 
 from model.grids.layout import FeatureLayout
+from model.transform import cut_blocks, resized
 from quantize import clamp_range
 
 FIRST_DEVIATION = 0.2
@@ -21,27 +22,9 @@ _MOST_SAMPLES = 1 << 15
 _MOST_PER_BLOCK = 8
 
 
-def _sample(image: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-    """Resize an image [H, W, C] to [rows, columns, C]: area average where it shrinks, repetition where it grows."""
-    planes = image.permute(2, 0, 1)[None]
-    if rows > image.shape[0] or columns > image.shape[1]:
-        planes = torch.nn.functional.interpolate(planes, size=(rows, columns), mode="nearest")
-    else:
-        planes = torch.nn.functional.adaptive_avg_pool2d(planes, (rows, columns))
-    return planes[0].permute(1, 2, 0)
-
-
 def _block_side(image: torch.Tensor, resolution: int) -> int:
     """Texels per side of the block that a grid texel stands for."""
     return max(1, min(_MOST_PER_BLOCK, round((image.shape[0] * image.shape[1]) ** 0.5 / resolution)))
-
-
-def _blocks(image: torch.Tensor, resolution: int, side: int) -> torch.Tensor:
-    """Cut an image into the blocks of a grid of `resolution` texels a side: [r * r, side * side * C]."""
-    if image.shape[:2] != (resolution * side, resolution * side):
-        image = _sample(image, resolution * side, resolution * side)
-    blocks = image.view(resolution, side, resolution, side, -1).permute(0, 2, 1, 3, 4)
-    return blocks.reshape(resolution * resolution, -1)
 
 
 def principal_components(
@@ -91,10 +74,10 @@ def initial_grids(
             resolution = grid.resolution(level)
             if index not in bases:
                 side = _block_side(image, resolution)
-                blocks = _blocks(image, resolution, side)
+                blocks = cut_blocks(image, resolution, side)
                 bases[index] = (side, *principal_components(blocks, grid.n_features, generator))
             side, mean, vectors, deviations = bases[index]
-            blocks = _blocks(image, resolution, side)
+            blocks = cut_blocks(image, resolution, side)
             scores = (blocks - mean) @ vectors
             limit = clamp_range(grid.quantize_bits)[1]
             latents = torch.zeros(len(blocks), grid.n_features, device=blocks.device)
@@ -116,4 +99,4 @@ def _unblock(blocks: torch.Tensor, resolution: int, shape: torch.Size) -> torch.
     side = round((blocks.shape[1] // shape[2]) ** 0.5)
     image = blocks.view(resolution, resolution, side, side, shape[2]).permute(0, 2, 1, 3, 4)
     image = image.reshape(resolution * side, resolution * side, shape[2])
-    return image if image.shape == shape else _sample(image, shape[0], shape[1])
+    return image if image.shape == shape else resized(image, shape[0], shape[1])

@@ -15,7 +15,6 @@ from dataset import load_texture_set
 from formats.manifest import find_export
 from formats.reader import NeuralTextureReader
 from tests.baselines.textures import material
-from tests.helpers import run_folder
 
 
 def test_mips_end_at_sixteen_texels():
@@ -33,7 +32,7 @@ def test_a_mip_is_a_material_of_its_own(tmp_path):
 
 
 def test_rates_of_mips_count_every_byte_once(finished):
-    export = find_export(run_folder(finished))
+    export = find_export(finished[1])
     manifest = NeuralTextureReader(export).manifest
     rates = mip_rates(manifest)
     texels = [max(manifest["width"] >> mip, 1) * max(manifest["height"] >> mip, 1) for mip in range(manifest["mips"])]

@@ -34,7 +34,8 @@ from tests.model.plain_rendering import (
     tiles,
 )
 from tests.training.test_optimizers import step
-from training.optimizers import Optimizers, TouchedAdam
+from training.latent_optimizers import TouchedAdam
+from training.optimizers import Optimizers
 
 
 @pytest.mark.parametrize("quantize", [False, True])

@@ -22,9 +22,9 @@ TEXTURES = Options(filter=False)
     ],
 )
 def test_multiply_adds_are_what_the_code_does(exports, name, texel, point):
-    """Of quality, for a texel: 64 + 12 rows (11 outputs of the linear decoder, padded) of 4 x 40 taps (38, padded) and 20 features (19),
-    the bias with everything of the place, and the layers 64 x 64 and 12 x 64. For a point also 3 products into 64 rows
-    and 15 into 12 of the taps, and 12 inputs each of the encoding and of the linear decoder."""
+    """Of quality, for a texel: 64 + 12 rows (11 outputs of the linear decoder, padded) of 4 x 40 taps (38, padded) and 20
+    features (19), the bias with everything of the place, and the layers 64 x 64 and 12 x 64. For a point also 3 products
+    into 64 rows and 15 into 12 of the taps, and 12 inputs each of the encoding and of the linear decoder."""
     reader = exports(name)
     assert specialise(reader, pack_weights(reader), TEXTURES).macs == {"texel": texel, "point": point}
 

@@ -9,7 +9,7 @@ from dataset import load_texture_set
 from model.transform import MOST_BITS, share_bits
 from tests.helpers import make_material
 from training import flags as cli
-from training.bit_planning import fill_words, has_texel_bits, share_texel_bits
+from training.bit_planning import fill_words, share_texel_bits
 from training.session import planned_config
 
 
@@ -68,13 +68,13 @@ def texture_set(tmp_path_factory):
 @pytest.mark.parametrize("preset", ["quality", "realtime"])
 def test_texel_bits_are_shared_out_the_same_on_every_call(preset, texture_set):
     config = cli.make_config({"preset": preset})
-    assert has_texel_bits(config.model.hash_grid_configs)
+    assert all(grid.feature_bits is None for grid in config.model.hash_grid_configs)
     planned = planned_config(config, texture_set)
     for before, after in zip(config.model.hash_grid_configs, planned.model.hash_grid_configs, strict=True):
         assert sum(after.feature_bits) == before.texel_bits == after.texel_bits
     assert planned == planned_config(config, texture_set)
     # What is shared out already stays.
-    assert not has_texel_bits(planned.model.hash_grid_configs)
+    assert all(grid.feature_bits for grid in planned.model.hash_grid_configs)
     assert share_texel_bits(planned.model, texture_set) is planned.model
 
 

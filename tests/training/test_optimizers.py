@@ -10,7 +10,8 @@ from model.decoder.canonical import canonical_weights, load_canonical_weights
 from model.grids.feature_grids import TouchedTexels
 from quantize import clamp_range
 from tests.model.plain_rendering import CASES, all_levels, grid, make_texture, run_tiles, sample_groups, tiles
-from training.optimizers import Adam, Muon, Optimizers, TouchedAdam, TouchedNewton, latent_weights
+from training.latent_optimizers import TouchedAdam, TouchedNewton, latent_weights
+from training.optimizers import Adam, Muon, Optimizers
 
 
 @pytest.mark.parametrize("betas", [[], [0.9]])
