@@ -14,6 +14,12 @@ from reporting.console import console, say, with_unit
 from utils.arguments import command_path
 
 
+def _multiply_adds(network: Mapping) -> str:
+    """Return how many multiply-adds a texel takes as shaders run it, and as the layers are stored."""
+    stored, run = network["macs_per_texel"], network.get("macs_as_run")
+    return f"{stored:,} multiply-adds" if run is None else f"{run:,} multiply-adds as run ({stored:,} as stored)"
+
+
 def mip_label(manifest: Mapping, mip: int) -> str:
     """Return the size of a mip in texels, such as `512 x 512`."""
     width, height = mip_size(manifest["width"], manifest["height"], mip)
@@ -130,9 +136,7 @@ def summary_lines(manifest: Mapping, times: Mapping[str, float] | None = None, s
         ),
         (
             "runtime cost",
-            f"{manifest['network']['macs_per_texel']:,} multiply-adds and "
-            f"{manifest.get('bytes_per_texel', 0):g} bytes fetched per texel"
-            + ("; shaders fold the place in a cell and need fewer" if manifest.get("position_order") else ""),
+            f"{_multiply_adds(manifest['network'])} and {manifest.get('bytes_per_texel', 0):g} bytes fetched per texel",
         ),
         ("UE5 plugin", "reads these files" if manifest["ue5_plugin"] else f"does not read these files: {why}"),
     ]
